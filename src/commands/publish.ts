@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { readSmallBlob } from '../artifacts/read-small.ts';
+import type { ArtifactStore } from '../artifacts/store.ts';
+import { Problem } from '../domain/errors.ts';
+import { type Artifact, canonicalManifest, digestOf, MAX_MANIFEST_BYTES, Manifest } from '../domain/manifest.ts';
+import { METADATA_FILES, requiresFromMetadata } from '../domain/metadata.ts';
+import { activeMap, type Model } from '../domain/model.ts';
+import { bumped, Version } from '../domain/versions.ts';
+import type { Command } from './command.ts';
+import { Notes } from './notes.ts';
+
+const fields = {
+  ...Manifest.shape,
+  // Told apart from "{}", which says that nothing is required.
+  requires: Manifest.shape.requires.unwrap().optional(),
+  version: Version.optional(),
+  bump: z.enum(['major', 'minor', 'patch']).optional(),
+  notes: Notes.optional(),
+};
+
+export const PublishBody = z
+  .strictObject(fields)
+  .refine((body) => (body.version === undefined) !== (body.bump === undefined), 'needs version or bump, and not both');
+export type PublishInput = z.infer<typeof PublishBody>;
+
+/** Publishes a version whose bytes are in the store. The same content again changes nothing; other content is refused. */
+export const publish: Command<PublishInput> = {
+  name: 'publish',
+  input: PublishBody,
+
+  async prepare(input, artifacts) {
+    return input.requires ? input : { ...input, requires: await requiresInArtifacts(input.artifacts, artifacts) };
+  },
+
+  needs: (_model, input) => input.artifacts,
+
+  decide(model, { version: wanted, bump, notes = '', ...fields }, context) {
+    const manifest: Manifest = { ...fields, requires: fields.requires ?? {} };
+    const canonical = canonicalForm(manifest);
+    const manifest_digest = digestOf(canonical);
+    const version = wanted ?? bumped(model.versions.keys(), bump!);
+    const published = model.versions.get(version);
+    if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
+    if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);
+    const gone = context.missing[0];
+    if (gone) {
+      const detail = `Send the bytes of ${gone.path} before the version that lists them.`;
+      throw new Problem('artifact-missing', detail, { path: gone.path, digest: gone.digest });
+    }
+    const active = activeMap(model, context.environments);
+    return { draft: { type: 'version.published', data: { version, manifest, manifest_digest, notes, active } } };
+  },
+};
+
+function versionExists(model: Model, version: string, published: string, offered: string): Problem {
+  const detail = `${model.name} ${version} was published with other content; publish under another version.`;
+  return new Problem('version-exists', detail, { version, expected: published, actual: offered });
+}
+
+function canonicalForm(manifest: Manifest): string {
+  let canonical: string;
+  try {
+    canonical = canonicalManifest(manifest);
+  } catch (cause) {
+    // RFC 8785 has no form for text that is not Unicode.
+    throw new Problem('invalid-request', 'The manifest holds text that is not well-formed Unicode.', {}, cause);
+  }
+  if (Buffer.byteLength(canonical) <= MAX_MANIFEST_BYTES) return canonical;
+  throw new Problem('too-large', `The manifest is over ${MAX_MANIFEST_BYTES} bytes.`);
+}
+
+async function requiresInArtifacts(listed: readonly Artifact[], artifacts: ArtifactStore) {
+  const documents: unknown[] = [];
+  for (const name of METADATA_FILES) {
+    const artifact = listed.find(({ path }) => path === name);
+    // Bytes that are not there are refused by the decision, with every other reason at hand.
+    const text = artifact && (await readSmallBlob(artifacts, artifact.digest));
+    if (text) documents.push(parseMetadata(name, text));
+  }
+  return requiresFromMetadata(documents);
+}
+
+function parseMetadata(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Problem('invalid-request', `${path} is not JSON.`, { path }, cause);
+  }
+}

@@ -1,0 +1,18 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+
+/** SHA-256 of some bytes, as manifests and routes spell it. */
+export type Digest = `sha256:${string}`;
+
+export const Digest = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]).meta({
+  description: 'SHA-256 in lower-case hexadecimal',
+  example: `sha256:${'0'.repeat(64)}`,
+});
+
+export function isDigest(text: string): text is Digest {
+  return /^sha256:[0-9a-f]{64}$/.test(text);
+}
+
+export function sha256Hex(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

@@ -1,0 +1,69 @@
+/**
+ * Every refusal Signalbox can give, once: its code, the HTTP status it travels under and its title.
+ * A `Problem` becomes an RFC 9457 problem document over HTTP and an exit code on the command line;
+ * callers compare `code`, never the text.
+ */
+const problems = {
+  'invalid-request': [400, 'The request is not valid'],
+  'checksum-mismatch': [400, 'The bytes are not the ones announced'],
+  unauthenticated: [401, 'A valid token is needed'],
+  forbidden: [403, 'The token does not allow this'],
+  'unknown-model': [404, 'There is no such model'],
+  'unknown-version': [404, 'There is no such version'],
+  'unknown-environment': [404, 'There is no such environment'],
+  'unknown-blob': [404, 'There is no such blob'],
+  'no-active-version': [404, 'No version is active'],
+  'not-found': [404, 'There is nothing here'],
+  'method-not-allowed': [405, 'This address does not take that method'],
+  'version-exists': [409, 'The version was published before with other content'],
+  'already-active': [409, 'The version is active already'],
+  'active-changed': [409, 'Another version is active than expected'],
+  'version-archived': [409, 'The version is archived'],
+  'version-active': [409, 'The version is active'],
+  'nothing-to-roll-back': [409, 'There is nothing to roll back'],
+  'artifact-missing': [409, 'Bytes of the version are not in the store'],
+  conflict: [409, 'Other commands kept getting in first'],
+  'log-corrupt': [409, 'The log of this model cannot be followed'],
+  'too-large': [413, 'The body is too large'],
+  'unsupported-media-type': [415, 'The body has the wrong content type'],
+  'range-not-satisfiable': [416, 'The range lies outside the file'],
+  'runtime-mismatch': [422, 'The declared runtime cannot load the version'],
+  'idempotency-key-reused': [422, 'The idempotency key was used for another command'],
+  'too-many-activations': [429, 'Too many activations in a minute'],
+  internal: [500, 'Something went wrong here'],
+  'log-unavailable': [503, 'The log cannot be reached'],
+  'outcome-unknown': [503, 'It is not known whether the command was stored'],
+  'volume-full': [507, 'The volume is full'],
+  'log-full': [507, 'The log is full'],
+} as const satisfies Record<string, readonly [status: number, title: string]>;
+
+export type ProblemCode = keyof typeof problems;
+
+/** A refusal with a stable code; `fields` are the problem document's extension members (snake_case). */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly code: ProblemCode;
+  readonly fields: Readonly<Record<string, unknown>>;
+
+  constructor(code: ProblemCode, detail: string, fields: Record<string, unknown> = {}, cause?: unknown) {
+    super(detail, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.fields = fields;
+  }
+
+  get status(): number {
+    return problems[this.code][0];
+  }
+
+  get title(): string {
+    return problems[this.code][1];
+  }
+}
+
+/** Whether `text` is a code of the table; a client uses it on what a server answered. */
+export function isProblemCode(text: unknown): text is ProblemCode {
+  return typeof text === 'string' && Object.hasOwn(problems, text);
+}
+
+/** The table's entries, for the API's documentation. */
+export const problemTable = Object.entries(problems).map(([code, [status, title]]) => ({ code, status, title }));

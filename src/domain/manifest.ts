@@ -1,0 +1,81 @@
+import canonicalize from 'canonicalize';
+import { z } from 'zod';
+import { Digest, sha256Hex } from './digest.ts';
+import { Requires } from './requires.ts';
+
+export const MAX_MANIFEST_BYTES = 256 * 1024;
+const MAX_ARTIFACTS = 1000;
+
+const ArtifactPath = z
+  .string()
+  .max(1024)
+  .refine(isArtifactPath, 'must be a relative path of plain names separated by /, without . and ..')
+  .meta({ example: 'model.joblib' });
+
+export const Artifact = z.strictObject({
+  path: ArtifactPath,
+  digest: Digest,
+  size: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+});
+export type Artifact = z.infer<typeof Artifact>;
+
+const Scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+const Artifacts = z
+  .array(Artifact)
+  .min(1)
+  .max(MAX_ARTIFACTS)
+  .superRefine((artifacts, context) => {
+    const clash = pathClash(artifacts.map((artifact) => artifact.path));
+    if (clash) context.addIssue({ code: 'custom', message: `${clash} stands for more than one file` });
+  });
+
+/** What a version is. The fields of `PublishedManifest` with their defaults filled in are what its digest covers. */
+export const Manifest = z.strictObject({
+  flavor: z.string().min(1).max(64).default('custom').meta({ example: 'sklearn' }),
+  artifacts: Artifacts,
+  requires: Requires.default({}),
+  metrics: z.record(z.string(), z.number()).default({}),
+  params: z.record(z.string(), Scalar).default({}),
+  tags: z.record(z.string(), z.string()).default({}),
+  lineage: z.record(z.string(), z.json()).default({}),
+  signature: z.json().nullable().default(null).meta({ description: 'The input and output schema' }),
+});
+export type Manifest = z.infer<typeof Manifest>;
+
+/** A path that stays inside the folder it is resolved against, on every system that a volume may be mounted on. */
+export function isArtifactPath(path: string): boolean {
+  return path.split('/').every(isPlainName);
+}
+
+function isPlainName(name: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  const unsafe = /[\u0000-\u001f\u007f\\:*?"<>|]/;
+  return name !== '' && name !== '.' && name !== '..' && !unsafe.test(name) && Buffer.byteLength(name) <= 255;
+}
+
+/** The first path that another one equals, differs from only in case, or lies beneath as if it were a folder. */
+function pathClash(paths: string[]): string | null {
+  const fold = (path: string) => path.normalize('NFC').toLowerCase();
+  const seen = new Set<string>();
+  for (const path of paths) {
+    if (seen.has(fold(path))) return path;
+    seen.add(fold(path));
+  }
+  for (const path of paths) {
+    const segments = fold(path).split('/');
+    for (let depth = 1; depth < segments.length; depth++) {
+      if (seen.has(segments.slice(0, depth).join('/'))) return segments.slice(0, depth).join('/');
+    }
+  }
+  return null;
+}
+
+/** RFC 8785 canonical JSON, artefacts in the order of their paths: the bytes that `…/manifest` serves. */
+export function canonicalManifest(manifest: Manifest): string {
+  const artifacts = manifest.artifacts.toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  return canonicalize({ ...manifest, artifacts })!;
+}
+
+export function digestOf(canonical: string): Digest {
+  return `sha256:${sha256Hex(canonical)}`;
+}

@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { constraintFrom, packageName, type Requires } from './requires.ts';
+
+/** The files beside a model that say how it was trained, the more telling first. */
+export const METADATA_FILES = ['training_metadata.json', 'metadata.json'] as const;
+
+const Fields = z.record(z.string(), z.unknown());
+type Fields = z.infer<typeof Fields>;
+
+const PYTHON = ['python', 'python_version'];
+const PACKAGES: Record<string, string[]> = {
+  'scikit-learn': ['sklearn', 'scikit-learn', 'sklearn_version'],
+  joblib: ['joblib', 'joblib_version'],
+};
+
+/**
+ * What metadata documents say about the runtime, for a manifest that says nothing: facts become "same minor release",
+ * at the top or under `runtime`, `environment` or `versions`; the first document that names something wins.
+ */
+export function requiresFromMetadata(documents: unknown[]): Requires {
+  const places = documents.flatMap(factPlaces);
+  const find = (names: string[]) => firstConstraint(places, names);
+  const packages: Record<string, string> = {};
+  for (const [name, spellings] of Object.entries(PACKAGES)) {
+    const constraint = find(spellings);
+    if (constraint !== null) packages[name] = constraint;
+  }
+  const python = find(PYTHON);
+  return {
+    ...(python !== null && { python }),
+    ...(Object.keys(packages).length > 0 && { packages }),
+  };
+}
+
+function factPlaces(document: unknown): Fields[] {
+  const top = Fields.safeParse(document).data;
+  if (!top) return [];
+  const nested = ['runtime', 'environment', 'versions'].map((key) => Fields.safeParse(top[key]).data);
+  return [top, ...nested.filter((fields) => fields !== undefined)];
+}
+
+function firstConstraint(places: Fields[], names: string[]): string | null {
+  for (const place of places) {
+    for (const name of names) {
+      const text = place[name];
+      const constraint = typeof text === 'string' ? constraintFrom(text) : null;
+      if (constraint !== null) return constraint;
+    }
+  }
+  return null;
+}
+
+/** Pinned and ranged packages of a `requirements.txt`; options, URLs, markers and bare names say nothing. */
+export function requiresFromRequirements(text: string): Requires {
+  const packages: Record<string, string> = {};
+  for (const line of text.split(/\r?\n/)) {
+    const found = /^\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*([~=<>!][^;#]*)/.exec(line);
+    const pin = /^==\s*([^*,\s]+)\s*$/.exec(found?.[2] ?? '')?.[1];
+    const constraint = found && constraintFrom(pin ?? found[2]!.trim());
+    if (constraint) packages[packageName(found[1]!)] = constraint;
+  }
+  return Object.keys(packages).length > 0 ? { packages } : {};
+}
+
+/** The first source that names something wins: `sources` in the order of their weight. */
+export function mergeRequires(...sources: Requires[]): Requires {
+  const merged: Requires = {};
+  for (const source of sources.toReversed()) {
+    const packages = { ...merged.packages, ...source.packages };
+    Object.assign(merged, source);
+    if (Object.keys(packages).length > 0) merged.packages = packages;
+  }
+  return merged;
+}

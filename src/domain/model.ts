@@ -1,0 +1,109 @@
+import type { Digest } from './digest.ts';
+import type { ActiveMap, ActivePointer } from './events.ts';
+import type { Manifest } from './manifest.ts';
+import type { Runtime } from './requires.ts';
+
+export interface VersionState {
+  version: string;
+  status: 'ready' | 'archived';
+  manifest: Manifest;
+  manifest_digest: Digest;
+  notes: string;
+  published_at: string;
+  published_by: string;
+  /** The revision that published it. */
+  revision: number;
+}
+
+/**
+ * One entry of an environment's stack: what an activation or deactivation made active, and the revision that did.
+ * Linked, so that a push or a pop shares what lies below however long the history.
+ */
+export interface StackEntry {
+  revision: number;
+  version: string | null;
+  below: StackEntry | null;
+}
+
+/** Who moved an environment last. */
+export interface Movement {
+  revision: number;
+  at: string;
+  by: string;
+  reason: string | null;
+}
+
+export interface EnvironmentState {
+  /** Activate and deactivate push, roll back pops; the top is active. */
+  top: StackEntry | null;
+  moved: Movement | null;
+  runtime: Runtime | null;
+  /** Times (ms) of the accepted activations of the last minute before the newest one. */
+  activations: number[];
+}
+
+/** The fold of one model's events. */
+export interface Model {
+  name: string;
+  /** Revision, body hash and time of the model's last event; 0, 64 zeros and '' before the first. */
+  revision: number;
+  head: string;
+  time: string;
+  versions: Map<string, VersionState>;
+  environments: Map<string, EnvironmentState>;
+  /** By idempotency key, oldest first. */
+  outcomes: Map<string, { command_hash: string; revision: number; at: number }>;
+}
+
+export const NO_HEAD = '0'.repeat(64);
+export const ACTIVATION_WINDOW_MS = 60_000;
+export const IDEMPOTENCY_WINDOW_MS = 30 * 24 * 3600_000;
+
+export function initialModel(name: string): Model {
+  const maps = { versions: new Map(), environments: new Map(), outcomes: new Map() };
+  return { name, revision: 0, head: NO_HEAD, time: '', ...maps };
+}
+
+const UNMOVED: EnvironmentState = { top: null, moved: null, runtime: null, activations: [] };
+
+export function environmentOf(model: Model, environment: string): EnvironmentState {
+  return model.environments.get(environment) ?? UNMOVED;
+}
+
+/** The version that is active in an environment, or null. */
+export function activeVersion(model: Model, environment: string): VersionState | null {
+  const { top } = environmentOf(model, environment);
+  return top?.version ? model.versions.get(top.version)! : null;
+}
+
+/** The environments in which a version is active. */
+export function activeIn(model: Model, version: string): string[] {
+  return [...model.environments.keys()].filter((name) => activeVersion(model, name)?.version === version);
+}
+
+export function pointerTo(version: VersionState): ActivePointer {
+  return { version: version.version, manifest_digest: version.manifest_digest, published_revision: version.revision };
+}
+
+/**
+ * The `active` map that an event must carry: every configured environment and every one ever moved, with `environment`
+ * moved to `target` where the event moves one.
+ */
+export function activeMap(
+  model: Model,
+  configured: Iterable<string>,
+  move?: { environment: string; target: VersionState | null },
+): ActiveMap {
+  const map: ActiveMap = {};
+  for (const name of new Set([...configured, ...model.environments.keys()])) {
+    const version = activeVersion(model, name);
+    map[name] = version && { ...pointerTo(version), revision: environmentOf(model, name).moved!.revision };
+  }
+  if (move) map[move.environment] = move.target && pointerTo(move.target);
+  return map;
+}
+
+/** Keys are the actor's own: two actors never see each other's outcomes. */
+export function outcomeKey(actor: string, key: string): string {
+  return JSON.stringify([actor, key]);
+}
