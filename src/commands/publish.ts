@@ -58,13 +58,7 @@ function versionExists(model: Model, version: string, published: string, offered
 }
 
 function canonicalForm(manifest: Manifest): string {
-  let canonical: string;
-  try {
-    canonical = canonicalManifest(manifest);
-  } catch (cause) {
-    // RFC 8785 has no form for text that is not Unicode.
-    throw new Problem('invalid-request', 'The manifest holds text that is not well-formed Unicode.', {}, cause);
-  }
+  const canonical = canonicalManifest(manifest);
   if (Buffer.byteLength(canonical) <= MAX_MANIFEST_BYTES) return canonical;
   throw new Problem('too-large', `The manifest is over ${MAX_MANIFEST_BYTES} bytes.`);
 }

@@ -1,0 +1,32 @@
+FROM node:24-slim AS build
+WORKDIR /app
+# Without scripts: `prepare` needs the sources, and the image has its own Node in place of the development dependency.
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts
+
+FROM node:24-slim
+WORKDIR /app
+# For a container that runs alone: with NATS_URL set, as docker-compose.yml does, it stays unused.
+COPY --from=nats:2.15-alpine /usr/local/bin/nats-server /usr/local/bin/nats-server
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+COPY LICENSE ./
+# The log of activations goes to logs/. Its folder is open to any user, since Compose may choose another than `node`.
+RUN install -d -o node -g node registry && install -d -m 1777 logs
+
+# It listens beyond loopback, so it starts only with REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.
+ENV NODE_ENV=production \
+    HOST=0.0.0.0 \
+    PORT=8080 \
+    REGISTRY_VOLUME=/app/registry
+USER node
+VOLUME ["/app/registry"]
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+  CMD ["node", "-e", \
+    "fetch('http://127.0.0.1:' + process.env.PORT + '/readyz').then((r) => process.exit(r.ok ? 0 : 1))"]
+CMD ["node", "dist/cli/main.js", "serve"]
