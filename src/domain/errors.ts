@@ -66,4 +66,8 @@ export function isProblemCode(text: unknown): text is ProblemCode {
 }
 
 /** The table's entries, for the API's documentation. */
-export const problemTable = Object.entries(problems).map(([code, [status, title]]) => ({ code, status, title }));
+export const problemTable = Object.entries(problems).map(([code, [status, title]]) => ({
+  code: code as ProblemCode,
+  status,
+  title,
+}));

@@ -2,6 +2,7 @@ import type { Digest } from './digest.ts';
 import type { ActiveMap, ActivePointer } from './events.ts';
 import type { Manifest } from './manifest.ts';
 import type { Runtime } from './requires.ts';
+import { highest } from './versions.ts';
 
 export interface VersionState {
   version: string;
@@ -106,4 +107,9 @@ export function activeMap(
 /** Keys are the actor's own: two actors never see each other's outcomes. */
 export function outcomeKey(actor: string, key: string): string {
   return JSON.stringify([actor, key]);
+}
+
+/** The version that `latest` means: see `highest`, over those that are not archived. */
+export function latestVersion(model: Model): string | null {
+  return highest([...model.versions.values()].filter(({ status }) => status === 'ready').map(({ version }) => version));
 }

@@ -11,7 +11,7 @@ import { jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream';
 import { connect, errors } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
-import { findNatsServer } from '../../src/log/nats-binary.ts';
+import { findNatsServer } from '../../src/log/embedded/binary.ts';
 
 /** Swap for the keys of the object that src/config.ts exports, once it is there. */
 const SERVER_VARIABLES = [

@@ -1,0 +1,29 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../artifacts/errno.ts';
+
+/** Where the first start on loopback keeps the secret it makes; whoever can read it is an admin of this registry. */
+export function secretFile(volume: string): string {
+  return join(volume, '.signalbox', 'secret');
+}
+
+/** The volume's own secret, or null where none was made. */
+export async function readSecret(volume: string): Promise<Uint8Array | null> {
+  try {
+    return Buffer.from((await readFile(secretFile(volume), 'utf8')).trim());
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+/** The volume's own secret, made at the first call and readable only by its owner. */
+export async function ensureSecret(volume: string): Promise<Uint8Array> {
+  const secret = await readSecret(volume);
+  if (secret) return secret;
+  const fresh = randomBytes(32).toString('base64url');
+  await mkdir(join(volume, '.signalbox'), { recursive: true, mode: 0o700 });
+  await writeFile(secretFile(volume), `${fresh}\n`, { mode: 0o600, flag: 'wx' });
+  return Buffer.from(fresh);
+}

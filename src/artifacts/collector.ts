@@ -1,0 +1,51 @@
+import type { Digest } from '../domain/digest.ts';
+import type { ArtifactStore } from './store.ts';
+
+/** How long a blob that no version refers to is kept: an upload may come days before its publish, but not for ever. */
+export const GRACE_MS = 24 * 3600_000;
+
+export interface Collector {
+  /** Keeps blobs from collection while a command that refers to them is under way. */
+  pin(digests: readonly Digest[]): () => void;
+  /** Deletes what nothing refers to and nobody put for `GRACE_MS`; returns how many. */
+  collect(now: number): Promise<number>;
+  /** Deletes those of a refused publish's blobs that nothing refers to, without grace. */
+  discard(digests: readonly Digest[]): Promise<void>;
+}
+
+export function createCollector(store: ArtifactStore, referenced: () => Set<Digest>): Collector {
+  const pins = new Map<Digest, number>();
+
+  return {
+    pin(digests) {
+      for (const digest of digests) pins.set(digest, (pins.get(digest) ?? 0) + 1);
+      return () => digests.forEach(unpin);
+    },
+
+    async collect(now) {
+      let deleted = 0;
+      for await (const { digest, stored_at } of store.list()) {
+        if (stored_at > now - GRACE_MS) continue;
+        if (await release(digest)) deleted++;
+      }
+      return deleted;
+    },
+
+    async discard(digests) {
+      for (const digest of digests) await release(digest);
+    },
+  };
+
+  /** Asked for each blob anew, with nothing awaited before the deletion: a command may just have pinned it. */
+  async function release(digest: Digest): Promise<boolean> {
+    if (pins.has(digest) || referenced().has(digest)) return false;
+    await store.delete(digest);
+    return true;
+  }
+
+  function unpin(digest: Digest): void {
+    const left = pins.get(digest)! - 1;
+    if (left === 0) pins.delete(digest);
+    else pins.set(digest, left);
+  }
+}

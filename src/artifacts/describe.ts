@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Digest } from '../domain/digest.ts';
+import { type Artifact, Manifest } from '../domain/manifest.ts';
+import { METADATA_FILES, mergeRequires, requiresFromMetadata, requiresFromRequirements } from '../domain/metadata.ts';
+import { readMlModel } from '../domain/mlmodel.ts';
+import { type FolderFile, listFiles } from './folder.ts';
+
+const MAX_TEXT_BYTES = 1024 * 1024;
+
+/**
+ * A folder as a manifest: its files hashed, and what its `metadata.json`, `training_metadata.json`, `MLmodel` and
+ * `requirements.txt` say, the earlier ones before the later. No model file is opened, but read as bytes.
+ *
+ * @throws {Error} for a folder without files, a link in it, or a metadata file that is not JSON
+ */
+export async function describeFolder(folder: string): Promise<Manifest> {
+  const files = await listFiles(folder);
+  if (files.length === 0) throw new Error(`${folder} has no files.`);
+  const text = (path: string) => readText(folder, files, path);
+  const documents: unknown[] = [];
+  for (const name of METADATA_FILES) {
+    const content = await text(name);
+    if (content !== null) documents.push(parseJson(join(folder, name), content));
+  }
+  const mlmodel = readMlModel((await text('MLmodel')) ?? '');
+  const requires = mergeRequires(
+    requiresFromMetadata(documents),
+    mlmodel?.requires ?? {},
+    requiresFromRequirements((await text('requirements.txt')) ?? ''),
+  );
+  const artifacts: Artifact[] = [];
+  for (const { path, size } of files) artifacts.push({ path, digest: await hashFile(join(folder, path)), size });
+  const said = { flavor: flavorOf(documents, files), ...mlmodel, ...saidIn(documents) };
+  return Manifest.parse({ ...said, requires, artifacts });
+}
+
+const described = ['flavor', 'metrics', 'params', 'tags', 'lineage', 'signature'] as const;
+
+/** The manifest's own fields where a metadata document has them in the manifest's shape. */
+function saidIn(documents: unknown[]): Partial<Manifest> {
+  const said: Record<string, unknown> = {};
+  for (const document of documents.toReversed()) {
+    const fields = z.record(z.string(), z.unknown()).safeParse(document).data ?? {};
+    for (const name of described) {
+      const value = fields[name] === undefined ? undefined : Manifest.shape[name].safeParse(fields[name]).data;
+      if (value !== undefined) said[name] = value;
+    }
+  }
+  return said;
+}
+
+function flavorOf(documents: unknown[], files: FolderFile[]): string {
+  const sklearn = requiresFromMetadata(documents).packages?.['scikit-learn'] !== undefined;
+  const pickled = files.some(({ path }) => /\.(joblib|pkl|pickle)$/.test(path));
+  if (sklearn && pickled) return 'sklearn';
+  return files.some(({ path }) => path.endsWith('.onnx')) ? 'onnx' : 'custom';
+}
+
+async function readText(folder: string, files: FolderFile[], path: string): Promise<string | null> {
+  const file = files.find((candidate) => candidate.path === path);
+  return file && file.size <= MAX_TEXT_BYTES ? readFile(join(folder, path), 'utf8') : null;
+}
+
+function parseJson(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${path} is not JSON.`, { cause });
+  }
+}
+
+async function hashFile(path: string): Promise<Digest> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
+  return `sha256:${hash.digest('hex')}`;
+}

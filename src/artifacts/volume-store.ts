@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { type Digest, isDigest } from '../domain/digest.ts';
+import { Problem } from '../domain/errors.ts';
+import { isErrno } from './errno.ts';
+import type { ArtifactStore, BlobStat } from './store.ts';
+import { verified } from './verify.ts';
+
+/** An artefact store in a folder, whose blobs other folders of the same file system may link to. */
+export interface VolumeStore extends ArtifactStore {
+  pathOf(digest: Digest): string;
+}
+
+/** Kept free of uploads: the log and the operator's own tools need to write when the disk is nearly full. */
+export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
+const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
+const UNFINISHED = 'upload-';
+
+/** Opens the store under `<volume>/blobs`; uploads that an earlier process left unfinished go. */
+export async function openVolumeStore(volume: string, reserve = DISK_RESERVE_BYTES): Promise<VolumeStore> {
+  const uploads = join(volume, 'blobs');
+  const folder = join(uploads, 'sha256');
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(uploads)) {
+    if (name.startsWith(UNFINISHED)) await rm(join(uploads, name));
+  }
+  const pathOf = (digest: Digest) => join(folder, digest.slice('sha256:'.length));
+
+  return {
+    pathOf,
+
+    async put(digest, bytes, size) {
+      if (await statBlob(pathOf(digest))) return renew(digest, bytes, size);
+      await checkReserve(folder, reserve, size ?? 0);
+      const unfinished = join(uploads, UNFINISHED + randomUUID());
+      try {
+        const kept = withReserve(verified(bytes, digest, size), folder, reserve);
+        // Read-only from its first byte; `flush` is the fsync before the file is closed.
+        await pipeline(kept, createWriteStream(unfinished, { flags: 'wx', mode: 0o444, flush: true }));
+        await rename(unfinished, pathOf(digest));
+      } catch (error) {
+        await rm(unfinished, { force: true });
+        throw isErrno(error, 'ENOSPC', 'EDQUOT') ? full(error) : error;
+      }
+      await syncFolder(folder);
+      return (await statBlob(pathOf(digest)))!;
+    },
+
+    async get(digest, range) {
+      try {
+        const file = await open(pathOf(digest));
+        return file.createReadStream({ ...range, highWaterMark: 256 * 1024 });
+      } catch (error) {
+        throw isErrno(error, 'ENOENT') ? unknown(digest, error) : error;
+      }
+    },
+
+    stat: (digest) => statBlob(pathOf(digest)),
+
+    async *list() {
+      for await (const { name } of await opendir(folder)) {
+        const digest = `sha256:${name}`;
+        const found = isDigest(digest) && (await statBlob(pathOf(digest)));
+        if (found) yield { digest, ...found };
+      }
+    },
+
+    async delete(digest) {
+      await rm(pathOf(digest), { force: true });
+    },
+  };
+
+  /** The bytes are there; the ones that came are verified all the same, and their grace begins again. */
+  async function renew(digest: Digest, bytes: AsyncIterable<Uint8Array>, size?: number): Promise<BlobStat> {
+    for await (const _ of verified(bytes, digest, size));
+    const now = new Date();
+    await utimes(pathOf(digest), now, now);
+    return (await statBlob(pathOf(digest)))!;
+  }
+}
+
+async function statBlob(path: string): Promise<BlobStat | null> {
+  try {
+    const { size, mtimeMs } = await stat(path);
+    return { size, stored_at: mtimeMs };
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+async function* withReserve(bytes: AsyncIterable<Uint8Array>, folder: string, reserve: number) {
+  let unchecked = 0;
+  for await (const chunk of bytes) {
+    unchecked += chunk.length;
+    if (unchecked >= CHECK_EVERY_BYTES) {
+      await checkReserve(folder, reserve, 0);
+      unchecked = 0;
+    }
+    yield chunk;
+  }
+}
+
+async function checkReserve(folder: string, reserve: number, size: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize - size < reserve) throw full();
+}
+
+/** A rename is durable once the folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function full(cause?: unknown): Problem {
+  return new Problem('volume-full', 'The volume has no room for these bytes; nothing was stored.', {}, cause);
+}
+
+function unknown(digest: Digest, cause: unknown): Problem {
+  return new Problem('unknown-blob', `There is no blob ${digest}.`, { digest }, cause);
+}

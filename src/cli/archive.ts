@@ -1,0 +1,27 @@
+import { Command } from 'commander';
+import type { VersionView } from '../domain/views.ts';
+import { printJson, printLine } from './output.ts';
+import { openSession, withSession } from './session.ts';
+
+export function archiveVerb(): Command {
+  return statusVerb('archive', 'take a version out of use: not latest, and not to be activated');
+}
+
+export function restoreVerb(): Command {
+  return statusVerb('restore', 'put an archived version back into use');
+}
+
+function statusVerb(name: 'archive' | 'restore', description: string): Command {
+  return withSession(new Command(name))
+    .description(description)
+    .argument('<version>')
+    .option('--reason <text>', 'why')
+    .addHelpText('after', `\nExample:\n  signalbox ${name} 1.0.0 --reason "trained on a broken split"`)
+    .action(async (version: string, { reason, json, ...options }) => {
+      const { client, base } = openSession(options);
+      const path = `${base}/versions/${encodeURIComponent(version)}/${name}`;
+      const state = await client.call<VersionView>('POST', path, { json: { reason } });
+      if (json) printJson(state);
+      else printLine(`${version} is ${state.status}.`);
+    });
+}

@@ -1,0 +1,16 @@
+import { Command } from 'commander';
+import type { MoveView } from '../domain/views.ts';
+import { printMove, withEnvironment } from './moved.ts';
+import { openSession, withSession } from './session.ts';
+
+export function deactivateVerb(): Command {
+  return withEnvironment(withSession(new Command('deactivate')))
+    .description('leave an environment with no active version')
+    .requiredOption('--reason <text>', 'why')
+    .addHelpText('after', '\nExample:\n  signalbox deactivate --env staging --reason "end of the trial"')
+    .action(async ({ env: environment, reason, json, ...options }) => {
+      const { client, base } = openSession(options);
+      const body = { environment, reason };
+      printMove(await client.call<MoveView>('POST', `${base}/deactivate`, { json: body }), json);
+    });
+}

@@ -1,0 +1,31 @@
+import { CommanderError } from 'commander';
+import { RegistryUnreachable } from '../client/client.ts';
+import { Problem } from '../domain/errors.ts';
+
+/** What to do next, by code, where the refusal does not say so itself. */
+const advice: Partial<Record<string, string>> = {
+  unauthenticated:
+    'Set REGISTRY_TOKEN, or run this where REGISTRY_VOLUME is the volume of a registry that runs on this machine.',
+  'active-changed': 'Look at the history, and decide again.',
+  'outcome-unknown': 'Run the same command again: it does nothing twice.',
+  'log-unavailable': 'The registry recovers by itself when NATS is back; run the command again.',
+  'version-archived': 'See signalbox restore.',
+};
+
+/** Tells an error on standard error, and returns the exit code that scripts see. */
+export function failed(error: unknown): number {
+  // Commander has told its own errors already; --help and --version end this way too.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`signalbox: ${message}\n`);
+  if (error instanceof RegistryUnreachable) {
+    process.stderr.write('Is it running there? "signalbox serve" starts one; REGISTRY_DSN says where it is.\n');
+    return 5;
+  }
+  if (!(error instanceof Problem)) return 1;
+  const next = advice[error.code];
+  if (next) process.stderr.write(`${next}\n`);
+  if (error.status === 404) return 4;
+  if (error.status === 503) return 5;
+  return [409, 422, 429].includes(error.status) ? 3 : 1;
+}

@@ -1,0 +1,33 @@
+import { Command, Option } from 'commander';
+import { EVENT_TYPES } from '../domain/events.ts';
+import type { EventView } from '../domain/views.ts';
+import { printJson, printTable } from './output.ts';
+import { pages } from './pages.ts';
+import { openSession, withSession } from './session.ts';
+
+export function historyVerb(): Command {
+  return withSession(new Command('history'))
+    .description('who did what, when and why, newest first')
+    .addOption(new Option('--type <type>', 'only this type of event').choices(EVENT_TYPES))
+    .option('-e, --env <environment>', 'only events of this environment')
+    .option('--of <version>', 'only events that name this version')
+    .option('-n, --limit <count>', 'at most so many', Number, 50)
+    .addHelpText('after', '\nExample:\n  signalbox history --env production --type version.rolled_back')
+    .action(async ({ type, env: environment, of: version, limit, json, ...options }) => {
+      const { client, base } = openSession(options);
+      const query = { type, environment, version };
+      const events = await pages<EventView>(client, `${base}/history`, 'events', query, limit);
+      if (json) return printJson({ events });
+      printTable(['REVISION', 'TIME', 'ACTOR', 'WHAT', 'REASON'], events.map(row));
+    });
+}
+
+function row({ revision, time, actor, type, data }: EventView) {
+  const what = [
+    type,
+    data.version,
+    data.environment && `in ${data.environment}`,
+    data.previous && `after ${data.previous}`,
+  ];
+  return [revision, time, actor, what.filter(Boolean).join(' '), String(data.reason ?? '-')];
+}

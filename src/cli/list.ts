@@ -1,0 +1,38 @@
+import { Command } from 'commander';
+import type { ModelView, VersionView } from '../domain/views.ts';
+import { printJson, printTable } from './output.ts';
+import { pages } from './pages.ts';
+import { openSession, withSession } from './session.ts';
+
+export function listVerb(): Command {
+  return withSession(new Command('list'))
+    .description('list the versions of a model, newest first, or every model')
+    .option('--models', 'list models')
+    .option('--active', 'only versions that are active somewhere')
+    .option('--archived', 'only archived versions')
+    .option('-n, --limit <count>', 'at most so many', Number, 100)
+    .addHelpText('after', '\nExamples:\n  signalbox list --active\n  signalbox list --models --json')
+    .action(async ({ models, active, archived, limit, json, ...options }) => {
+      const { client, base } = openSession(options);
+      if (models) {
+        const found = await pages<ModelView>(client, '/api/models', 'models', {}, limit);
+        if (json) return printJson({ models: found });
+        return printTable(['MODEL', 'LATEST', 'VERSIONS', 'ACTIVE'], found.map(modelRow));
+      }
+      const query = { active_flag: active, status: archived ? 'archived' : undefined };
+      const found = await pages<VersionView>(client, `${base}/versions`, 'versions', query, limit);
+      if (json) return printJson({ versions: found });
+      printTable(['VERSION', 'STATUS', 'ACTIVE IN', 'PUBLISHED', 'BY', 'NOTES'], found.map(versionRow));
+    });
+}
+
+function modelRow({ model, latest, versions, active }: ModelView) {
+  const where = Object.entries(active).flatMap(([environment, version]) =>
+    version ? `${environment}=${version}` : [],
+  );
+  return [model, latest, versions, where.join(' ') || null];
+}
+
+function versionRow({ version, status, active_in, published_at, published_by, notes }: VersionView) {
+  return [version, status, active_in.join(',') || null, published_at, published_by, notes.slice(0, 60)];
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { version } from '../version.ts';
+import { activateVerb } from './activate.ts';
+import { archiveVerb, restoreVerb } from './archive.ts';
+import { deactivateVerb } from './deactivate.ts';
+import { failed } from './failure.ts';
+import { historyVerb } from './history.ts';
+import { latestVerb } from './latest.ts';
+import { listVerb } from './list.ts';
+import { notesVerb } from './notes.ts';
+import { publishVerb } from './publish.ts';
+import { rollbackVerb } from './rollback.ts';
+import { runtimeVerb } from './runtime.ts';
+import { serveVerb } from './serve.ts';
+import { showVerb } from './show.ts';
+import { tokenVerb } from './token.ts';
+
+const EXIT_CODES = `
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule · 4 not found · 5 the registry or its log is away`;
+
+const program = new Command('signalbox')
+  .description('A model registry whose only truth is an append-only log')
+  .version(version)
+  .addHelpText('after', EXIT_CODES)
+  .configureHelp({ showGlobalOptions: true })
+  .exitOverride();
+
+for (const verb of [
+  serveVerb,
+  publishVerb,
+  activateVerb,
+  rollbackVerb,
+  deactivateVerb,
+  notesVerb,
+  archiveVerb,
+  restoreVerb,
+  listVerb,
+  showVerb,
+  latestVerb,
+  historyVerb,
+  runtimeVerb,
+  tokenVerb,
+]) {
+  program.addCommand(verb().exitOverride());
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = failed(error);
+}

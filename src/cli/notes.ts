@@ -1,0 +1,22 @@
+import { Command } from 'commander';
+import type { VersionView } from '../domain/views.ts';
+import { printJson, printLine } from './output.ts';
+import { openSession, withSession } from './session.ts';
+
+export function notesVerb(): Command {
+  return withSession(new Command('notes'))
+    .description('replace the notes of a version, or print them')
+    .argument('<version>')
+    .argument('[text]', 'the new notes; the earlier ones stay in the history')
+    .addHelpText('after', '\nExample:\n  signalbox notes 1.2.0 "watch the drift of feature 7"')
+    .action(async (version: string, text: string | undefined, { json, ...options }) => {
+      const { client, base } = openSession(options);
+      const path = `${base}/versions/${encodeURIComponent(version)}`;
+      const state =
+        text === undefined
+          ? await client.call<VersionView>('GET', path)
+          : await client.call<VersionView>('PATCH', `${path}/notes`, { json: { notes: text } });
+      if (json) printJson(state);
+      else printLine(text === undefined ? state.notes : `The notes of ${version} are changed.`);
+    });
+}

@@ -1,0 +1,50 @@
+/** Prints for programs: the answer as it came. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+export function printLine(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Tells something that is no part of the output. */
+export function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Prints for people: aligned columns under their titles. */
+export function printTable(titles: string[], rows: (string | number | null)[][]): void {
+  const cells = [titles, ...rows.map((row) => row.map((cell) => clean(String(cell ?? '-'))))];
+  const widths = titles.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  for (const row of cells) {
+    printLine(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    );
+  }
+}
+
+/** One line without control characters: what others wrote into a registry must not drive this terminal. */
+export function clean(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+}
+
+/** A bar on a terminal, and nothing elsewhere. */
+export function progressBar(label: string): (sent: number, total: number) => void {
+  if (!process.stderr.isTTY) return () => {};
+  let shown = '';
+  return (sent, total) => {
+    const filled = Math.round((sent / total) * 30);
+    const bar = '█'.repeat(filled).padEnd(30, '░');
+    const line = `${label} ${bar} ${Math.floor((sent / total) * 100)} % of ${megabytes(total)}`;
+    if (line !== shown) process.stderr.write(`\r${line}${sent >= total ? '\n' : ''}`);
+    shown = line;
+  };
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { tell } from './output.ts';
+
+export function serveVerb(): Command {
+  return new Command('serve')
+    .description('run the registry; docs/configuration.md has its variables')
+    .addHelpText('after', '\nExample:\n  PORT=9000 REGISTRY_VOLUME=/srv/models signalbox serve')
+    .action(async () => {
+      // Loaded here, so that the other verbs start without the server's parts.
+      const [{ serve }, { createLogger }, { readConfig, serverVariables }] = await Promise.all([
+        import('../serve.ts'),
+        import('../telemetry.ts'),
+        import('../config.ts'),
+      ]);
+      const stopped = Promise.withResolvers<void>();
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.resolve());
+      const config = readConfig(serverVariables, process.env);
+      const server = await serve({ config, log: createLogger(), progress: tell });
+      tell(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
+      await stopped.promise;
+      await server.close();
+    });
+}

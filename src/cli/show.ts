@@ -1,0 +1,40 @@
+import { Command } from 'commander';
+import type { ActiveView, VersionView } from '../domain/views.ts';
+import { clean, printJson, printLine } from './output.ts';
+import { openSession, withSession } from './session.ts';
+
+export function showVerb(): Command {
+  return withSession(new Command('show'))
+    .description('show a version, or the one that is active in an environment')
+    .argument('[version]')
+    .option('-e, --env <environment>', 'show what is active there')
+    .addHelpText('after', '\nExamples:\n  signalbox show 1.2.0\n  signalbox show --env production')
+    .action(async (version: string | undefined, { env: environment, json, ...options }) => {
+      if ((version === undefined) === (environment === undefined)) throw new Error('Give a version or --env.');
+      const { client, base } = openSession(options);
+      const path =
+        version === undefined ? `${base}/versions/active` : `${base}/versions/${encodeURIComponent(version)}`;
+      const state = await client.call<VersionView | ActiveView>('GET', path, { query: { environment } });
+      if (json) return printJson(state);
+      for (const [name, value] of describe(state)) if (value) printLine(`${`${name}:`.padEnd(14)}${clean(value)}`);
+    });
+}
+
+export function describe(state: VersionView | ActiveView): [string, string][] {
+  const { manifest } = state;
+  const pairs = (fields: Record<string, unknown>) =>
+    Object.entries(fields).map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : value}`);
+  return [
+    ['version', `${state.model} ${state.version} (${state.status})`],
+    ['active in', state.active_in.join(', ')],
+    ['activated', 'activated' in state ? `${state.activated.at} by ${state.activated.by}` : ''],
+    ['because', 'activated' in state ? (state.activated.reason ?? '') : ''],
+    ['published', `${state.published_at} by ${state.published_by}, revision ${state.revision}`],
+    ['notes', state.notes],
+    ['flavor', manifest.flavor],
+    ['requires', pairs({ python: manifest.requires.python, ...manifest.requires.packages }).join(', ')],
+    ['metrics', pairs(manifest.metrics).join(', ')],
+    ['files', manifest.artifacts.map(({ path, size }) => `${path} (${size} bytes)`).join(', ')],
+    ['digest', state.manifest_digest],
+  ];
+}

@@ -1,0 +1,22 @@
+import { Command, Option } from 'commander';
+import { ROLES } from '../access/permissions.ts';
+import { clientVariables, readConfig } from '../config.ts';
+import { printLine } from './output.ts';
+import { localToken } from './session.ts';
+
+export function tokenVerb(): Command {
+  return new Command('token')
+    .description('print a token for a registry whose volume is on this machine')
+    .addOption(new Option('--role <role>', 'what it allows').choices(ROLES).default('admin'))
+    .option('--sub <name>', 'who it is for; by default you')
+    .option('--hours <count>', 'how long it is good', Number, 1)
+    .addHelpText(
+      'after',
+      '\nExample:\n  curl -H "Authorization: Bearer $(signalbox token)" http://127.0.0.1:8080/api/models',
+    )
+    .action(async ({ role, sub: actor, hours }) => {
+      if (!(hours > 0)) throw new Error('--hours must be above 0.');
+      const { REGISTRY_VOLUME } = readConfig(clientVariables, process.env);
+      printLine(await localToken(REGISTRY_VOLUME, { role, seconds: Math.round(hours * 3600), actor }));
+    });
+}

@@ -1,0 +1,81 @@
+import { isProblemCode, Problem } from '../domain/errors.ts';
+
+/** The registry could not be asked at all: nobody listens there, or something else does. */
+export class RegistryUnreachable extends Error {
+  override readonly name = 'RegistryUnreachable';
+}
+
+export interface ClientOptions {
+  /** The registry's address, such as `http://127.0.0.1:8080`. */
+  dsn: string;
+  /** The token to send, asked for once. */
+  token(): Promise<string>;
+}
+
+export interface CallOptions {
+  query?: Record<string, string | number | boolean | undefined>;
+  json?: unknown;
+  /** Bytes to send as they come, with their size. */
+  bytes?: { stream: ReadableStream<Uint8Array>; size: number };
+  headers?: Record<string, string>;
+}
+
+/** The registry over HTTP. */
+export interface RegistryClient {
+  /** The answer's JSON. @throws {Problem} as the registry refused it; {RegistryUnreachable} */
+  call<T>(method: string, path: string, options?: CallOptions): Promise<T>;
+  /** Whether something is there: false for a 404. @throws {Problem}, {RegistryUnreachable} */
+  has(path: string): Promise<boolean>;
+}
+
+export function createClient({ dsn, token }: ClientOptions): RegistryClient {
+  let sent: Promise<string> | undefined;
+
+  return {
+    async call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+      const response = await send(method, path, options);
+      if (!response.ok) throw await problemOf(response);
+      return (await response.json()) as T;
+    },
+    async has(path) {
+      const response = await send('HEAD', path, {});
+      if (response.ok || response.status === 404) return response.ok;
+      throw await problemOf(response);
+    },
+  };
+
+  async function send(method: string, path: string, { query, json, bytes, headers }: CallOptions): Promise<Response> {
+    const url = new URL(dsn.replace(/\/$/, '') + path);
+    for (const [name, value] of Object.entries(query ?? {})) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    sent ??= token();
+    const all = new Headers({ Authorization: `Bearer ${await sent}`, ...headers });
+    const init: RequestInit & { duplex?: 'half' } = { method, headers: all };
+    if (json !== undefined) {
+      all.set('Content-Type', 'application/json');
+      init.body = JSON.stringify(json);
+    }
+    if (bytes) {
+      all.set('Content-Type', 'application/octet-stream');
+      all.set('Content-Length', String(bytes.size));
+      Object.assign(init, { body: bytes.stream, duplex: 'half' });
+    }
+    try {
+      return await fetch(url, init);
+    } catch (cause) {
+      throw new RegistryUnreachable(`There is no answer from ${dsn}.`, { cause });
+    }
+  }
+
+  async function problemOf(response: Response): Promise<Error> {
+    const text = await response.text();
+    try {
+      const { code, detail, type: _t, title: _n, status: _s, ...fields } = JSON.parse(text);
+      if (isProblemCode(code)) return new Problem(code, detail, fields);
+    } catch {
+      // no problem document, so no registry: told below
+    }
+    return new RegistryUnreachable(`${dsn} answered ${response.status}, and not as a registry does.`);
+  }
+}

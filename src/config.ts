@@ -1,0 +1,39 @@
+import { z } from 'zod';
+import { EnvironmentName } from './domain/names.ts';
+
+const environments = z
+  .string()
+  .transform((text) => text.split(',').map((name) => name.trim()))
+  .pipe(z.array(EnvironmentName).min(1))
+  .refine((names) => new Set(names).size === names.length, 'names an environment twice');
+
+/** What the server reads from its environment, by variable. An empty variable is one that is not set. */
+export const serverVariables = z.object({
+  NATS_URL: z.string().optional(),
+  REGISTRY_VOLUME: z.string().default('./registry'),
+  REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
+  REGISTRY_ACTIVATION_LIMIT: z.coerce.number().int().min(0).default(3),
+  REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
+  HOST: z.string().default('127.0.0.1'),
+  PORT: z.coerce.number().int().min(0).max(65535).default(8080),
+  REGISTRY_JWT_SECRET: z.string().optional(),
+});
+export type ServerConfig = z.output<typeof serverVariables>;
+
+/** What the command line reads. */
+export const clientVariables = z.object({
+  REGISTRY_DSN: z.url({ protocol: /^https?$/ }).default('http://127.0.0.1:8080'),
+  REGISTRY_TOKEN: z.string().optional(),
+  REGISTRY_MODEL: z.string().default('default'),
+  REGISTRY_VOLUME: z.string().default('./registry'),
+});
+export type ClientConfig = z.output<typeof clientVariables>;
+
+/** @throws {Error} naming every variable that is wrong and what is wrong with it */
+export function readConfig<T>(variables: z.ZodType<T>, env: NodeJS.ProcessEnv): T {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const result = variables.safeParse(given);
+  if (result.success) return result.data;
+  const wrong = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new Error(`The environment is not valid: ${wrong.join('; ')}.`, { cause: result.error });
+}

@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { describeFolder } from '../artifacts/describe.ts';
+import { isErrno } from '../artifacts/errno.ts';
+import { listFiles } from '../artifacts/folder.ts';
+import type { ArtifactStore } from '../artifacts/store.ts';
+import type { Dispatch } from '../commands/dispatch.ts';
+import { publish } from '../commands/publish.ts';
+import { Problem } from '../domain/errors.ts';
+import { METADATA_FILES } from '../domain/metadata.ts';
+import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
+import { isVersion } from '../domain/versions.ts';
+import { versionFolder, versionsFolder } from '../projections/layout.ts';
+import { entryOf, type Registry } from '../projections/registry.ts';
+
+/** Adopts folders that appear under `versions/`. */
+export interface Discovery {
+  /** What was found and cannot be adopted, as sentences. */
+  problems(): string[];
+  close(): Promise<void>;
+}
+
+export interface DiscoveryOptions {
+  volume: string;
+  artifacts: ArtifactStore;
+  dispatch: Dispatch;
+  registry(): Registry;
+  /** Looks at the folder of a version that is published already. */
+  check(model: string, version: string): Promise<void>;
+  log: Logger;
+}
+
+const SCAN_EVERY_MS = 2_000;
+/** A folder in which nothing changed for this long is no longer being copied to. */
+const SETTLED_MS = 5_000;
+
+/** Scans once, and from then on every two seconds: not every file system of a container tells of changes. */
+export async function startDiscovery(options: DiscoveryOptions): Promise<Discovery> {
+  const { volume, log } = options;
+  // What was last seen of a folder, so that nothing is hashed twice for the same reason.
+  const seen = new Map<string, { changed_at: number; problem: string | null }>();
+  let closed = false;
+  let timer: NodeJS.Timeout;
+  let scanning = scan(true);
+  await scanning;
+  schedule();
+
+  return {
+    problems: () => [...seen.values()].flatMap(({ problem }) => problem ?? []),
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await scanning;
+    },
+  };
+
+  function schedule(): void {
+    if (closed) return;
+    timer = setTimeout(() => {
+      scanning = scan(false).finally(schedule);
+    }, SCAN_EVERY_MS);
+  }
+
+  async function scan(first: boolean): Promise<void> {
+    try {
+      const found = await candidates(volume);
+      for (const path of seen.keys()) if (!found.some((candidate) => candidate.path === path)) seen.delete(path);
+      for (const candidate of found) if (!closed) await look(candidate, first);
+    } catch (error) {
+      log.error({ err: error }, 'the volume could not be scanned');
+    }
+  }
+
+  async function look(candidate: Candidate, first: boolean): Promise<void> {
+    const { path, model, version } = candidate;
+    let changed_at = 0;
+    try {
+      if (!isVersion(version)) return report(path, 0, `${path} is not named by a canonical semantic version`);
+      const published = entryOf(options.registry(), model).model.versions.has(version);
+      changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
+      if (seen.get(path)?.changed_at === changed_at) return;
+      if (published) {
+        // At the first scan the projection has just looked at it.
+        if (!first) await options.check(model, version);
+        seen.set(path, { changed_at, problem: null });
+      } else if (Date.now() - changed_at > SETTLED_MS) await adoptOnce(candidate, changed_at);
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return; // taken away meanwhile
+      // A log or a disk that is away is tried again; what is wrong with the folder stays wrong until it changes.
+      const passing = error instanceof Problem && error.status >= 500;
+      report(path, passing ? 0 : changed_at, `${path}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  async function adoptOnce({ path, model, version }: Candidate, changed_at: number): Promise<void> {
+    const files = await listFiles(path);
+    if (!files.some((file) => METADATA_FILES.some((name) => name === file.path))) {
+      return report(path, changed_at, `${path} has neither metadata.json nor training_metadata.json`);
+    }
+    const manifest = await describeFolder(path);
+    for (const { path: file, digest, size } of manifest.artifacts) {
+      await options.artifacts.put(digest, createReadStream(join(path, file)), size);
+    }
+    if ((await lastChange(path)) !== changed_at) return; // still being written: looked at again at the next scan
+    const caller = { actor: 'volume', request_id: randomUUID() };
+    const { event, revision } = await options.dispatch(publish, model, { version, ...manifest }, caller);
+    seen.delete(path);
+    log.info({ event_type: event?.type, model, version, revision, actor: 'volume', result: 'ok' }, 'adopted');
+  }
+
+  function report(path: string, changed_at: number, problem: string): void {
+    if (seen.get(path)?.problem !== problem) log.warn({ path, problem }, 'not adopted');
+    seen.set(path, { changed_at, problem });
+  }
+}
+
+interface Candidate {
+  path: string;
+  model: string;
+  version: string;
+}
+
+async function candidates(volume: string): Promise<Candidate[]> {
+  const models = [DEFAULT_MODEL, ...(await names(join(volume, 'models'))).filter(isModelName)];
+  const found: Candidate[] = [];
+  for (const model of models) {
+    for (const version of await names(versionsFolder(volume, model))) {
+      found.push({ path: versionFolder(volume, model, version), model, version });
+    }
+  }
+  return found;
+}
+
+/** What lies in a folder, save what hides behind a dot; nothing if there is no such folder. */
+async function names(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => !name.startsWith('.'));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+/** When anything in a folder last changed. */
+async function lastChange(folder: string): Promise<number> {
+  const files = await listFiles(folder);
+  return Math.max((await stat(folder)).ctimeMs, ...files.map(({ changed_at }) => changed_at));
+}

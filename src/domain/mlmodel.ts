@@ -1,0 +1,58 @@
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { constraintFrom, type Requires } from './requires.ts';
+
+const Flavors = z.record(z.string(), z.record(z.string(), z.unknown()));
+// Keys that are not known are left alone: MLflow adds some with every release.
+const MlModel = z.looseObject({ flavors: Flavors, signature: z.record(z.string(), z.unknown()).nullish() });
+
+export interface MlModelFacts {
+  flavor: string;
+  requires: Requires;
+  lineage: Record<string, string>;
+  signature: z.infer<ReturnType<typeof z.json>>;
+}
+
+/**
+ * What MLflow's `MLmodel` file says, as its documentation and the samples of mlflow-export-import have it; null where it
+ * is no such file.
+ */
+export function readMlModel(text: string): MlModelFacts | null {
+  const model = MlModel.safeParse(yaml(text)).data;
+  if (!model) return null;
+  const { python_function, ...own } = model.flavors;
+  const flavor = Object.keys(own)[0] ?? 'python_function';
+  const python = constraint(python_function?.python_version);
+  const sklearn = constraint(own.sklearn?.sklearn_version);
+  const requires = { ...(python && { python }), ...(sklearn && { packages: { 'scikit-learn': sklearn } }) };
+  const lineage: Record<string, string> = {};
+  for (const key of ['run_id', 'model_id', 'model_uuid', 'mlflow_version', 'utc_time_created']) {
+    if (typeof model[key] === 'string') lineage[key] = model[key];
+  }
+  return { flavor, requires, lineage, signature: signatureOf(model.signature) };
+}
+
+function yaml(text: string): unknown {
+  try {
+    return parse(text, { maxAliasCount: 100 });
+  } catch {
+    return null; // not YAML, so no MLmodel
+  }
+}
+
+function constraint(version: unknown): string | null {
+  return typeof version === 'string' ? constraintFrom(version) : null;
+}
+
+/** `inputs`, `outputs` and `params` are JSON in strings inside the YAML. */
+function signatureOf(signature: Record<string, unknown> | null | undefined): MlModelFacts['signature'] {
+  if (!signature) return null;
+  const parsed = Object.entries(signature).map(([name, value]) => {
+    try {
+      return [name, typeof value === 'string' ? JSON.parse(value) : value];
+    } catch {
+      return [name, value];
+    }
+  });
+  return z.json().safeParse(Object.fromEntries(parsed)).data ?? null;
+}

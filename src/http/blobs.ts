@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { Digest } from '../domain/digest.ts';
+import { bodyBytes, contentLength } from './body.ts';
+import { blobReply } from './bytes.ts';
+import { route } from './route.ts';
+
+const params = z.object({ digest: Digest });
+
+const get = route({
+  method: 'GET',
+  path: '/api/blobs/:digest',
+  permission: 'read',
+  summary: 'The bytes of a blob; HEAD tells whether it is there',
+  params,
+  answer: { status: 200, type: 'application/octet-stream' },
+  errors: ['unknown-blob', 'range-not-satisfiable'],
+  handle: ({ c, params }, { artifacts }) => blobReply(c, artifacts, params.digest),
+});
+
+const put = route({
+  method: 'PUT',
+  path: '/api/blobs/:digest',
+  permission: 'publish',
+  summary: 'Store a blob; one that no version refers to is kept 24 hours',
+  params,
+  rawBody: { 'application/octet-stream': null },
+  answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
+  errors: ['checksum-mismatch', 'volume-full'],
+  async handle({ c, params: { digest } }, { artifacts }) {
+    const known = await artifacts.stat(digest);
+    const { size } = await artifacts.put(digest, bodyBytes(c), contentLength(c));
+    return { status: known ? 200 : 201, json: { digest, size } };
+  },
+});
+
+export const blobRoutes = [get, put];

@@ -1,0 +1,68 @@
+import { html, raw } from 'hono/html';
+
+interface Operation {
+  summary: string;
+  'x-permission'?: string;
+  parameters: { name: string; in: string; required: boolean; schema: unknown }[];
+  requestBody?: { content: Record<string, { schema: unknown }> };
+  responses: Record<string, { description: string; content?: Record<string, { schema: unknown }> }>;
+}
+
+const STYLE = `
+  body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+  summary { cursor: pointer; padding: .3rem 0; }
+  code, pre { font: 13px/1.45 ui-monospace, monospace; }
+  pre { overflow: auto; max-height: 24rem; padding: .6rem; background: #8881; border-radius: 4px; }
+  .method { display: inline-block; width: 4.5em; font-weight: 600; }
+  .permission { opacity: .65; }
+  details > div { margin: 0 0 1rem 1rem; }
+  table { border-collapse: collapse; } td { padding: .1rem .8rem .1rem 0; vertical-align: top; }
+  :root { color-scheme: light dark; }`;
+
+/**
+ * The API's documentation as one page that runs no script and loads nothing. The browsable renderers of OpenAPI on npm
+ * either load fonts and scripts from elsewhere or report their installation to their makers.
+ */
+export function docsPage(document: Record<string, unknown>): string {
+  const paths = Object.entries(document.paths as Record<string, Record<string, Operation>>);
+  const { schemas } = document.components as { schemas: Record<string, unknown> };
+  const operations = paths.flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => operationSection(method, path, operation)),
+  );
+  const shapes = Object.entries(schemas).map(([name, schema]) =>
+    details(html`<code>${name}</code>`, json(schema), name),
+  );
+  const page = html`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Signalbox API</title>
+    <meta name="viewport" content="width=device-width"><style>${raw(STYLE)}</style></head><body>
+    <h1>Signalbox API</h1>
+    <p>The same as <a href="/openapi.json">OpenAPI 3.1</a>. Send a token as <code>Authorization: Bearer …</code>;
+    <code>signalbox token</code> prints one.</p>
+    <h2>Routes</h2>${operations}<h2>Shapes</h2>${shapes}</body></html>`;
+  return String(page);
+}
+
+function operationSection(method: string, path: string, operation: Operation) {
+  const title = html`<code><span class="method">${method.toUpperCase()}</span>${path}</code>
+    <span class="permission">${operation['x-permission'] ?? 'anyone'}</span> — ${operation.summary}`;
+  const rows = operation.parameters.map(
+    ({ name, in: where, required, schema }) =>
+      html`<tr><td><code>${name}</code></td><td>${where}${required ? ', required' : ''}</td>
+        <td><code>${JSON.stringify(schema)}</code></td></tr>`,
+  );
+  const bodies = Object.entries(operation.requestBody?.content ?? {}).map(
+    ([type, { schema }]) => html`<p>Body, ${type}</p>${json(schema)}`,
+  );
+  const answers = Object.entries(operation.responses).map(
+    ([status, { description, content = {} }]) =>
+      html`<p><b>${status}</b> ${description}</p>${Number(status) < 300 ? json(Object.values(content)[0]?.schema) : ''}`,
+  );
+  return details(title, html`<div><table>${rows}</table>${bodies}${answers}</div>`);
+}
+
+function details(title: unknown, content: unknown, id = '') {
+  return html`<details id="${id}"><summary>${title}</summary>${content}</details>`;
+}
+
+function json(value: unknown) {
+  return html`<pre>${JSON.stringify(value, null, 2)}</pre>`;
+}

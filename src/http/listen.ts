@@ -1,0 +1,27 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import type { HttpApp } from './route.ts';
+
+const DRAIN_MS = 5_000;
+
+/** Serves the app; `close` lets running requests end for five seconds. @throws {Error} where the address is taken */
+export async function listen(app: HttpApp, { hostname, port }: { hostname: string; port: number }) {
+  // Node's default cuts any request that takes over five minutes, and an upload may.
+  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: { requestTimeout: 0 } }) as Server;
+  server.listen(port, hostname);
+  await once(server, 'listening');
+  const { port: actual } = server.address() as AddressInfo;
+  const host = hostname.includes(':') ? `[${hostname}]` : hostname;
+  return { url: `http://${host}:${actual}`, close };
+
+  async function close(): Promise<void> {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeIdleConnections();
+    const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    await closed;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import { readSmallBlob } from '../artifacts/read-small.ts';
+import type { ArtifactStore } from '../artifacts/store.ts';
+import { Problem } from '../domain/errors.ts';
+import { activeVersion, latestVersion, type VersionState } from '../domain/model.ts';
+import { DEFAULT_MODEL } from '../domain/names.ts';
+import { compareVersions } from '../domain/versions.ts';
+import { ModelView, modelView } from '../domain/views.ts';
+import { entryOf } from '../projections/registry.ts';
+import { Paging, page, pageStart } from './paging.ts';
+import { route } from './route.ts';
+
+const models = route({
+  method: 'GET',
+  path: '/api/models',
+  permission: 'read',
+  summary: 'Every model, the one that changed last first',
+  query: z.object(Paging),
+  answer: { status: 200, schema: z.object({ models: z.array(ModelView), next_page_token: z.string().nullable() }) },
+  errors: [],
+  handle({ query }, { registry, environments }) {
+    const listing = ['models', registry().checkpoint.epoch];
+    const published = [...registry().models.values()]
+      .map(({ model }) => model)
+      .filter(({ versions }) => versions.size > 0);
+    const newestFirst = published.sort((a, b) => b.revision - a.revision);
+    const { entries, next_page_token } = page(newestFirst, pageStart(listing, query.page_token), query, listing);
+    return { json: { models: entries.map((model) => modelView(model, environments)), next_page_token } };
+  },
+});
+
+const short = route({
+  method: 'GET',
+  path: '/models',
+  permission: 'gateway',
+  summary: 'The default model in short: its versions in order, the latest and the active one',
+  answer: {
+    status: 200,
+    schema: z.object({ versions: z.array(z.string()), latest: z.string().nullable(), active: z.string().nullable() }),
+  },
+  errors: [],
+  handle(_request, { registry }) {
+    const { model } = entryOf(registry(), DEFAULT_MODEL);
+    const versions = [...model.versions.keys()].sort(compareVersions);
+    const active = activeVersion(model, 'production')?.version ?? null;
+    return { json: { versions, latest: latestVersion(model), active } };
+  },
+});
+
+const shortLatest = route({
+  method: 'GET',
+  path: '/models/latest',
+  permission: 'gateway',
+  summary: 'The latest version of the default model and its metadata.json',
+  answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
+  errors: ['unknown-version'],
+  async handle(_request, { registry, artifacts }) {
+    const { model } = entryOf(registry(), DEFAULT_MODEL);
+    const version = latestVersion(model);
+    if (version === null) throw new Problem('unknown-version', 'There is no version yet.');
+    return { json: { version, metadata: await metadataOf(model.versions.get(version)!, artifacts) } };
+  },
+});
+
+/** The version's own `metadata.json`; what its manifest says where there is none. */
+async function metadataOf({ manifest }: VersionState, artifacts: ArtifactStore): Promise<unknown> {
+  const listed = manifest.artifacts.find(({ path }) => path === 'metadata.json');
+  const text = listed && (await readSmallBlob(artifacts, listed.digest));
+  const { artifacts: _, ...said } = manifest;
+  return text ? JSON.parse(text) : said;
+}
+
+export const modelRoutes = [models, short, shortLatest];

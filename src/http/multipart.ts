@@ -1,0 +1,108 @@
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Busboy } from '@fastify/busboy';
+import type { ArtifactStore } from '../artifacts/store.ts';
+import { PublishBody, type PublishInput } from '../commands/publish.ts';
+import type { Digest } from '../domain/digest.ts';
+import { Problem } from '../domain/errors.ts';
+import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
+import { bodyBytes } from './body.ts';
+import { check, type HttpContext } from './route.ts';
+
+export interface Received {
+  input: PublishInput;
+  /** The blobs that were not there before: they go again if the version is refused. */
+  stored: Digest[];
+}
+
+/**
+ * Receives a version as multipart/form-data, in constant memory: the part `manifest` first, then a part a file, named
+ * by its path. Every part is verified against the manifest while it streams into the store.
+ *
+ * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`;
+ * nothing is left in the store then
+ */
+export async function receiveMultipart(c: HttpContext, artifacts: ArtifactStore): Promise<Received> {
+  const stored: Digest[] = [];
+  const received = new Set<string>();
+  let input: PublishInput | null = null;
+  let parts: Promise<void> = Promise.resolve();
+  let failure: unknown = null;
+
+  const parser = parserFor(c);
+  parser.on('file', (name, part) => {
+    part.on('error', () => {}); // the pipeline tells it
+    parts = parts.then(() => receive(name, part)).catch(fail);
+  });
+
+  function fail(error: unknown): void {
+    failure ??= error;
+    parser.destroy(failure as Error);
+  }
+
+  async function receive(name: string, part: Readable): Promise<void> {
+    if (failure) throw failure;
+    if (input === null) input = await readManifest(name, part);
+    else await storePart(input, name, part);
+  }
+
+  async function storePart({ artifacts: listed }: PublishInput, path: string, part: Readable): Promise<void> {
+    const artifact = listed.find((candidate) => candidate.path === path);
+    if (!artifact) throw new Problem('invalid-request', `The manifest lists no ${path}.`, { path });
+    if (received.has(path)) throw new Problem('invalid-request', `The part ${path} came twice.`, { path });
+    received.add(path);
+    const known = await artifacts.stat(artifact.digest);
+    await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
+    if (!known) stored.push(artifact.digest);
+  }
+
+  try {
+    await pipeline(bodyBytes(c), parser).catch(fail);
+    await parts;
+    if (failure) throw failure;
+    return { input: complete(input, received), stored };
+  } catch (error) {
+    await parts;
+    for (const digest of stored) await artifacts.delete(digest);
+    throw error instanceof Problem ? error : new Problem('invalid-request', 'The multipart body is broken.', {}, error);
+  }
+}
+
+function parserFor(c: HttpContext) {
+  const headers = { 'content-type': c.req.header('content-type')! };
+  try {
+    // Every part is a stream, `manifest` too: curl sends it with or without a file name.
+    return Busboy({ headers, isPartAFile: () => true, limits: { parts: 1001, headerPairs: 20 } });
+  } catch (cause) {
+    throw new Problem('invalid-request', 'The multipart body has no boundary.', {}, cause);
+  }
+}
+
+async function readManifest(name: string, part: Readable): Promise<PublishInput> {
+  if (name !== 'manifest') throw new Problem('invalid-request', `The first part must be manifest, not ${name}.`);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of part) {
+    size += chunk.length;
+    if (size > 2 * MAX_MANIFEST_BYTES) throw new Problem('too-large', 'The part manifest is too large.');
+    chunks.push(chunk);
+  }
+  try {
+    return check(PublishBody, JSON.parse(Buffer.concat(chunks).toString('utf8')), 'part manifest');
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    throw new Problem('invalid-request', 'The part manifest is not JSON.', {}, cause);
+  }
+}
+
+function complete(input: PublishInput | null, received: Set<string>): PublishInput {
+  if (input === null) throw new Problem('invalid-request', 'There is no part manifest.');
+  const missing = input.artifacts.map(({ path }) => path).filter((path) => !received.has(path));
+  if (missing.length === 0) return input;
+  throw new Problem('invalid-request', `There is no part for ${missing.join(', ')}.`, { missing });
+}
+
+function withPath(error: unknown, path: string): unknown {
+  if (!(error instanceof Problem)) return error;
+  return new Problem(error.code, `${path}: ${error.message}`, { path, ...error.fields }, error);
+}

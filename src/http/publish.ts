@@ -1,0 +1,59 @@
+import { PublishBody, type PublishInput, publish } from '../commands/publish.ts';
+import { VersionView } from '../domain/views.ts';
+import { checkType, mediaType, readJson } from './body.ts';
+import { callerOf, versionReply } from './command-reply.ts';
+import { receiveMultipart } from './multipart.ts';
+import { check, type Reply, route } from './route.ts';
+import { ofModel } from './versions.ts';
+
+const MULTIPART = 'multipart/form-data';
+
+/** Two ways to send a version, one command: a multipart body stores its parts as blobs and then is the JSON one. */
+const publishRoute = route({
+  method: 'POST',
+  path: '/api/models/:model/versions',
+  permission: 'publish',
+  summary: 'Publish a version: JSON for blobs stored before, or multipart/form-data with the part "manifest" first',
+  params: ofModel,
+  rawBody: { 'application/json': PublishBody, [MULTIPART]: PublishBody },
+  answer: { status: 201, schema: VersionView },
+  errors: [
+    'checksum-mismatch',
+    'version-exists',
+    'artifact-missing',
+    'log-corrupt',
+    'conflict',
+    'too-large',
+    'unsupported-media-type',
+    'idempotency-key-reused',
+    'log-unavailable',
+    'outcome-unknown',
+    'volume-full',
+    'log-full',
+  ],
+  async handle(request, services) {
+    checkType(request.c, 'application/json', MULTIPART);
+    const caller = callerOf(request);
+    if (mediaType(request.c) !== MULTIPART) {
+      return run(check(PublishBody, await readJson(request.c), 'body'));
+    }
+    const received = await receiveMultipart(request.c, services.artifacts);
+    try {
+      return await run(received.input);
+    } catch (error) {
+      await services.collector.discard(received.stored);
+      throw error;
+    }
+
+    async function run(input: PublishInput): Promise<Reply> {
+      const outcome = await services.dispatch(publish, request.params.model, input, caller);
+      const { event } = outcome;
+      const version = event?.type === 'version.published' ? event.data.version : input.version!;
+      const reply = await versionReply(outcome, version, services);
+      if (!event) return reply;
+      return { ...reply, status: 201, headers: { Location: `/api/models/${event.model}/versions/${version}` } };
+    }
+  },
+});
+
+export const publishRoutes = [publishRoute];

@@ -1,0 +1,34 @@
+import type { Logger } from 'pino';
+import type { VerifyToken } from '../access/tokens.ts';
+import type { Collector } from '../artifacts/collector.ts';
+import type { ArtifactStore } from '../artifacts/store.ts';
+import type { Dispatch } from '../commands/dispatch.ts';
+import type { LogMessage } from '../log/read.ts';
+import type { TailState } from '../log/tail.ts';
+import type { Registry } from '../projections/registry.ts';
+
+/** What the routes stand on; `serve.ts` wires it. */
+export interface Services {
+  log: Logger;
+  environments: readonly string[];
+  verifyToken: VerifyToken;
+  registry(): Registry;
+  artifacts: ArtifactStore;
+  collector: Collector;
+  dispatch: Dispatch;
+  readAt(revision: number): Promise<LogMessage | null>;
+  /** Resolves when every event folded so far shows on the volume. */
+  settled(): Promise<void>;
+  /** How far the answers know the log, as one opaque token. */
+  revision(): string;
+  /** Whether the log cannot be followed at the moment, so that answers may be old. */
+  stale(): boolean;
+  health(): Health;
+}
+
+export interface Health {
+  log: TailState;
+  gaps: readonly { first: number; last: number }[];
+  volume: string[];
+  discovery: string[];
+}

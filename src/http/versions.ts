@@ -1,0 +1,155 @@
+import { z } from 'zod';
+import { Problem } from '../domain/errors.ts';
+import { canonicalManifest } from '../domain/manifest.ts';
+import { activeIn, latestVersion, type Model, type VersionState } from '../domain/model.ts';
+import { EnvironmentName, ModelName } from '../domain/names.ts';
+import { Version } from '../domain/versions.ts';
+import { ActiveView, activeView, VersionView, versionView } from '../domain/views.ts';
+import { blobReply } from './bytes.ts';
+import { notModified } from './etag.ts';
+import { findEnvironment, findModel, findVersion } from './find.ts';
+import { Paging, page, pageStart } from './paging.ts';
+import { route } from './route.ts';
+
+export const ofModel = z.object({ model: ModelName });
+export const ofVersion = z.object({ model: ModelName, version: Version });
+
+const Listing = z.object({
+  active_flag: z.stringbool().optional(),
+  environment: EnvironmentName.optional().meta({ description: 'Narrows active_flag to one environment' }),
+  status: z.enum(['ready', 'archived']).optional(),
+  ...Paging,
+});
+
+const list = route({
+  method: 'GET',
+  path: '/api/models/:model/versions',
+  permission: 'read',
+  summary: 'The versions of a model, newest revision first',
+  params: ofModel,
+  query: Listing,
+  answer: { status: 200, schema: z.object({ versions: z.array(VersionView), next_page_token: z.string().nullable() }) },
+  errors: ['unknown-environment', 'unknown-model'],
+  handle({ params, query }, services) {
+    const { model } = findModel(services, params.model);
+    if (query.environment !== undefined) findEnvironment(services, query.environment);
+    const { active_flag, environment, status } = query;
+    const listing = ['versions', params.model, active_flag, environment, status, services.registry().checkpoint.epoch];
+    const fitting = newestFirst(model).filter((version) => fits(model, version, query));
+    const { entries, next_page_token } = page(fitting, pageStart(listing, query.page_token), query, listing);
+    return { json: { versions: entries.map((version) => versionView(model, version)), next_page_token } };
+  },
+});
+
+function newestFirst(model: Model): VersionState[] {
+  return [...model.versions.values()].reverse(); // a map keeps the order in which versions were published
+}
+
+function fits(model: Model, version: VersionState, query: z.output<typeof Listing>): boolean {
+  if (query.status !== undefined && version.status !== query.status) return false;
+  if (query.active_flag === undefined && query.environment === undefined) return true;
+  const environments = activeIn(model, version.version);
+  const active = query.environment === undefined ? environments.length > 0 : environments.includes(query.environment);
+  return active === (query.active_flag ?? true);
+}
+
+const active = route({
+  method: 'GET',
+  path: '/api/models/:model/versions/active',
+  permission: 'read',
+  summary: 'The version that is active in an environment',
+  params: ofModel,
+  query: z.object({ environment: EnvironmentName.default('production') }),
+  answer: { status: 200, schema: ActiveView },
+  errors: ['no-active-version', 'unknown-environment', 'unknown-model'],
+  handle({ c, params, query }, services) {
+    const { model } = findModel(services, params.model);
+    const environment = findEnvironment(services, query.environment);
+    // The chain's head stands for all that happened to the model, so that no body has to be hashed.
+    const headers = { ETag: `"${model.head.slice(0, 32)}"`, 'Content-Type': 'application/json' };
+    const body = activeBody(model, environment);
+    if (body === null)
+      throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
+    return notModified(c, headers.ETag) ? { status: 304, headers } : { headers, body };
+  },
+});
+
+const bodies = new WeakMap<Model, Map<string, { head: string; body: string | null }>>();
+
+/** The answer as text, kept until the model's next event: services that poll ask for the same one all day. */
+function activeBody(model: Model, environment: string): string | null {
+  const kept = bodies.get(model) ?? new Map();
+  bodies.set(model, kept);
+  const known = kept.get(environment);
+  if (known?.head === model.head) return known.body;
+  const view = activeView(model, environment);
+  const body = view && JSON.stringify(view);
+  kept.set(environment, { head: model.head, body });
+  return body;
+}
+
+const latest = route({
+  method: 'GET',
+  path: '/api/models/:model/versions/latest',
+  permission: 'read',
+  summary: 'The highest version that is neither archived nor, while there is another, a pre-release',
+  params: ofModel,
+  answer: { status: 200, schema: VersionView },
+  errors: ['unknown-model', 'unknown-version'],
+  handle({ params }, services) {
+    const { model } = findModel(services, params.model);
+    const version = latestVersion(model);
+    if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
+    return { json: versionView(model, model.versions.get(version)!) };
+  },
+});
+
+const one = route({
+  method: 'GET',
+  path: '/api/models/:model/versions/:version',
+  permission: 'read',
+  summary: 'One version',
+  params: ofVersion,
+  answer: { status: 200, schema: VersionView },
+  errors: ['unknown-model', 'unknown-version'],
+  handle({ params }, services) {
+    const { model, state } = findVersion(services, params.model, params.version);
+    return { json: versionView(model, state) };
+  },
+});
+
+const manifest = route({
+  method: 'GET',
+  path: '/api/models/:model/versions/:version/manifest',
+  permission: 'read',
+  summary: 'The canonical form of a manifest, whose SHA-256 is the manifest_digest',
+  params: ofVersion,
+  answer: { status: 200, type: 'application/json' },
+  errors: ['unknown-model', 'unknown-version'],
+  handle({ c, params }, services) {
+    const { state } = findVersion(services, params.model, params.version);
+    const headers = { ETag: `"${state.manifest_digest}"`, 'Content-Type': 'application/json' };
+    return notModified(c, headers.ETag)
+      ? { status: 304, headers }
+      : { headers, body: canonicalManifest(state.manifest) };
+  },
+});
+
+const file = route({
+  method: 'GET',
+  path: '/api/models/:model/versions/:version/files/:path{.+}',
+  permission: 'read',
+  summary: 'The bytes of one artefact',
+  params: ofVersion.extend({ path: z.string() }),
+  answer: { status: 200, type: 'application/octet-stream' },
+  errors: ['unknown-model', 'unknown-version', 'not-found', 'unknown-blob', 'range-not-satisfiable'],
+  handle({ c, params }, services) {
+    const { state } = findVersion(services, params.model, params.version);
+    const artifact = state.manifest.artifacts.find(({ path }) => path === params.path);
+    if (!artifact) throw new Problem('not-found', `${params.version} has no file ${params.path}.`);
+    return blobReply(c, services.artifacts, artifact.digest);
+  },
+});
+
+// In the order in which they are matched: "active" and "latest" are no versions.
+export const versionRoutes = [list, active, latest, one, manifest, file];

@@ -1,0 +1,95 @@
+import { z } from 'zod';
+import { type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
+import { upcast } from './upcast.ts';
+
+/**
+ * An event as a CloudEvents 1.0 JSON object (structured mode). `prevhash` is the hash of the model's previous message
+ * body, so that each model's events form a chain.
+ */
+const Envelope = z.looseObject({
+  specversion: z.literal('1.0'),
+  id: z.string().min(1),
+  source: z.string(),
+  type: z.string(),
+  subject: z.string(),
+  time: z.iso.datetime(),
+  data: z.record(z.string(), z.unknown()),
+  actor: z.string(),
+  requestid: z.string(),
+  prevhash: z.string().regex(/^[0-9a-f]{64}$/),
+  idempotencykey: z.string().optional(),
+  commandhash: z.string().optional(),
+  /** A newer writer's word that a reader who does not know the type may pass over the event. */
+  ignorable: z.boolean().optional(),
+});
+type Envelope = z.infer<typeof Envelope>;
+
+/** A body that no reader of this version can follow past. */
+export class Undecodable extends Error {
+  override readonly name = 'Undecodable';
+}
+
+/** `event` is null for one of an unknown type that may be passed over. */
+export interface Decoded {
+  event: RegistryEvent | null;
+  prevhash: string;
+}
+
+const SOURCE = 'urn:signalbox:registry';
+const TYPE = /^signalbox\.([a-z_.]+)\.v([1-9][0-9]*)$/;
+const CURRENT = 1;
+
+export function encodeEvent(event: RegistryEvent, prevhash: string): Buffer {
+  const envelope: Envelope = {
+    specversion: '1.0',
+    id: event.id,
+    source: SOURCE,
+    type: `signalbox.${event.type}.v${CURRENT}`,
+    subject: event.model,
+    time: event.time,
+    datacontenttype: 'application/json',
+    actor: event.actor,
+    requestid: event.request_id,
+    prevhash,
+    ...(event.idempotency && {
+      idempotencykey: event.idempotency.key,
+      commandhash: event.idempotency.command_hash,
+    }),
+    data: event.data,
+  };
+  return Buffer.from(JSON.stringify(envelope));
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** @throws {Undecodable} no CloudEvent, of an unknown type that is not marked ignorable, or with data of another shape */
+export function decodeEvent(body: Uint8Array): Decoded {
+  const envelope = parse(Envelope, json(body));
+  const [, name = '', version] = TYPE.exec(envelope.type) ?? [];
+  const known = Object.hasOwn(eventData, name) && Number(version) <= CURRENT;
+  if (!known && envelope.ignorable) return { event: null, prevhash: envelope.prevhash };
+  if (!known) throw new Undecodable(`it is of the unknown type ${envelope.type}`);
+  const type = name as EventType;
+  const data = parse<unknown>(eventData[type], upcast(type, Number(version), envelope.data));
+  return { event: eventFrom(envelope, type, data), prevhash: envelope.prevhash };
+}
+
+function eventFrom(envelope: Envelope, type: EventType, data: unknown): RegistryEvent {
+  const { id, time, actor, subject: model, requestid: request_id, idempotencykey: key, commandhash } = envelope;
+  const idempotency = key !== undefined && commandhash !== undefined && { key, command_hash: commandhash };
+  return { type, model, id, time, actor, request_id, data, ...(idempotency && { idempotency }) } as RegistryEvent;
+}
+
+function json(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(utf8.decode(body));
+  } catch (cause) {
+    throw new Undecodable('it is not JSON', { cause });
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new Undecodable(`it has another shape: ${z.prettifyError(result.error)}`, { cause: result.error });
+}

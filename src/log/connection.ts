@@ -1,0 +1,82 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { type ConnectionOptions, connect, type NatsConnection } from '@nats-io/transport-node';
+import semver from 'semver';
+import { MINIMUM_NATS } from './embedded/binary.ts';
+
+export interface NatsAddress {
+  servers: string[];
+  user?: string;
+  pass?: string;
+}
+
+/** One connection and its two JetStream clients. */
+export interface Nats {
+  nc: NatsConnection;
+  js: JetStreamClient;
+  jsm: JetStreamManager;
+}
+
+const API_TIMEOUT_MS = 5_000;
+
+/** `nats://[user:pass@]host:port[,host:port…]`, `tls://` alike, as `NATS_URL` has it. @throws {TypeError} no such URL */
+export function parseNatsUrl(text: string): NatsAddress {
+  const [first = '', ...others] = text.split(',').map((part) => part.trim());
+  const url = new URL(first);
+  const scheme = `${url.protocol}//`;
+  const servers = [first, ...others].map((part) => {
+    const { host } = new URL(part.includes('://') ? part : scheme + part);
+    return `${scheme}${host}`;
+  });
+  const user = decodeURIComponent(url.username);
+  return { servers, ...(user && { user, pass: decodeURIComponent(url.password) }) };
+}
+
+/**
+ * Connects and never gives up reconnecting: the client's default closes the connection for good after some 20 seconds,
+ * and notices a half-open one only after minutes.
+ *
+ * @throws {Error} where the server is older than any that keeps what it acknowledges
+ */
+export async function connectNats(address: NatsAddress, name: string): Promise<Nats> {
+  const nc = await connect({ ...options(address), name });
+  try {
+    checkVersion(nc.info!.version);
+    return { nc, js: jetstream(nc, { timeout: API_TIMEOUT_MS }), jsm: await manager(nc) };
+  } catch (error) {
+    await nc.close();
+    throw error;
+  }
+}
+
+function options({ servers, user, pass }: NatsAddress): ConnectionOptions {
+  return {
+    servers,
+    ...(user !== undefined && { user, pass: pass ?? '' }),
+    waitOnFirstConnect: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 250,
+    pingInterval: 10_000,
+    maxPingOut: 2,
+  };
+}
+
+/** 2.10.20 to 2.10.22 lost whole streams to a process crash (nats-server#6888), and 2.9 breaks compare-and-set. */
+function checkVersion(version: string): void {
+  if (semver.gte(version, MINIMUM_NATS)) return;
+  throw new Error(`nats-server ${version} is too old: Signalbox needs ${MINIMUM_NATS} or newer.`);
+}
+
+/** A cluster without a meta leader answers "temporarily unavailable": it is asked again for a while. */
+async function manager(nc: NatsConnection): Promise<JetStreamManager> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      return await jetstreamManager(nc, { timeout: API_TIMEOUT_MS });
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await sleep(500);
+    }
+  }
+}

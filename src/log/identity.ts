@@ -1,0 +1,37 @@
+import type { Nats } from './connection.ts';
+import { readHash } from './read.ts';
+import type { LogHead } from './stream.ts';
+
+/**
+ * How far a log was followed, and what was found there. A stream's `created` is no identity: a store copied back from
+ * a backup keeps it, and a restore through the API changes it. Content is.
+ */
+export interface Checkpoint {
+  generation: number;
+  /** Hash of the first message's body; null before it was read. */
+  epoch: string | null;
+  revision: number;
+  /** Hash of the body at `revision`; null at revision 0. */
+  hash: string | null;
+}
+
+export const START: Checkpoint = { generation: 0, epoch: null, revision: 0, hash: null };
+
+/**
+ * Whether the log is still the one that was followed to `checkpoint`. One that goes backwards or is another is
+ * `restored` where its generation is higher, and otherwise `diverged`: what was acknowledged is gone, which nobody said.
+ */
+export async function compareLog(
+  nats: Nats,
+  head: LogHead,
+  checkpoint: Checkpoint,
+): Promise<'same' | 'restored' | 'diverged'> {
+  if (await holds(nats, head, checkpoint)) return 'same';
+  return head.generation > checkpoint.generation ? 'restored' : 'diverged';
+}
+
+async function holds(nats: Nats, head: LogHead, { revision, hash, epoch }: Checkpoint): Promise<boolean> {
+  if (revision === 0) return true;
+  if (head.revision < revision) return false;
+  return (await readHash(nats, revision)) === hash && (await readHash(nats, 1)) === epoch;
+}

@@ -1,0 +1,97 @@
+import type { Digest } from '../domain/digest.ts';
+import type { EventType, RegistryEvent } from '../domain/events.ts';
+import { evolve, RuleBroken } from '../domain/evolve.ts';
+import { initialModel, type Model } from '../domain/model.ts';
+import { isModelName } from '../domain/names.ts';
+import { decodeEvent, Undecodable } from '../log/codec.ts';
+import { type Checkpoint, START } from '../log/identity.ts';
+import { hashOf, type LogMessage } from '../log/read.ts';
+
+/** What is needed to find an event again; its content stays in the log. */
+export interface HistoryEntry {
+  revision: number;
+  type: EventType;
+  environment: string | null;
+  version: string | null;
+  previous: string | null;
+}
+
+export interface Frozen {
+  revision: number;
+  reason: string;
+}
+
+export interface ModelEntry {
+  model: Model;
+  /** Oldest first. */
+  history: HistoryEntry[];
+  /** Where the model's log cannot be followed past: it stays as it was before that revision. */
+  frozen: Frozen | null;
+}
+
+/** The read model: every model's fold, and how far the log was read. */
+export interface Registry {
+  checkpoint: Checkpoint;
+  models: Map<string, ModelEntry>;
+}
+
+export function emptyRegistry(generation = 0): Registry {
+  return { checkpoint: { ...START, generation }, models: new Map() };
+}
+
+/** A model's entry; one without events for a name that the log does not know. */
+export function entryOf(registry: Registry, name: string): ModelEntry {
+  return registry.models.get(name) ?? { model: initialModel(name), history: [], frozen: null };
+}
+
+/** Folds the next message of the log and returns its event; null for one that freezes its model or is passed over. */
+export function applyMessage(registry: Registry, message: LogMessage): RegistryEvent | null {
+  const hash = hashOf(message.body);
+  const entry = entryOf(registry, message.model);
+  registry.models.set(message.model, entry);
+  const event = entry.frozen ? null : applyTo(entry, message, hash);
+  const epoch = registry.checkpoint.epoch ?? (message.revision === 1 ? hash : null);
+  registry.checkpoint = { ...registry.checkpoint, epoch, revision: message.revision, hash };
+  return event;
+}
+
+/** What does not decode, breaks the chain or breaks a rule freezes the model, and is never skipped. */
+function applyTo(entry: ModelEntry, { model: name, revision, body }: LogMessage, hash: string): RegistryEvent | null {
+  try {
+    if (!isModelName(name)) throw new Undecodable(`${name} is not a model's name`);
+    const { event, prevhash } = decodeEvent(body);
+    if (prevhash !== entry.model.head) throw new Undecodable('it does not follow the model’s previous event');
+    if (event === null) Object.assign(entry.model, { revision, head: hash });
+    else applyEvent(entry, event, revision, hash);
+    return event;
+  } catch (error) {
+    if (!(error instanceof Undecodable || error instanceof RuleBroken)) throw error;
+    entry.frozen = { revision, reason: error.message };
+    return null;
+  }
+}
+
+function applyEvent(entry: ModelEntry, event: RegistryEvent, revision: number, hash: string): void {
+  if (event.model !== entry.model.name) throw new Undecodable(`it is about another model, ${event.model}`);
+  if (event.time < entry.model.time) throw new Undecodable('it is older than the model’s previous event');
+  evolve(entry.model, event, revision, hash);
+  const { type, data } = event;
+  entry.history.push({
+    revision,
+    type,
+    environment: 'environment' in data ? (data.environment as string) : null,
+    version: 'version' in data ? (data.version as string | null) : null,
+    previous: 'previous' in data ? (data.previous as string | null) : null,
+  });
+}
+
+/** Every digest that a published version refers to. */
+export function referencedDigests(registry: Registry): Set<Digest> {
+  const digests = new Set<Digest>();
+  for (const { model } of registry.models.values()) {
+    for (const { manifest } of model.versions.values()) {
+      for (const { digest } of manifest.artifacts) digests.add(digest);
+    }
+  }
+  return digests;
+}

@@ -1,0 +1,190 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { ensureSecret } from './access/secret.ts';
+import { MIN_SECRET_BYTES, tokenVerifier } from './access/tokens.ts';
+import { createCollector } from './artifacts/collector.ts';
+import { lockVolume } from './artifacts/lock.ts';
+import { openVolumeStore } from './artifacts/volume-store.ts';
+import { createDispatch } from './commands/dispatch.ts';
+import type { ServerConfig } from './config.ts';
+import { type Discovery, startDiscovery } from './discovery/discovery.ts';
+import { createApp } from './http/app.ts';
+import { listen } from './http/listen.ts';
+import { connectNats, type Nats, parseNatsUrl } from './log/connection.ts';
+import { findNatsServer } from './log/embedded/binary.ts';
+import { startNatsServer } from './log/embedded/server.ts';
+import { compareLog } from './log/identity.ts';
+import { readAt } from './log/read.ts';
+import { ensureStream, readHead } from './log/stream.ts';
+import { startProjector } from './projections/projector.ts';
+import { entryOf, referencedDigests } from './projections/registry.ts';
+import { positionFile, readPosition, startVolume } from './projections/volume.ts';
+import { version } from './version.ts';
+
+export interface Server {
+  url: string;
+  close(): Promise<void>;
+}
+
+export interface ServeOptions {
+  config: ServerConfig;
+  log: Logger;
+  /** Tells a person what a long start is doing. */
+  progress(line: string): void;
+}
+
+const COLLECT_EVERY_MS = 3600_000;
+
+/**
+ * Starts the registry: the only place where its parts are wired together. Whatever was opened is closed again, in reverse,
+ * by `close` or by a start that fails.
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const { log } = options;
+  const opened: (() => unknown)[] = [];
+  const close = async () => {
+    for (const undo of opened.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        log.error({ err: error }, 'something did not close');
+      }
+    }
+  };
+  try {
+    return { url: await start(options, (undo) => opened.push(undo)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function start({ config, log, progress }: ServeOptions, opened: (undo: () => unknown) => void): Promise<string> {
+  const volume = resolve(config.REGISTRY_VOLUME);
+  await mkdir(volume, { recursive: true });
+  const lock = lockVolume(volume);
+  opened(() => lock.release());
+  const verifyToken = tokenVerifier(await secretOf(config, volume));
+
+  const nats = await openLog({ config, volume, log, progress }, opened);
+  const generation = await checkPosition(nats, volume);
+  const projector = startProjector(nats, generation, log);
+  opened(() => projector.close());
+  await projector.ready();
+
+  const { REGISTRY_ENVIRONMENTS: environments, REGISTRY_ACTIVATION_LIMIT: activationLimit } = config;
+  const { registry } = projector;
+  const store = await openVolumeStore(volume);
+  const collector = createCollector(store, () => referencedDigests(registry()));
+  const folded = {
+    live: () => projector.state() === 'live',
+    model: (name: string) => entryOf(registry(), name).model,
+    frozen: (name: string) => entryOf(registry(), name).frozen,
+    reached: projector.reached,
+  };
+  const clock = { now: () => new Date(), newId: randomUUID };
+  const dispatch = createDispatch({
+    nats,
+    folded,
+    artifacts: store,
+    collector,
+    environments,
+    activationLimit,
+    ...clock,
+  });
+
+  const files = await startVolume({ volume, store, projector, log });
+  opened(() => files.close());
+  const finding = { volume, artifacts: store, dispatch, registry, check: files.check, log };
+  const discovery: Discovery | null = config.REGISTRY_DISCOVERY === 'on' ? await startDiscovery(finding) : null;
+  opened(() => discovery?.close());
+  const collecting = setInterval(
+    () => collect().catch((err) => log.error({ err }, 'blobs not collected')),
+    COLLECT_EVERY_MS,
+  );
+  opened(() => clearInterval(collecting));
+
+  const health = () => ({
+    log: projector.state(),
+    gaps: projector.gaps(),
+    volume: files.problems(),
+    discovery: discovery?.problems() ?? [],
+  });
+  const app = createApp(
+    {
+      log,
+      environments,
+      verifyToken,
+      registry,
+      artifacts: store,
+      collector,
+      dispatch,
+      readAt: (revision) => readAt(nats, revision),
+      settled: files.settled,
+      revision: () => `${registry().checkpoint.epoch?.slice(0, 8) ?? 'empty'}-${registry().checkpoint.revision}`,
+      stale: () => projector.state() !== 'live',
+      health,
+    },
+    version,
+  );
+  const server = await listen(app, { hostname: config.HOST, port: config.PORT });
+  opened(() => server.close());
+  return server.url;
+
+  async function collect(): Promise<void> {
+    const deleted = await collector.collect(Date.now());
+    if (deleted > 0) log.info({ deleted }, 'deleted blobs that nothing referred to');
+  }
+}
+
+/** @throws {Error} beyond loopback without a secret, or with one too short to sign with */
+async function secretOf({ REGISTRY_JWT_SECRET: secret, HOST }: ServerConfig, volume: string): Promise<Uint8Array> {
+  if (secret !== undefined) {
+    if (Buffer.byteLength(secret) >= MIN_SECRET_BYTES) return Buffer.from(secret);
+    throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes.`);
+  }
+  if (['localhost', '::1'].includes(HOST) || HOST.startsWith('127.')) return ensureSecret(volume);
+  throw new Error(`To listen on ${HOST}, beyond this machine, set REGISTRY_JWT_SECRET.`);
+}
+
+interface OpenLog extends ServeOptions {
+  volume: string;
+}
+
+async function openLog(
+  { config, volume, log, progress }: OpenLog,
+  opened: (undo: () => unknown) => void,
+): Promise<Nats> {
+  if (config.NATS_URL !== undefined) return connected(parseNatsUrl(config.NATS_URL));
+  const { path: binary } = await findNatsServer({ progress });
+  const embedded = await startNatsServer({ folder: `${volume}/.nats`, binary, log });
+  opened(() => embedded.close());
+  const nats = await connected({ servers: [embedded.url], user: embedded.user, pass: embedded.password });
+  embedded.onAddress(({ url }) => nats.nc.setServers([url]));
+  return nats;
+
+  async function connected(address: Parameters<typeof connectNats>[0]): Promise<Nats> {
+    progress(`Connecting to NATS at ${address.servers.join(', ')}`);
+    const nats = await connectNats(address, 'signalbox');
+    opened(() => nats.nc.close());
+    await ensureStream(nats);
+    return nats;
+  }
+}
+
+/**
+ * Refuses a log that is not the one this volume was built from: its files would go backwards without anybody having
+ * said so, and new events would be written over a loss. Returns the log's generation.
+ */
+async function checkPosition(nats: Nats, volume: string): Promise<number> {
+  const head = await readHead(nats);
+  const position = await readPosition(volume);
+  if (position === null || (await compareLog(nats, head, position)) !== 'diverged') return head.generation;
+  throw new Error(
+    `The log is not the one that ${volume} was built from: that one had revision ${position.revision}, this one ends at ` +
+      `${head.revision} or says something else there. Bring the right log back, or, to take this one as the truth, ` +
+      `remove ${positionFile(volume)}.`,
+  );
+}
