@@ -15,10 +15,9 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY LICENSE ./
-# The log of activations goes to logs/. Its folder is open to any user, since Compose may choose another than `node`.
-RUN install -d -o node -g node registry && install -d -m 1777 logs
+RUN install -d -o node -g node registry
 
-# It listens beyond loopback, so it starts only with REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.
+# It listens beyond loopback, so it starts only with REGISTRY_JWT_SECRET.
 ENV NODE_ENV=production \
     HOST=0.0.0.0 \
     PORT=8080 \

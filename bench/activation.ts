@@ -1,0 +1,47 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connectNats } from '../src/log/connection.ts';
+import { median, post, publishSamples, startRegistry } from './processes.ts';
+import type { Result } from './result.ts';
+
+const TIMES = 500;
+
+/** An activation over HTTP, link on the volume included, against a bare append to a stream of the same server. */
+export async function activation(): Promise<Result[]> {
+  const registry = await startRegistry();
+  await publishSamples(registry);
+  const { url, user, password } = JSON.parse(await readFile(join(registry.volume, '.nats/address.json'), 'utf8'));
+  const nats = await connectNats({ servers: [url], user, pass: password }, 'bench');
+  await nats.jsm.streams.add({ name: 'BARE', subjects: ['bare'], deny_delete: true });
+  const body = Buffer.alloc(900, 120); // about the size of an activation's event
+  const appends: number[] = [];
+  const activations: number[] = [];
+  let sequence = 0;
+  for (let i = 0; i < TIMES; i++) {
+    const version = i % 2 === 0 ? '1.0.0' : '1.1.0';
+    appends.push(
+      await timed(async () => {
+        const ack = await nats.js.publish('bare', body, { expect: { lastSubjectSequence: sequence } });
+        sequence = ack.seq;
+      }),
+    );
+    activations.push(
+      await timed(async () => {
+        const response = await post(registry, `/api/models/default/versions/${version}/activate`, {});
+        await response.arrayBuffer();
+      }),
+    );
+  }
+  await nats.nc.close();
+  await registry.stop();
+  const told = `${median(activations).toFixed(2)} ms, an append ${median(appends).toFixed(2)} ms`;
+  return [
+    { name: 'activation / bare append, medians', ratio: median(activations) / median(appends), aim: '≤ 3', told },
+  ];
+}
+
+async function timed(action: () => Promise<void>): Promise<number> {
+  const started = performance.now();
+  await action();
+  return performance.now() - started;
+}

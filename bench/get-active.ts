@@ -1,0 +1,46 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { rateOf } from './load.ts';
+import { median, post, publishSamples, run, startRegistry, temporaryFolder } from './processes.ts';
+import type { Result } from './result.ts';
+
+const ROUNDS = 7;
+
+/** `GET active` against bare Hono that answers the same bytes, with and without identification and a log line. */
+export async function getActive(): Promise<Result[]> {
+  const registry = await startRegistry();
+  await publishSamples(registry);
+  await post(registry, '/api/models/default/versions/1.0.0/activate', {});
+  const path = '/api/models/default/versions/active?environment=production';
+  const answer = await fetch(registry.url + path, { headers: registry.headers });
+  const own = ['date', 'connection', 'keep-alive', 'transfer-encoding', 'content-length'];
+  const headers = Object.fromEntries([...answer.headers].filter(([name]) => !own.includes(name)));
+  const folder = await temporaryFolder();
+  const file = join(folder, 'answer.json');
+  await writeFile(
+    file,
+    JSON.stringify({ headers, body: await answer.text(), secret: Buffer.from(registry.secret).toString() }),
+  );
+  const bare = await run('bench/bare.ts', [file]);
+  const same = await run('bench/bare.ts', [file, 'all']);
+  const rates = { registry: [] as number[], bare: [] as number[], same: [] as number[] };
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const [name, { url }] of Object.entries({ bare, registry, same })) {
+      const rate = await rateOf(url + path, registry.headers);
+      if (round > 0) rates[name as keyof typeof rates].push(rate); // the first round warms up
+    }
+  }
+  await Promise.all([registry, bare, same].map(({ stop }) => stop()));
+  await rm(folder, { recursive: true });
+  const rate = median(rates.registry);
+  const told = `${Math.round(rate)} a second`;
+  return [
+    {
+      name: 'GET active / bare Hono with identification and log line',
+      ratio: rate / median(rates.same),
+      aim: '≥ 0.9',
+      told,
+    },
+    { name: 'GET active / bare Hono', ratio: rate / median(rates.bare), aim: '≥ 0.7', told },
+  ];
+}

@@ -1,0 +1,17 @@
+/** `npm run bench [name…]`: ratios between Signalbox and the bare parts it is made of, each pair measured in this run. */
+import { cpus } from 'node:os';
+import { activation } from './activation.ts';
+import { getActive } from './get-active.ts';
+import { replay } from './replay.ts';
+import { upload } from './upload.ts';
+
+const all = { 'get-active': getActive, activation, replay, upload };
+const wanted = process.argv.slice(2);
+
+console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);
+for (const [name, measure] of Object.entries(all)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  for (const { name, ratio, aim, told } of await measure()) {
+    console.log(`${ratio.toFixed(2).padStart(6)}  (aim ${aim})  ${name}: ${told}`);
+  }
+}

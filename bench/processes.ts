@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { readSecret } from '../src/access/secret.ts';
+import { signToken } from '../src/access/tokens.ts';
+
+const root = join(import.meta.dirname, '..');
+
+export interface Running {
+  url: string;
+  process: ChildProcess;
+  stop(): Promise<void>;
+}
+
+/** Starts a program of this repository and waits for the line that says where it listens. */
+export async function run(file: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Running> {
+  const stdio = ['ignore', 'pipe', 'pipe'] as const;
+  const child = spawn(process.execPath, [join(root, file), ...args], {
+    env: { ...process.env, ...env },
+    stdio: [...stdio],
+  });
+  const url = await new Promise<string>((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface(stream!).on('line', (line) => {
+        const found = /^(?:Signalbox serves on )?(http:\S+)/.exec(line)?.[1];
+        if (found) resolve(found);
+      });
+    }
+    child.once('exit', (code) => reject(new Error(`${file} ended with ${code}`)));
+  });
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  };
+  return { url, process: child, stop };
+}
+
+export interface Registry extends Running {
+  volume: string;
+  headers: Record<string, string>;
+  secret: Uint8Array;
+}
+
+/** A registry in a folder of its own, with a token to ask it. */
+export async function startRegistry(env: NodeJS.ProcessEnv = {}): Promise<Registry> {
+  const volume = await temporaryFolder();
+  const settings = { PORT: '0', REGISTRY_VOLUME: volume, REGISTRY_ACTIVATION_LIMIT: '0', ...env };
+  const running = await run('src/cli/main.ts', ['serve'], settings);
+  const secret = (await readSecret(volume))!;
+  const token = await signToken(secret, { actor: 'bench', role: 'admin' }, 3600, new Date());
+  const stop = async () => {
+    await running.stop();
+    await rm(volume, { recursive: true });
+  };
+  return { ...running, volume, secret, headers: { Authorization: `Bearer ${token}` }, stop };
+}
+
+export function temporaryFolder(): Promise<string> {
+  return mkdtemp(join(process.env.BENCH_FOLDER ?? tmpdir(), 'signalbox-bench-'));
+}
+
+/** Publishes the two sample versions. */
+export async function publishSamples(registry: Registry): Promise<void> {
+  for (const version of ['1.0.0', '1.1.0']) {
+    const env = { ...process.env, REGISTRY_DSN: registry.url, REGISTRY_VOLUME: registry.volume };
+    const args = [
+      join(root, 'src/cli/main.ts'),
+      'publish',
+      join(root, 'registry/versions', version),
+      '--version',
+      version,
+    ];
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+    const [code] = await once(child, 'exit');
+    if (code !== 0) throw new Error(`publish ended with ${code}`);
+  }
+}
+
+export async function post(registry: Registry, path: string, json: unknown): Promise<Response> {
+  const headers = { ...registry.headers, 'Content-Type': 'application/json' };
+  const response = await fetch(registry.url + path, { method: 'POST', headers, body: JSON.stringify(json) });
+  if (!response.ok) throw new Error(await response.text());
+  return response;
+}
+
+export function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}

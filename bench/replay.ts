@@ -1,0 +1,119 @@
+import { join } from 'node:path';
+import { activate } from '../src/commands/activate.ts';
+import type { Command, Context } from '../src/commands/command.ts';
+import { publish } from '../src/commands/publish.ts';
+import type { RegistryEvent } from '../src/domain/events.ts';
+import { evolve } from '../src/domain/evolve.ts';
+import { initialModel } from '../src/domain/model.ts';
+import { encodeEvent } from '../src/log/codec.ts';
+import { connectNats, type Nats } from '../src/log/connection.ts';
+import { findNatsServer } from '../src/log/embedded/binary.ts';
+import { startNatsServer } from '../src/log/embedded/server.ts';
+import { hashOf } from '../src/log/read.ts';
+import { ensureStream, STREAM, subjectOf } from '../src/log/stream.ts';
+import { applyMessage, emptyRegistry } from '../src/projections/registry.ts';
+import { createLogger } from '../src/telemetry.ts';
+import { median, temporaryFolder } from './processes.ts';
+import type { Result } from './result.ts';
+
+const EVENTS = 100_000;
+const MODELS = 20;
+const ROUNDS = 5;
+const START = Date.parse('2026-01-01T00:00:00Z');
+
+/** 100,000 events into the read model, chain checked, against an ordered consumer that only parses their JSON. */
+export async function replay(): Promise<Result[]> {
+  const log = createLogger('error');
+  const { path: binary } = await findNatsServer({ progress: console.error });
+  const server = await startNatsServer({ folder: join(await temporaryFolder(), '.nats'), binary, log });
+  const nats = await connectNats({ servers: [server.url], user: server.user, pass: server.password }, 'bench');
+  await ensureStream(nats);
+  await fill(nats);
+  const parse: number[] = [];
+  const fold: number[] = [];
+  for (let round = 0; round <= ROUNDS; round++) {
+    const decoder = new TextDecoder();
+    const parsed = await consume(nats, ({ body }) => JSON.parse(decoder.decode(body)));
+    const registry = emptyRegistry();
+    const folded = await consume(nats, (message) => applyMessage(registry, message));
+    if ([...registry.models.values()].some(({ frozen }) => frozen)) throw new Error('a model froze');
+    if (round > 0) parse.push(EVENTS / parsed) && fold.push(EVENTS / folded);
+  }
+  await nats.nc.close();
+  await server.close();
+  const told = `${Math.round(median(fold) * 1000)} events a second`;
+  return [
+    { name: 'replay / ordered consumer with JSON.parse', ratio: median(fold) / median(parse), aim: '≥ 0.6', told },
+  ];
+}
+
+async function consume(nats: Nats, read: (message: { revision: number; model: string; body: Uint8Array }) => void) {
+  const started = performance.now();
+  const consumer = await nats.js.consumers.get(STREAM, { opt_start_seq: 1 });
+  const done = Promise.withResolvers<void>();
+  const prefix = subjectOf('').length;
+  const messages = await consumer.consume({
+    max_messages: 2000,
+    callback: (m) => {
+      read({ revision: m.seq, model: m.subject.slice(prefix), body: m.data });
+      if (m.seq === EVENTS) done.resolve();
+    },
+  });
+  await done.promise;
+  messages.stop();
+  return performance.now() - started;
+}
+
+/** Two versions and then one activation after the other in each model, as the rules make them. */
+async function fill(nats: Nats): Promise<void> {
+  const models = Array.from({ length: MODELS }, (_, i) => initialModel(`model-${i}`));
+  const context: Context = {
+    now: '2026-01-01T00:00:00.000Z',
+    environments: ['production', 'staging'],
+    activationLimit: 0,
+    missing: [],
+  };
+  const artifacts = [{ path: 'model.joblib', digest: `sha256:${'a'.repeat(64)}` as const, size: 1 }];
+  let acks: Promise<unknown>[] = [];
+  for (let revision = 1; revision <= EVENTS; revision++) {
+    const model = models[revision % MODELS]!;
+    const turn = Math.floor((revision - 1) / MODELS);
+    const version = turn % 2 === 0 ? '1.0.0' : '1.1.0';
+    const draft =
+      turn < 2
+        ? decided(
+            publish,
+            model,
+            { ...publish.input.parse({ version, artifacts, requires: {}, metrics: { turn } }) },
+            context,
+          )
+        : decided(
+            activate,
+            model,
+            { ...activate.input.parse({ version, reason: 'a reason of usual length' }) },
+            context,
+          );
+    const event = {
+      ...draft,
+      model: model.name,
+      id: crypto.randomUUID(),
+      time: new Date(START + revision * 1000).toISOString(),
+      actor: 'bench',
+      request_id: 'bench',
+    };
+    const body = encodeEvent(event as RegistryEvent, model.head);
+    acks.push(nats.js.publish(subjectOf(model.name), body, { timeout: 30_000 }));
+    evolve(model, event as RegistryEvent, revision, hashOf(body));
+    if (acks.length === 1000) {
+      await Promise.all(acks);
+      acks = [];
+    }
+  }
+  await Promise.all(acks);
+}
+
+function decided<I>(command: Command<I>, model: ReturnType<typeof initialModel>, input: I, context: Context) {
+  const decision = command.decide(model, input, context);
+  if ('unchanged' in decision) throw new Error('nothing was decided');
+  return decision.draft;
+}
