@@ -84,17 +84,21 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   ): Promise<Outcome> {
     const deadline = Date.now() + CONFLICT_DEADLINE_MS;
     do {
-      const outcome = (await earlierOutcome(name, caller, command_hash)) ?? (await attempt());
+      const { revision } = folded.model(name);
+      const outcome = (await earlierOutcome(name, caller, command_hash)) ?? (await attempt(revision));
       if (outcome) return outcome;
       await sleep(Math.random() * 50);
     } while (Date.now() < deadline);
     throw new Problem('conflict', `Other commands for ${name} kept getting in first; ask again.`);
 
-    async function attempt(): Promise<Outcome | null> {
+    async function attempt(revision: number): Promise<Outcome | null> {
       const needed = command.needs?.(followed(name), input) ?? [];
       const unpin = collector.pin(needed.map(({ digest }) => digest));
       try {
-        return await decideAndAppend(command, name, input, caller, command_hash, await missingOf(needed));
+        const missing = await missingOf(needed);
+        // Another server wrote while the store was asked: its event may be this very command's, under the same key.
+        if (folded.model(name).revision !== revision) return null;
+        return await decideAndAppend(command, name, input, caller, command_hash, missing);
       } finally {
         unpin();
       }
@@ -152,7 +156,9 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (earlier.command_hash !== command_hash) {
       throw new Problem('idempotency-key-reused', 'The idempotency key came before with another command.');
     }
-    const message = await readNext(nats, name, earlier.revision - 1);
+    const message = await readNext(nats, name, earlier.revision - 1).catch((cause: unknown) => {
+      throw new Problem('log-unavailable', 'The log cannot be read now; ask again for the first outcome.', {}, cause);
+    });
     const { event } = decodeEvent(message!.body);
     return { model, event, revision: earlier.revision, stored: false, warnings: [] };
   }

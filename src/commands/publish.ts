@@ -5,7 +5,7 @@ import { Problem } from '../domain/errors.ts';
 import { type Artifact, canonicalManifest, digestOf, MAX_MANIFEST_BYTES, Manifest } from '../domain/manifest.ts';
 import { METADATA_FILES, requiresFromMetadata } from '../domain/metadata.ts';
 import { activeMap, type Model } from '../domain/model.ts';
-import { bumped, Version } from '../domain/versions.ts';
+import { bumped, isVersion, Version } from '../domain/versions.ts';
 import type { Command } from './command.ts';
 import { Notes } from './notes.ts';
 
@@ -39,6 +39,7 @@ export const publish: Command<PublishInput> = {
     const canonical = canonicalForm(manifest);
     const manifest_digest = digestOf(canonical);
     const version = wanted ?? bumped(model.versions.keys(), bump!);
+    if (!isVersion(version)) throw new Problem('invalid-request', `There is no ${bump} version after the highest one.`);
     const published = model.versions.get(version);
     if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
     if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);

@@ -36,7 +36,7 @@ export const rollback: Command<RollbackInput> = {
     const version = popped.target.version;
     const target = version === null ? null : model.versions.get(version)!;
     const overridden = override.includes('runtime');
-    if (target) checkLoadable(target, context, { next: nextCandidate(popped.target) });
+    if (target) checkLoadable(target, context, { next: nextCandidate(model, popped.target, current.top!.version) });
     const gate = target && passRuntimeGate(target, current, overridden);
     const { runtime_checked, warnings } = gate ?? { runtime_checked: false, warnings: [] };
     const active = activeMap(model, context.environments, { environment, target });
@@ -59,11 +59,14 @@ function popTo(model: Model, input: RollbackInput): { target: StackEntry; revert
   return null;
 }
 
-/** The next version further down that differs from a target which cannot be had. */
-function nextCandidate(target: StackEntry): string | null {
-  let entry = target.below;
-  while (entry && (entry.version === null || entry.version === target.version)) entry = entry.below;
-  return entry?.version ?? null;
+/** The next version further down that may be had instead: neither the target nor what is active, and not archived. */
+function nextCandidate(model: Model, target: StackEntry, active: string | null): string | null {
+  for (let entry = target.below; entry; entry = entry.below) {
+    const { version } = entry;
+    if (version === null || version === target.version || version === active) continue;
+    if (model.versions.get(version)!.status === 'ready') return version;
+  }
+  return null;
 }
 
 function nothingBelow({ environment, to_version }: RollbackInput): Problem {

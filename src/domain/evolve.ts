@@ -1,16 +1,17 @@
 import type { ActivePointer, EventData, RegistryEvent } from './events.ts';
 import {
-  ACTIVATION_WINDOW_MS,
   activeIn,
   activeMap,
   type EnvironmentState,
   environmentOf,
   IDEMPOTENCY_WINDOW_MS,
+  MAX_ACTIVATION_LIMIT,
   type Model,
   outcomeKey,
   type StackEntry,
   type VersionState,
 } from './model.ts';
+import { isVersion } from './versions.ts';
 
 /** An event that the rules do not allow after the ones before it: the model's log cannot be followed past it. */
 export class RuleBroken extends Error {
@@ -25,6 +26,7 @@ export class RuleBroken extends Error {
  * @throws {RuleBroken} before anything is changed, where the event does not follow from those before it
  */
 export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Model {
+  rule(revision > model.revision, `${revision} does not come after ${model.revision}`);
   const change = changeOf(model, event, revision);
   checkActiveMap(model, event, change.environment);
   if (change.version) model.versions.set(change.version.version, change.version);
@@ -74,6 +76,7 @@ function published(
   revision: number,
 ): VersionState {
   const { version, manifest, manifest_digest, notes } = data;
+  rule(isVersion(version), `${version} is not a version`);
   rule(!model.versions.has(version), `${version} was published before`);
   const by = { published_at: event.time, published_by: event.actor };
   return { version, status: 'ready', manifest, manifest_digest, notes, ...by, revision };
@@ -99,7 +102,9 @@ function moved(model: Model, event: Moving, revision: number): EnvironmentChange
   rule(previous === (before.top?.version ?? null), `${previous} was not active in ${name}`);
   const movement = { revision, at: event.time, by: event.actor, reason };
   const state = { ...before, top: movedTop(model, before.top, event, revision), moved: movement };
-  if (event.type === 'version.activated') state.activations = recentActivations(before, event.time);
+  if (event.type === 'version.activated') {
+    state.activations = [...before.activations.slice(1 - MAX_ACTIVATION_LIMIT), event.time];
+  }
   return { name, state, moves: true };
 }
 
@@ -116,17 +121,13 @@ function poppedTop(model: Model, top: StackEntry | null, data: EventData<'versio
   let target = top;
   for (const reverted of data.reverts) {
     rule(target?.revision === reverted, `${reverted} is not the next revision to revert`);
+    rule(target === top || target.version !== data.version, `${data.version} is nearer than ${reverted}`);
     target = target.below;
   }
+  rule(target !== top, 'nothing is reverted');
   rule(target !== null && target.version === data.version, `${data.version} is not what rolling back gives`);
   rule(data.version === null || known(model, data.version).status === 'ready', `${data.version} is archived`);
   return target;
-}
-
-/** The activations that count towards the limit, this one included. */
-function recentActivations(environment: EnvironmentState, time: string): number[] {
-  const now = Date.parse(time);
-  return [...environment.activations.filter((at) => at > now - ACTIVATION_WINDOW_MS), now];
 }
 
 function checkActiveMap(model: Model, event: RegistryEvent, change: EnvironmentChange | undefined): void {
@@ -152,6 +153,7 @@ function samePointer(a: ActivePointer | null | undefined, b: ActivePointer | nul
 }
 
 function rememberOutcome(model: Model, event: RegistryEvent, revision: number): void {
+  if (!event.idempotency && model.outcomes.size === 0) return;
   const at = Date.parse(event.time);
   for (const [key, outcome] of model.outcomes) {
     if (outcome.at > at - IDEMPOTENCY_WINDOW_MS) break;

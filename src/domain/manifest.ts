@@ -1,6 +1,7 @@
 import canonicalize from 'canonicalize';
 import { z } from 'zod';
 import { Digest, sha256Hex } from './digest.ts';
+import { Json, record } from './json.ts';
 import { Requires } from './requires.ts';
 
 export const MAX_MANIFEST_BYTES = 256 * 1024;
@@ -34,11 +35,11 @@ export const Manifest = z.strictObject({
   flavor: z.string().min(1).max(64).default('custom').meta({ example: 'sklearn' }),
   artifacts: Artifacts,
   requires: Requires.default({}),
-  metrics: z.record(z.string(), z.number()).default({}),
-  params: z.record(z.string(), Scalar).default({}),
-  tags: z.record(z.string(), z.string()).default({}),
-  lineage: z.record(z.string(), z.json()).default({}),
-  signature: z.json().nullable().default(null).meta({ description: 'The input and output schema' }),
+  metrics: record(z.number()).default({}),
+  params: record(Scalar).default({}),
+  tags: record(z.string()).default({}),
+  lineage: record(z.json()).default({}),
+  signature: Json.nullable().default(null).meta({ description: 'The input and output schema' }),
 });
 export type Manifest = z.infer<typeof Manifest>;
 

@@ -50,12 +50,16 @@ function firstConstraint(places: Fields[], names: string[]): string | null {
   return null;
 }
 
-/** Pinned and ranged packages of a `requirements.txt`; options, URLs, markers and bare names say nothing. */
+/**
+ * Pinned and ranged packages of a `requirements.txt`, with or without hashes. Options, URLs and bare names say nothing,
+ * nor do lines with a marker, which may not hold here.
+ */
 export function requiresFromRequirements(text: string): Requires {
   const packages: Record<string, string> = {};
   for (const line of text.split(/\r?\n/)) {
-    const found = /^\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*([~=<>!][^;#]*)/.exec(line);
-    const pin = /^==\s*([^*,\s]+)\s*$/.exec(found?.[2] ?? '')?.[1];
+    const said = line.replace(/(^|\s)(#|--|\\).*$/, '');
+    const found = /^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*([~=<>!][^;]*)$/.exec(said);
+    const pin = /^==\s*([^=*,\s]+)\s*$/.exec(found?.[2] ?? '')?.[1];
     const constraint = found && constraintFrom(pin ?? found[2]!.trim());
     if (constraint) packages[packageName(found[1]!)] = constraint;
   }

@@ -1,5 +1,6 @@
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { Json } from './json.ts';
 import { constraintFrom, type Requires } from './requires.ts';
 
 const Flavors = z.record(z.string(), z.record(z.string(), z.unknown()));
@@ -54,5 +55,5 @@ function signatureOf(signature: Record<string, unknown> | null | undefined): MlM
       return [name, value];
     }
   });
-  return z.json().safeParse(Object.fromEntries(parsed)).data ?? null;
+  return Json.safeParse(Object.fromEntries(parsed)).data ?? null;
 }

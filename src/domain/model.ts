@@ -39,8 +39,8 @@ export interface EnvironmentState {
   top: StackEntry | null;
   moved: Movement | null;
   runtime: Runtime | null;
-  /** Times (ms) of the accepted activations of the last minute before the newest one. */
-  activations: number[];
+  /** Times of the newest accepted activations, at most `MAX_ACTIVATION_LIMIT`, oldest first. */
+  activations: string[];
 }
 
 /** The fold of one model's events. */
@@ -58,6 +58,8 @@ export interface Model {
 
 export const NO_HEAD = '0'.repeat(64);
 export const ACTIVATION_WINDOW_MS = 60_000;
+/** The highest limit of activations a minute that can be counted. */
+export const MAX_ACTIVATION_LIMIT = 100;
 export const IDEMPOTENCY_WINDOW_MS = 30 * 24 * 3600_000;
 
 export function initialModel(name: string): Model {
@@ -95,13 +97,14 @@ export function activeMap(
   configured: Iterable<string>,
   move?: { environment: string; target: VersionState | null },
 ): ActiveMap {
-  const map: ActiveMap = {};
+  // A map first: on a plain object, a foreign event's "__proto__" would vanish.
+  const map = new Map<string, ActivePointer | null>();
   for (const name of new Set([...configured, ...model.environments.keys()])) {
     const version = activeVersion(model, name);
-    map[name] = version && { ...pointerTo(version), revision: environmentOf(model, name).moved!.revision };
+    map.set(name, version && { ...pointerTo(version), revision: environmentOf(model, name).moved!.revision });
   }
-  if (move) map[move.environment] = move.target && pointerTo(move.target);
-  return map;
+  if (move) map.set(move.environment, move.target && pointerTo(move.target));
+  return Object.fromEntries(map);
 }
 
 /** Keys are the actor's own: two actors never see each other's outcomes. */

@@ -1,6 +1,12 @@
-import { validRange as pep440Range, satisfies as pep440Satisfies, valid as pep440Version } from '@renovatebot/pep440';
+import {
+  parse as parsePep440,
+  validRange as pep440Range,
+  satisfies as pep440Satisfies,
+  valid as pep440Version,
+} from '@renovatebot/pep440';
 import semver from 'semver';
 import { z } from 'zod';
+import { record } from './json.ts';
 
 const PythonRange = z.string().refine(isPythonRange, 'must be a PEP 440 specifier, such as ~=1.5.1');
 const NodeRange = z.string().refine((text) => semver.validRange(text) !== null, 'must be a node-semver range');
@@ -10,26 +16,32 @@ const NodeVersion = z.string().refine((text) => semver.valid(text) !== null, 'mu
 /** Constraints on the process that loads a version. Python's are PEP 440 specifiers, Node's are node-semver ranges. */
 export const Requires = z.strictObject({
   python: PythonRange.optional().meta({ example: '~=3.11.0' }),
-  packages: z
-    .record(z.string(), PythonRange)
+  packages: packages(PythonRange)
     .optional()
     .meta({ example: { 'scikit-learn': '~=1.5.1' } }),
   node: NodeRange.optional(),
-  npm: z.record(z.string(), NodeRange).optional(),
+  npm: record(NodeRange).optional(),
 });
 export type Requires = z.infer<typeof Requires>;
 
 /** Facts about an environment or a process. */
 export const Runtime = z.strictObject({
   python: PythonVersion.optional().meta({ example: '3.11.7' }),
-  packages: z
-    .record(z.string(), PythonVersion)
+  packages: packages(PythonVersion)
     .optional()
     .meta({ example: { 'scikit-learn': '1.5.2' } }),
   node: NodeVersion.optional(),
-  npm: z.record(z.string(), NodeVersion).optional(),
+  npm: record(NodeVersion).optional(),
 });
 export type Runtime = z.infer<typeof Runtime>;
+
+/** Python packages; one under two spellings would say two things, of which one would be lost. */
+function packages(values: z.ZodString) {
+  return record(values).refine(
+    (named) => new Set(Object.keys(named).map(packageName)).size === Object.keys(named).length,
+    'must not name a package twice',
+  );
+}
 
 export interface Mismatch {
   name: string;
@@ -48,8 +60,8 @@ export interface RuntimeCheck {
 export function checkRuntime(requires: Requires, runtime: Runtime, source: string): RuntimeCheck {
   const facts = named(runtime);
   const check: RuntimeCheck = { mismatches: [], unstated: [] };
-  for (const [name, { text: expected, python }] of named(requires)) {
-    const actual = facts.get(name)?.text;
+  for (const [key, { name, text: expected, python }] of named(requires)) {
+    const actual = facts.get(key)?.text;
     if (actual === undefined) check.unstated.push(name);
     else if (!satisfies(actual, expected, python)) check.mismatches.push({ name, expected, actual, source });
   }
@@ -62,13 +74,22 @@ function satisfies(actual: string, expected: string, python: boolean): boolean {
   return semver.satisfies(actual, expected, { includePrerelease: true });
 }
 
-/** Every entry under one name; a Python and an npm package of the same name stay apart. */
-function named(facts: Requires | Runtime): Map<string, { text: string; python: boolean }> {
-  const all = new Map<string, { text: string; python: boolean }>();
-  if (facts.python !== undefined) all.set('python', { text: facts.python, python: true });
-  if (facts.node !== undefined) all.set('node', { text: facts.node, python: false });
-  for (const [name, text] of Object.entries(facts.packages ?? {})) all.set(packageName(name), { text, python: true });
-  for (const [name, text] of Object.entries(facts.npm ?? {})) all.set(`npm:${name}`, { text, python: false });
+interface Named {
+  name: string;
+  text: string;
+  python: boolean;
+}
+
+/** Every entry under a key of its own: `python` itself, a package of that name and npm's of that name stay apart. */
+function named({ python, node, packages = {}, npm = {} }: Requires | Runtime): Map<string, Named> {
+  const all = new Map<string, Named>();
+  if (python !== undefined) all.set('python', { name: 'python', text: python, python: true });
+  if (node !== undefined) all.set('node', { name: 'node', text: node, python: false });
+  for (const [spelling, text] of Object.entries(packages)) {
+    const name = packageName(spelling);
+    all.set(`packages/${name}`, { name, text, python: true });
+  }
+  for (const [name, text] of Object.entries(npm)) all.set(`npm/${name}`, { name: `npm:${name}`, text, python: false });
   return all;
 }
 
@@ -78,7 +99,7 @@ export function packageName(name: string): string {
 }
 
 export function isPythonRange(text: string): boolean {
-  return text.trim() !== '' && pep440Range(text) && pep440Version(text) === null;
+  return text.trim() !== '' && text.isWellFormed() && pep440Range(text) && pep440Version(text) === null;
 }
 
 /**
@@ -91,8 +112,13 @@ export function constraintFrom(text: string): string | null {
   return isPythonRange(text) ? text : null;
 }
 
-function sameMinor(fact: string): string {
-  const [, epoch = '', major = '0', minor, pre = ''] =
-    /^(\d+!)?(\d+)(?:\.(\d+))?(?:\.\d+)*((?:a|b|rc)\d+)?/.exec(fact) ?? [];
-  return minor === undefined ? `~=${epoch}${major}.0` : `~=${epoch}${major}.${minor}.0${pre}`;
+/** Null where the numbers are too large to be written as such. */
+function sameMinor(fact: string): string | null {
+  const { epoch, release, pre, dev } = parsePep440(fact)!;
+  const [major, minor, ...rest] = release;
+  const first = minor === undefined ? `${major}.0` : `${major}.${minor}.0`;
+  // What comes before the first version of a minor release would not satisfy "at least the first version".
+  const before = rest.some((part) => part > 0) ? '' : `${pre?.join('') ?? ''}${dev ? `.dev${dev[1]}` : ''}`;
+  const range = `~=${epoch > 0 ? `${epoch}!` : ''}${first}${before}`;
+  return isPythonRange(range) ? range : null;
 }

@@ -1,0 +1,197 @@
+import { expect, test } from 'vitest';
+import { sha256Hex } from '../../src/domain/digest.ts';
+import { type EventDraft, eventData, type RegistryEvent } from '../../src/domain/events.ts';
+import { evolve, RuleBroken } from '../../src/domain/evolve.ts';
+import { canonicalManifest, digestOf, Manifest } from '../../src/domain/manifest.ts';
+import { activeMap, initialModel, type Model, outcomeKey } from '../../src/domain/model.ts';
+
+const manifest = Manifest.parse({ artifacts: [{ path: 'm', digest: `sha256:${sha256Hex('m')}`, size: 1 }] });
+const manifest_digest = digestOf(canonicalManifest(manifest));
+const DAY = 24 * 3600_000;
+
+function fold(model: Model, draft: EventDraft, at = 0, key?: string, revision = model.revision + 1): Model {
+  const time = new Date(Date.UTC(2026, 0, 1) + at).toISOString();
+  const idempotency = key === undefined ? {} : { idempotency: { key, command_hash: `hash of ${revision}` } };
+  const event = { ...draft, model: 'm', id: `${revision}`, time, actor: 'ana', request_id: 'r', ...idempotency };
+  return evolve(model, event as RegistryEvent, revision, `${revision}`);
+}
+
+const publication = (model: Model, version: string): EventDraft => {
+  const data = { version, manifest, manifest_digest, notes: '', active: activeMap(model, []) };
+  return { type: 'version.published', data };
+};
+
+const activation = (model: Model, version: string, previous: string | null): EventDraft => {
+  const active = activeMap(model, [], { environment: 'dev', target: model.versions.get(version)! });
+  return {
+    type: 'version.activated',
+    data: { environment: 'dev', version, previous, reason: null, runtime_checked: false, active },
+  };
+};
+
+function published(...versions: string[]): Model {
+  const model = initialModel('m');
+  for (const version of versions) fold(model, publication(model, version));
+  return model;
+}
+
+test.each([
+  ['apart', 120_000],
+  ['all in one minute', 0],
+])('a hundred thousand activations, %s, fold in linear time, and roll back to the first', (_, apart) => {
+  const model = published('1.0.0', '1.1.0');
+  const started = performance.now();
+  const last = 100_000;
+  const at = (i: number) => ['1.1.0', '1.0.0'][i % 2]!;
+  for (let i = 1; i <= last; i++) fold(model, activation(model, at(i), i === 1 ? null : at(i - 1)), i * apart);
+  expect(performance.now() - started).toBeLessThan(10_000);
+  const target = model.versions.get('1.0.0')!;
+  const active = activeMap(model, [], { environment: 'dev', target });
+  const said = { environment: 'dev', reason: 'worse', runtime_checked: false, active };
+  const data = { ...said, version: '1.0.0', previous: '1.1.0', reverts: [last + 2] };
+  fold(model, { type: 'version.rolled_back', data }, last * apart);
+  expect(model.environments.get('dev')!.top).toMatchObject({ revision: last + 1, version: '1.0.0' });
+});
+
+test('revisions only go up', () => {
+  const model = published('1.0.0');
+  expect(() => fold(model, publication(model, '1.1.0'), 0, undefined, 1)).toThrow(RuleBroken);
+  fold(model, publication(model, '1.1.0'), 0, undefined, 7);
+  expect(() => fold(model, publication(model, '1.2.0'), 0, undefined, 6)).toThrow(RuleBroken);
+  expect([...model.versions.keys()]).toEqual(['1.0.0', '1.1.0']);
+});
+
+test.each(['1.0', 'v1.0.0', '../1.0.0', '__proto__'])('what is no version is not published: %s', (version) => {
+  const model = published();
+  expect(() => fold(model, publication(model, version))).toThrow(RuleBroken);
+});
+
+test('a rollback goes to the nearest entry, and undoes something', () => {
+  const model = published('1.0.0', '1.1.0');
+  for (const [version, previous] of [
+    ['1.0.0', null],
+    ['1.1.0', '1.0.0'],
+    ['1.0.0', '1.1.0'],
+    ['1.1.0', '1.0.0'],
+  ] as const) {
+    fold(model, activation(model, version, previous));
+  }
+  const active = activeMap(model, [], { environment: 'dev', target: model.versions.get('1.1.0')! });
+  const said = {
+    environment: 'dev',
+    previous: '1.1.0',
+    version: '1.1.0',
+    reason: 'worse',
+    runtime_checked: false,
+    active,
+  };
+  const back = (reverts: number[]) => fold(model, { type: 'version.rolled_back', data: { ...said, reverts } });
+  expect(() => back([])).toThrow(RuleBroken);
+  expect(() => back([6])).toThrow(RuleBroken);
+  back([6, 5]);
+  const further = (reverts: number[]) => {
+    const target = model.versions.get('1.0.0')!;
+    const data = { ...said, version: '1.0.0', active: activeMap(model, [], { environment: 'dev', target }), reverts };
+    return fold(model, { type: 'version.rolled_back', data });
+  };
+  expect(() => further([4, 3])).toThrow(RuleBroken);
+  expect(further([4]).environments.get('dev')!.top).toMatchObject({ revision: 3, below: null });
+});
+
+test.each([
+  ['a list', '[]'],
+  ['nothing', 'null'],
+  ['a key that objects have of their own', '{"__proto__":{"version":"1.0.0"}}'],
+  ['a key that objects inherit', '{"constructor":{"version":"1.0.0"}}'],
+  ['a pointer that is none', '{"dev":true}'],
+  ['a pointer that is empty', '{"dev":{}}'],
+  ['a pointer that is nothing', '{"dev":0}'],
+])('an active map with %s is refused', (_, json) => {
+  const model = published();
+  const { type, data } = publication(model, '1.0.0');
+  const read = eventData[type].safeParse({ ...data, active: JSON.parse(json) });
+  const folded = () => fold(model, { type, data: read.data } as EventDraft);
+  if (read.success) expect(folded).toThrow(RuleBroken);
+});
+
+test.each(['__proto__', 'constructor'])('an environment called %s cannot be moved unseen', (environment) => {
+  const model = published('1.0.0');
+  const target = model.versions.get('1.0.0')!;
+  const said = { environment, version: '1.0.0', previous: null, reason: null, runtime_checked: false };
+  const draft = (active: object) => ({ type: 'version.activated', data: { ...said, active } }) as EventDraft;
+  expect(() => fold(model, draft({}))).toThrow(RuleBroken);
+  const active = activeMap(model, [], { environment, target });
+  expect(Object.keys(active)).toEqual([environment]);
+  fold(model, draft(active));
+  expect(Object.keys(activeMap(model, []))).toEqual([environment]);
+  expect(() => fold(model, publication(initialModel('m'), '1.1.0'))).toThrow(RuleBroken);
+});
+
+test('outcomes are kept for 30 days, each actor’s apart', () => {
+  const model = published();
+  const told = () => [...model.outcomes.values()].map(({ revision }) => revision);
+  fold(model, publication(model, '1.0.0'), 0, 'a');
+  fold(model, publication(model, '1.1.0'), DAY, '__proto__');
+  expect(model.outcomes.get(outcomeKey('ana', 'a'))).toMatchObject({ command_hash: 'hash of 1', revision: 1 });
+  expect(model.outcomes.get(outcomeKey('eve', 'a'))).toBeUndefined();
+  fold(model, publication(model, '1.2.0'), 30 * DAY - 1);
+  expect(told()).toEqual([1, 2]);
+  fold(model, publication(model, '1.3.0'), 30 * DAY);
+  expect(told()).toEqual([2]);
+  fold(model, publication(model, '1.4.0'), 31 * DAY, 'b');
+  expect(told()).toEqual([5]);
+});
+
+test('actors and keys are not run together', () => {
+  expect(outcomeKey('a', 'b,c')).not.toBe(outcomeKey('a,b', 'c'));
+  expect(outcomeKey('a"', 'b')).not.toBe(outcomeKey('a', '"b'));
+});
+
+const archival = (model: Model, version: string): EventDraft => {
+  return { type: 'version.archived', data: { version, reason: null, active: activeMap(model, []) } };
+};
+
+const move = (model: Model, version: string | null) => {
+  const target = version === null ? null : model.versions.get(version)!;
+  return { environment: 'dev', reason: 'why', active: activeMap(model, [], { environment: 'dev', target }) };
+};
+
+/** Each of these follows the chain and has a true active map; no server's decision would have made it. */
+test.each<[string, (model: Model) => EventDraft]>([
+  ['a version published again', (model) => publication(model, '1.0.0')],
+  ['an activation of an archived version', (model) => activation(model, '0.9.0', '1.1.0')],
+  ['an activation of what is active', (model) => activation(model, '1.1.0', '1.1.0')],
+  ['an archival of what is active', (model) => archival(model, '1.1.0')],
+  ['an archival of what is archived', (model) => archival(model, '0.9.0')],
+  ['an archival of what was never published', (model) => archival(model, '9.9.9')],
+  [
+    'a restoration of what is in use',
+    (model) => ({ ...archival(model, '1.0.0'), type: 'version.restored' }) as EventDraft,
+  ],
+  [
+    'notes of what was never published',
+    (model) => ({ type: 'notes.changed', data: { version: '9.9.9', notes: '', active: activeMap(model, []) } }),
+  ],
+  [
+    'a rollback to an archived version',
+    (model) => {
+      const said = { version: '0.9.0', previous: '1.1.0', reverts: [7, 5], runtime_checked: false };
+      return { type: 'version.rolled_back', data: { ...said, ...move(model, '0.9.0') } };
+    },
+  ],
+])('%s is refused, and changes nothing', (_, draft) => {
+  const model = published('0.9.0', '1.0.0', '1.1.0');
+  fold(model, activation(model, '0.9.0', null));
+  fold(model, activation(model, '1.0.0', '0.9.0'));
+  fold(model, archival(model, '0.9.0'));
+  fold(model, activation(model, '1.1.0', '1.0.0'));
+  const before = structuredClone(model);
+  expect(() => fold(model, draft(model), 0, 'key')).toThrow(RuleBroken);
+  expect(model).toEqual(before);
+});
+
+test('a deactivation where nothing is active is refused', () => {
+  const model = published('1.0.0');
+  const data = { version: null, previous: null, ...move(model, null) };
+  expect(() => fold(model, { type: 'version.deactivated', data })).toThrow(RuleBroken);
+});
