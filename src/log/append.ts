@@ -4,12 +4,13 @@ import { errors } from '@nats-io/transport-node';
 import { Problem } from '../domain/errors.ts';
 import type { Nats } from './connection.ts';
 import { readNext } from './read.ts';
-import { STREAM, subjectOf } from './stream.ts';
+import { MAX_EVENT_BYTES, STREAM, subjectOf } from './stream.ts';
 
 /** `stored` at a revision, or refused because another event of the model came first, at `revision`. */
 export type Appended = { outcome: 'stored' | 'conflict'; revision: number };
 
 const PUBLISH_TIMEOUT_MS = 2_000;
+const READ_TIMEOUT_MS = 2_000;
 const DEADLINE_MS = 8_000;
 
 /**
@@ -20,9 +21,12 @@ const DEADLINE_MS = 8_000;
  * same event may safely be sent again. No `Nats-Msg-Id`: replicated 2.10 streams answer "duplicate" for messages they
  * never stored.
  *
- * @throws {Problem} log-full; log-unavailable (nothing was stored); outcome-unknown
+ * @throws {Problem} too-large; log-full; log-unavailable (nothing was stored); outcome-unknown
  */
 export async function append(nats: Nats, model: string, expected: number, body: Uint8Array): Promise<Appended> {
+  if (body.length > MAX_EVENT_BYTES) {
+    throw new Problem('too-large', `The event would have ${body.length} bytes; ${MAX_EVENT_BYTES} is the most.`);
+  }
   const deadline = Date.now() + DEADLINE_MS;
   let sent = false;
   do {
@@ -78,7 +82,9 @@ function nobodyListened(error: unknown): boolean {
 
 async function nextOf(nats: Nats, model: string, expected: number): Promise<{ revision: number; body: Buffer } | null> {
   try {
-    const next = await readNext(nats, model, expected);
+    // Not for as long as the client would wait: a server that does not answer must not stretch the deadline.
+    const late = sleep(READ_TIMEOUT_MS, null, { ref: false });
+    const next = await Promise.race([readNext(nats, model, expected), late]);
     return next && { revision: next.revision, body: Buffer.from(next.body) };
   } catch {
     return null; // not to be read now, so not yet known: the caller asks again until its deadline

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
 import { upcast } from './upcast.ts';
@@ -6,17 +7,18 @@ import { upcast } from './upcast.ts';
  * An event as a CloudEvents 1.0 JSON object (structured mode). `prevhash` is the hash of the model's previous message
  * body, so that each model's events form a chain.
  */
-const Envelope = z.looseObject({
+const Envelope = z.object({
   specversion: z.literal('1.0'),
   id: z.string().min(1),
   source: z.string(),
   type: z.string(),
   subject: z.string(),
+  datacontenttype: z.string().optional(),
   time: z.iso.datetime(),
-  data: z.record(z.string(), z.unknown()),
+  data: z.unknown(),
   actor: z.string(),
   requestid: z.string(),
-  prevhash: z.string().regex(/^[0-9a-f]{64}$/),
+  prevhash: z.string(),
   idempotencykey: z.string().optional(),
   commandhash: z.string().optional(),
   /** A newer writer's word that a reader who does not know the type may pass over the event. */
@@ -60,8 +62,6 @@ export function encodeEvent(event: RegistryEvent, prevhash: string): Buffer {
   return Buffer.from(JSON.stringify(envelope));
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
-
 /** @throws {Undecodable} no CloudEvent, of an unknown type that is not marked ignorable, or with data of another shape */
 export function decodeEvent(body: Uint8Array): Decoded {
   const envelope = parse(Envelope, json(body));
@@ -70,7 +70,7 @@ export function decodeEvent(body: Uint8Array): Decoded {
   if (!known && envelope.ignorable) return { event: null, prevhash: envelope.prevhash };
   if (!known) throw new Undecodable(`it is of the unknown type ${envelope.type}`);
   const type = name as EventType;
-  const data = parse<unknown>(eventData[type], upcast(type, Number(version), envelope.data));
+  const data = parse<unknown>(eventData[type], upcast(type, Number(version), envelope.data as Record<string, unknown>));
   return { event: eventFrom(envelope, type, data), prevhash: envelope.prevhash };
 }
 
@@ -81,8 +81,9 @@ function eventFrom(envelope: Envelope, type: EventType, data: unknown): Registry
 }
 
 function json(body: Uint8Array): unknown {
+  if (!isUtf8(body)) throw new Undecodable('it is not UTF-8');
   try {
-    return JSON.parse(utf8.decode(body));
+    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
   } catch (cause) {
     throw new Undecodable('it is not JSON', { cause });
   }

@@ -21,15 +21,16 @@ const API_TIMEOUT_MS = 5_000;
 
 /** `nats://[user:pass@]host:port[,host:port…]`, `tls://` alike, as `NATS_URL` has it. @throws {TypeError} no such URL */
 export function parseNatsUrl(text: string): NatsAddress {
-  const [first = '', ...others] = text.split(',').map((part) => part.trim());
-  const url = new URL(first);
-  const scheme = `${url.protocol}//`;
-  const servers = [first, ...others].map((part) => {
-    const { host } = new URL(part.includes('://') ? part : scheme + part);
-    return `${scheme}${host}`;
-  });
-  const user = decodeURIComponent(url.username);
-  return { servers, ...(user && { user, pass: decodeURIComponent(url.password) }) };
+  const [scheme] = /^(nats|tls):\/\//.exec(text) ?? [];
+  // The text is not named: it may hold a password.
+  if (!scheme) throw new TypeError('A NATS URL must begin with nats:// or tls://.');
+  const urls = text.split(',').map((part) => new URL(part.includes('://') ? part.trim() : scheme + part.trim()));
+  if (!urls.every(({ host, protocol }) => host !== '' && `${protocol}//` === scheme)) {
+    throw new TypeError(`Every server of a NATS URL must have a host, and ${scheme} like the first.`);
+  }
+  const user = decodeURIComponent(urls[0]!.username);
+  const servers = urls.map(({ host }) => scheme + host);
+  return { servers, ...(user && { user, pass: decodeURIComponent(urls[0]!.password) }) };
 }
 
 /**
@@ -53,6 +54,8 @@ function options({ servers, user, pass }: NatsAddress): ConnectionOptions {
   return {
     servers,
     ...(user !== undefined && { user, pass: pass ?? '' }),
+    // The client reads no scheme: without this it would send the password in the clear to a server without TLS.
+    ...(servers.some((server) => server.startsWith('tls://')) && { tls: {} }),
     waitOnFirstConnect: true,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,

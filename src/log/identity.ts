@@ -18,16 +18,17 @@ export interface Checkpoint {
 export const START: Checkpoint = { generation: 0, epoch: null, revision: 0, hash: null };
 
 /**
- * Whether the log is still the one that was followed to `checkpoint`. One that goes backwards or is another is
- * `restored` where its generation is higher, and otherwise `diverged`: what was acknowledged is gone, which nobody said.
+ * Whether the log is still the one that was followed to `checkpoint`. One of a higher generation is `restored`, even if
+ * it holds the same: a follower that kept its old generation would take the next loss for this restore. One that goes
+ * backwards or is another without that is `diverged`: what was acknowledged is gone, which nobody said.
  */
 export async function compareLog(
   nats: Nats,
   head: LogHead,
   checkpoint: Checkpoint,
 ): Promise<'same' | 'restored' | 'diverged'> {
-  if (await holds(nats, head, checkpoint)) return 'same';
-  return head.generation > checkpoint.generation ? 'restored' : 'diverged';
+  if (head.generation > checkpoint.generation) return 'restored';
+  return (await holds(nats, head, checkpoint)) ? 'same' : 'diverged';
 }
 
 async function holds(nats: Nats, head: LogHead, { revision, hash, epoch }: Checkpoint): Promise<boolean> {

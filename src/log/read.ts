@@ -10,9 +10,10 @@ export interface LogMessage {
   body: Uint8Array;
 }
 
-/** The message at a revision, from any replica; null where there is none. */
+/** The message at a revision, from any replica, or from the leader where that one has not got it yet; else null. */
 export async function readAt({ jsm }: Nats, revision: number): Promise<LogMessage | null> {
-  return message(await jsm.direct.getMessage(STREAM, { seq: revision }));
+  const query = { seq: revision };
+  return message((await jsm.direct.getMessage(STREAM, query)) ?? (await jsm.streams.getMessage(STREAM, query)));
 }
 
 /** The first message of a model after a revision, from the leader, who has read every write he acknowledged. */

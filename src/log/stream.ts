@@ -3,6 +3,7 @@ import {
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
+  PersistMode,
   RetentionPolicy,
   StorageType,
   StoreCompression,
@@ -23,6 +24,10 @@ export function modelOf(subject: string): string {
   return subject.slice(PREFIX.length);
 }
 
+const MAX_MESSAGE_BYTES = 512 * 1024;
+/** The server counts a message's headers, too. */
+export const MAX_EVENT_BYTES = MAX_MESSAGE_BYTES - 1024;
+
 const required = {
   subjects: [`${PREFIX}*`],
   storage: StorageType.File,
@@ -36,13 +41,29 @@ const required = {
   max_msgs_per_subject: -1,
   // Compacting compressed blocks corrupted them until 2.12.12 and 2.14.3; events are tiny anyway.
   compression: StoreCompression.None,
+  // Single messages are read from any replica.
+  allow_direct: true,
 } satisfies Partial<StreamConfig>;
+
+/**
+ * What must not be set, by servers that know it: it expires messages, changes them, lets in others that keep to no
+ * expectation, or acknowledges what is not stored.
+ */
+const forbidden = [
+  'allow_msg_ttl',
+  'allow_msg_counter',
+  'allow_msg_schedules',
+  'mirror',
+  'no_ack',
+  'sealed',
+  'sources',
+  'subject_transform',
+] satisfies (keyof StreamConfig)[];
 
 const created = {
   ...required,
   name: STREAM,
-  max_msg_size: 512 * 1024,
-  allow_direct: true,
+  max_msg_size: MAX_MESSAGE_BYTES,
   metadata: { application: 'signalbox', generation: '0' },
 };
 
@@ -52,26 +73,32 @@ const created = {
  * @throws {Error} where it is there with another configuration, which could drop or rewrite history
  */
 export async function ensureStream({ nc, jsm }: Nats): Promise<void> {
-  const info = (await streamInfo(jsm)) ?? (await create());
-  const wrong = Object.entries(required)
-    .filter(([key, value]) => String(info.config[key as keyof typeof required] ?? false) !== String(value))
-    .map(([key, value]) => `${key} must be ${value}`);
+  const num_replicas = nc.info?.cluster ? 3 : 1;
+  const deadline = Date.now() + 30_000;
+  const wrong = dangersOf((await findOrCreate()).config);
   if (wrong.length > 0)
     throw new Error(`The stream ${STREAM} is there with another configuration: ${wrong.join('; ')}.`);
 
-  async function create(): Promise<StreamInfo> {
-    const num_replicas = nc.info?.cluster ? 3 : 1;
-    const deadline = Date.now() + 30_000;
+  async function findOrCreate(): Promise<StreamInfo> {
     for (;;) {
       try {
-        return await jsm.streams.add({ ...created, num_replicas });
+        return (await streamInfo(jsm)) ?? (await jsm.streams.add({ ...created, num_replicas }));
       } catch (error) {
-        // Not all nodes of a young cluster are known to its leader at once.
+        // In a young cluster the leader does not know all nodes at once, and the stream may have no leader yet.
         if (num_replicas === 1 || Date.now() > deadline) throw error;
         await sleep(500);
       }
     }
   }
+}
+
+function dangersOf(config: StreamConfig): string[] {
+  const other = Object.entries(required)
+    .filter(([key, value]) => String(config[key as keyof typeof required] ?? false) !== String(value))
+    .map(([key, value]) => `${key} must be ${value}`);
+  const set = forbidden.filter((key) => config[key]).map((key) => `${key} must not be set`);
+  // It overrides `sync_interval: always`: what was acknowledged may not be on the disk.
+  return [...other, ...set, ...(config.persist_mode === PersistMode.Async ? ['persist_mode must not be async'] : [])];
 }
 
 async function streamInfo(jsm: Nats['jsm']): Promise<StreamInfo | null> {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import type { Status } from '@nats-io/transport-node';
 import type { Nats } from './connection.ts';
 import { type Checkpoint, compareLog } from './identity.ts';
 import type { LogMessage } from './read.ts';
@@ -23,6 +24,7 @@ export interface Tail {
   close(): Promise<void>;
 }
 
+const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
 
 /**
@@ -32,79 +34,100 @@ const MAX_BACKOFF_MS = 5_000;
  * still the same log.
  */
 export function startTail(nats: Nats, follower: Follower): Tail {
-  const stop = new AbortController();
-  let interrupt = () => {};
+  let round = new AbortController();
+  const connection = watchConnection(nats, (type) => round.abort(new Error(`the connection to NATS: ${type}`)));
+  let closed = false;
   const running = run();
-  void watchConnection();
   return {
     async close() {
-      stop.abort();
-      interrupt();
+      closed = true;
+      connection.stop();
+      round.abort();
       await running;
     },
   };
 
   async function run(): Promise<void> {
-    let backoff = 100;
-    while (!stop.signal.aborted) {
-      const interrupted = Promise.withResolvers<void>();
-      interrupt = interrupted.resolve;
-      const progressed = await followOnce(interrupted.promise);
-      if (stop.signal.aborted) return;
-      backoff = progressed ? 100 : Math.min(backoff * 2, MAX_BACKOFF_MS);
-      await sleep(backoff * (0.5 + Math.random() / 2), undefined, { signal: stop.signal }).catch(() => {});
+    let backoff = MIN_BACKOFF_MS;
+    while (!closed && !nats.nc.isClosed()) {
+      round = new AbortController();
+      const progressed = await followOnce(round.signal);
+      backoff = progressed ? MIN_BACKOFF_MS : Math.min(backoff * 2, MAX_BACKOFF_MS);
+      // A connection that goes or comes back ends the pause, too: the next round starts at once.
+      await sleep(backoff * (0.5 + Math.random() / 2), undefined, { signal: round.signal }).catch(() => {});
     }
   }
 
-  async function followOnce(interrupted: Promise<void>): Promise<boolean> {
+  async function followOnce(over: AbortSignal): Promise<boolean> {
     try {
-      const { diverged, progressed } = await follow(nats, follower, interrupted);
-      if (!stop.signal.aborted) follower.state(diverged ? 'diverged' : 'cut-off');
+      const { diverged, progressed } = await follow(nats, follower, over);
+      if (!closed) follower.state(diverged ? 'diverged' : 'cut-off');
       return progressed;
     } catch (error) {
-      follower.state('cut-off', error);
+      if (!closed) follower.state('cut-off', error);
       return false;
     }
   }
+}
 
-  /** Whoever answers after a cut is first compared with what was read. Ends when the connection is closed. */
-  async function watchConnection(): Promise<void> {
-    for await (const { type } of nats.nc.status()) if (type === 'disconnect') interrupt();
-  }
+/**
+ * Whoever answers after a cut is first compared with what was read, so a disconnect ends the round; and so does the
+ * reconnect, since the client drops what was asked in between, which would be waited for in vain.
+ */
+function watchConnection({ nc }: Nats, changed: (type: string) => void): { stop(): void } {
+  // The client's iterators can be stopped, which its types leave out.
+  const statuses = nc.status() as AsyncIterable<Status> & { stop(): void };
+  void (async () => {
+    for await (const { type } of statuses) if (['disconnect', 'reconnect', 'close'].includes(type)) changed(type);
+  })();
+  return statuses;
 }
 
 /** Reads until something is wrong; `progressed` if anything was read or the log's head was reached. */
-async function follow(nats: Nats, follower: Follower, interrupted: Promise<void>) {
-  const head = await readHead(nats);
-  const comparison = await compareLog(nats, head, follower.checkpoint());
+async function follow(nats: Nats, follower: Follower, over: AbortSignal) {
+  const aborted = rejectionOf(over);
+  const head = await Promise.race([aborted, readHead(nats)]);
+  const comparison = await Promise.race([aborted, compareLog(nats, head, follower.checkpoint())]);
   if (comparison === 'diverged') return { diverged: true, progressed: false };
   if (comparison === 'restored') follower.restart(head.generation);
   const from = follower.checkpoint().revision;
-  const live = () => follower.state('live');
-  if (from >= head.revision) live();
-  else follower.state('catching-up');
-  const gap = Promise.withResolvers<void>();
-  const reader = gapless(follower, from, { reached: head.revision, live, lost: gap.resolve });
   // Fresh options each time: the client writes into the object it is given. No filter: 2.10 crawls with one.
-  const consumer = await nats.js.consumers.get(STREAM, { opt_start_seq: from + 1, inactive_threshold: 30_000 });
+  const options = { opt_start_seq: from + 1, inactive_threshold: 30_000 };
+  const consumer = await Promise.race([aborted, nats.js.consumers.get(STREAM, options)]);
+  // Pending counts, too: the head itself may be one of those that were taken out.
+  const { num_pending } = await consumer.info(true);
+  const behind = from < head.revision && num_pending > 0;
+  follower.state(behind ? 'catching-up' : 'live');
+  const gap = Promise.withResolvers<void>();
+  const reader = gapless(follower, from, { head: behind ? head.revision : null, lost: gap.resolve });
   const messages = await consumer.consume({ callback: reader.read, max_messages: 2_000, expires: 5_000 });
   try {
-    await Promise.race([gap.promise, lost(messages), interrupted, messages.closed()]);
+    const why = await Promise.race([aborted, gap.promise, lost(messages), messages.closed()]);
+    if (why instanceof Error) throw why; // the follower's own, or one that ended the subscription
   } finally {
     messages.stop();
   }
-  return { diverged: false, progressed: reader.revision() > from || from >= head.revision };
+  return { diverged: false, progressed: reader.revision() > from || !behind };
+}
+
+/** Rejects when the signal aborts: what was asked of a server is not waited for any longer. */
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  promise.catch(() => {});
+  return promise;
 }
 
 interface Marks {
-  reached: number;
-  live(): void;
+  /** Where the follower becomes live, if it is not. */
+  head: number | null;
   lost(): void;
 }
 
 /** Passes messages on in order. A gap at the start is the log's own; a later one may be the client's: start over. */
-function gapless(follower: Follower, from: number, { reached, live, lost }: Marks) {
+function gapless(follower: Follower, from: number, { head, lost }: Marks) {
   let last = from;
+  let awaited = head;
   let stopped = false;
   const read = (m: JsMsg): void => {
     if (stopped || m.seq <= last) return;
@@ -118,7 +141,9 @@ function gapless(follower: Follower, from: number, { reached, live, lost }: Mark
     }
     follower.message({ revision: m.seq, model: modelOf(m.subject), body: m.data });
     last = m.seq;
-    if (last === reached) live();
+    if (awaited === null || (m.seq < awaited && m.info.pending > 0)) return;
+    awaited = null;
+    follower.state('live');
   };
   return { read, revision: () => last };
 }

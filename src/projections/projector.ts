@@ -50,7 +50,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
       log.warn({ generation }, 'the log was restored; reading it from the start');
       registry = emptyRegistry(generation);
       gaps.length = 0;
-      for (const listener of listeners) listener(null);
+      tell(null);
     },
     state(next, why) {
       if (next !== state) log[next === 'diverged' ? 'error' : 'info']({ state: next, err: why }, 'log');
@@ -64,8 +64,19 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     const event = applyMessage(registry, message);
     const frozen = registry.models.get(model)!.frozen;
     if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model’s log cannot be followed');
-    if (event) for (const listener of listeners) listener({ event, revision });
+    if (event) tell({ event, revision });
     for (const waiter of waiters) if (waiter.revision <= revision) waiter.resolve();
+  }
+
+  /** An event is folded once: what one listener makes of it must not keep it from the others, or from who waits. */
+  function tell(applied: Parameters<EventListener>[0]): void {
+    for (const listener of listeners) {
+      try {
+        listener(applied);
+      } catch (err) {
+        log.error({ err, revision: applied?.revision }, 'an event could not be passed on');
+      }
+    }
   }
 
   return {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -10,9 +10,8 @@ import { fetchNatsServer, findNatsServer, MINIMUM_NATS, PINNED_NATS } from '../.
 import { cleanEnvironment, fakeServer, script, temporaryFolder } from './helpers.ts';
 
 const VERSION = '2.15.2';
-const OS: Record<string, string> = { linux: 'linux', darwin: 'darwin', freebsd: 'freebsd' };
 const ARCH: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
-const NAME = `nats-server-v${VERSION}-${OS[process.platform]}-${ARCH[process.arch]}`;
+const NAME = `nats-server-v${VERSION}-${process.platform}-${ARCH[process.arch]}`;
 
 function collect(): { lines: string[]; progress: (line: string) => void } {
   const lines: string[] = [];
@@ -169,10 +168,9 @@ describe('fetching', () => {
   test('two at once both end well', async () => {
     const folder = await temporaryFolder();
     const base = await releaseOf(folder);
-    const options = { version: VERSION, cacheFolder: join(folder, 'cache'), releases: base, ...collect() };
-    await mkdir(options.cacheFolder);
+    const options = { version: VERSION, env: cleanEnvironment(folder), releases: base, ...collect() };
     const [one, two] = await Promise.all([fetchNatsServer(options), fetchNatsServer(options)]);
     expect(one).toEqual(two);
-    expect(await leftovers(options.cacheFolder)).toEqual([]);
+    expect(await leftovers(folder)).toEqual([]);
   });
 });

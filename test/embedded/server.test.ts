@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { lockVolume } from '../../src/artifacts/lock.ts';
 import { type EmbeddedNats, startNatsServer } from '../../src/log/embedded/server.ts';
 import {
   FETCH_TIMEOUT_MS,
@@ -74,12 +75,15 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     expect(address).toEqual({ url: nats.url, user: nats.user, password: nats.password });
   });
 
-  test('refuses a second one while the first lives, also under another name of the folder', async () => {
+  test('is kept to one Signalbox by the lock of its volume, also under another name of the folder', async () => {
     const parent = await temporaryFolder();
-    const nats = await started(join(parent, 'one'));
+    const lock = lockVolume(join(parent, 'one'));
+    const nats = await started(join(parent, 'one', '.nats'));
     await symlink(join(parent, 'one'), join(parent, 'two'));
-    await expect(started(join(parent, 'two'))).rejects.toThrow(/Another signalbox/);
+    expect(() => lockVolume(join(parent, 'two'))).toThrow(/Another Signalbox/);
     expect(isAlive(nats.pid)).toBe(true);
+    lock.release();
+    lockVolume(join(parent, 'two')).release();
   });
 
   test('starts it again on the same port when it dies, and clients come back by themselves', async () => {

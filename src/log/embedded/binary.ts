@@ -1,17 +1,17 @@
-import { access, constants } from 'node:fs/promises';
+// Linux and macOS. On Windows run Signalbox in Docker, or set NATS_URL to a nats-server of your own.
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
-import { cachedPath, EXECUTABLE, fetchNatsServer, userCacheFolder } from './fetch.ts';
-import { isNewEnough, MINIMUM_NATS, natsServerVersion, PINNED_NATS } from './version.ts';
+import { promisify } from 'node:util';
+import semver from 'semver';
+import { cachedPath, fetchNatsServer, type NatsBinary, userCacheFolder } from './fetch.ts';
 
 export { fetchNatsServer } from './fetch.ts';
-export { MINIMUM_NATS, natsServerVersion, PINNED_NATS } from './version.ts';
 
-export interface NatsBinary {
-  /** Where the program is. */
-  path: string;
-  /** Without a leading `v`. */
-  version: string;
-}
+/** Before 2.10.23 a killed server process could lose acknowledged writes (nats-server 2.10.20-22, fixed in 2.10.23). */
+export const MINIMUM_NATS = '2.10.23';
+/** The version that is fetched where none is installed. */
+export const PINNED_NATS = '2.15.2';
 
 /**
  * Finds nats-server: `NATS_SERVER_BIN`, else `PATH`, else the copy fetched before, else fetches it once.
@@ -27,54 +27,35 @@ export async function findNatsServer({
   progress: (line: string) => void;
 }): Promise<NatsBinary> {
   if (env.NATS_SERVER_BIN) return named(env.NATS_SERVER_BIN);
-  return (
-    (await onPath(env, progress)) ??
-    (await fetchedBefore(env, progress)) ??
-    (await fetchNatsServer({ version: PINNED_NATS, env, progress }))
-  );
+  // Relative entries would make the answer depend on the current folder.
+  const folders = (env.PATH ?? '').split(delimiter).filter(isAbsolute);
+  const installed = folders.map((folder) => join(folder, 'nats-server'));
+  for (const path of [...installed, cachedPath(userCacheFolder(env), PINNED_NATS)].filter(existsSync)) {
+    try {
+      return await examine(path);
+    } catch (error) {
+      progress(`${(error as Error).message}: looking further`);
+    }
+  }
+  return fetchNatsServer({ version: PINNED_NATS, env, progress });
 }
 
 /** What somebody named is taken or refused: another server instead of it would be a surprise. */
 async function named(path: string): Promise<NatsBinary> {
-  const wanted = `nats-server ${MINIMUM_NATS} or newer`;
-  const version = await natsServerVersion(path).catch((cause: unknown) => {
-    throw new Error(
-      `NATS_SERVER_BIN=${path} is not a nats-server that runs here. Point it at ${wanted}, or unset it.`,
-      {
-        cause,
-      },
-    );
+  return examine(path).catch((cause: Error) => {
+    throw new Error(`NATS_SERVER_BIN: ${cause.message}. Point it at such a nats-server, or unset it.`, { cause });
   });
-  if (isNewEnough(version)) return { path, version };
-  throw new Error(`NATS_SERVER_BIN=${path} is nats-server ${version}. Point it at ${wanted}, or unset it.`);
 }
 
-async function onPath(env: NodeJS.ProcessEnv, progress: (line: string) => void): Promise<NatsBinary | undefined> {
-  // Windows spells it Path. Relative entries would make the answer depend on the current folder.
-  const folders = (env.PATH ?? env.Path ?? '').split(delimiter).filter(isAbsolute);
-  for (const folder of folders) {
-    const found = await usable(join(folder, EXECUTABLE), progress);
-    if (found) return found;
-  }
-  return undefined;
-}
-
-function fetchedBefore(env: NodeJS.ProcessEnv, progress: (line: string) => void): Promise<NatsBinary | undefined> {
-  return usable(cachedPath(userCacheFolder(env), PINNED_NATS), progress);
-}
-
-async function usable(path: string, progress: (line: string) => void): Promise<NatsBinary | undefined> {
-  if (!(await isExecutable(path))) return undefined;
-  const version = await natsServerVersion(path).catch(() => undefined);
-  if (version && isNewEnough(version)) return { path, version };
-  const what = version ? `is nats-server ${version}; ${MINIMUM_NATS} or newer is needed` : 'does not run';
-  progress(`${path} ${what}: looking further`);
-  return undefined;
-}
-
-async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+/** Asks the program for its version (`nats-server: v2.15.2`). Throws where it is too old or something else. */
+async function examine(path: string): Promise<NatsBinary> {
+  const { stdout } = await promisify(execFile)(path, ['--version'], { timeout: 10_000 }).catch((cause: Error) => {
+    throw new Error(`${path} does not run (${cause.message}); nats-server ${MINIMUM_NATS} or newer is needed`, {
+      cause,
+    });
+  });
+  const version = semver.parse(/\bv(\d+\.\d+\.\d+\S*)/.exec(stdout)?.[1])?.version;
+  if (version && semver.gte(version, MINIMUM_NATS)) return { path, version };
+  const what = version ? `is nats-server ${version}` : 'is no nats-server';
+  throw new Error(`${path} ${what}; ${MINIMUM_NATS} or newer is needed`);
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Where the embedded server is and how to get in; `.nats/address.json` holds exactly this. */
@@ -9,23 +9,22 @@ export interface NatsAddress {
   password: string;
 }
 
-export const HOST = '127.0.0.1';
-export const SERVER_NAME = 'signalbox';
-export const LOG_FILE = 'nats-server.log';
-export const HEALTH_USER = 'health';
+/** What pino offers and this needs. */
+export interface NatsLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
 
-const USER = 'signalbox';
+export const HOST = '127.0.0.1';
+export const LOG_FILE = 'nats-server.log';
 
 /** Creates the folder, only for its owner, and answers with its real path: one store must not have two names. */
 export async function preparePrivateFolder(folder: string): Promise<string> {
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const path = await realpath(folder);
-    await chmod(path, 0o700);
-    return path;
-  } catch (cause) {
-    throw unusable(folder, cause);
-  }
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const path = await realpath(folder);
+  await chmod(path, 0o700);
+  return path;
 }
 
 export function configPath(folder: string): string {
@@ -34,13 +33,10 @@ export function configPath(folder: string): string {
 
 /** The address of the last run, so that programs that hold on to it can come back; a new password where there is none. */
 export async function lastAddress(folder: string): Promise<NatsAddress> {
-  const fresh = { url: `nats://${HOST}:0`, user: USER, password: newPassword() };
   try {
-    const { url, password } = JSON.parse(await readFile(addressPath(folder), 'utf8')) as Partial<NatsAddress>;
-    if (!url || !URL.canParse(url) || !password || !/^[\w-]{32,}$/.test(password)) return fresh;
-    return { url, user: USER, password };
+    return JSON.parse(await readFile(addressPath(folder), 'utf8'));
   } catch {
-    return fresh;
+    return { url: `nats://${HOST}:0`, user: 'signalbox', password: newPassword() };
   }
 }
 
@@ -59,15 +55,10 @@ export function newPassword(): string {
  * disk: by default it is 75 % of what is free at start, and 2.10 counts what the store holds already against that, so
  * that a restart on a fuller disk would refuse writes while there is room.
  */
-export async function writeConfig(
-  folder: string,
-  port: number,
-  password: string,
-  healthPassword: string,
-): Promise<void> {
+export async function writeConfig(folder: string, address: NatsAddress, health: NatsAddress): Promise<void> {
   const config = `# Written by signalbox at every start.
-server_name: ${SERVER_NAME}
-listen: "${HOST}:${port}"
+server_name: signalbox
+listen: "${new URL(address.url).host}"
 log_file: "${LOG_FILE}"
 log_size_limit: 4194304
 logfile_max_num: 4
@@ -77,12 +68,12 @@ jetstream {
   max_file_store: 1125899906842624
 }
 authorization {
-  users: [ { user: "${USER}", password: "${password}" } ]
+  users: [ { user: "${address.user}", password: "${address.password}" } ]
 }
 accounts {
   $SYS {
     users: [ {
-      user: "${HEALTH_USER}", password: "${healthPassword}"
+      user: "${health.user}", password: "${health.password}"
       permissions { publish: ["$SYS.REQ.SERVER.PING.HEALTHZ"], subscribe: ["_INBOX.>"] }
     } ]
   }
@@ -95,39 +86,9 @@ function addressPath(folder: string): string {
   return join(folder, 'address.json');
 }
 
-/**
- * By rename, so that nobody reads half a file and the mode is right from its first byte on. What is right already is left
- * alone: a restart on a full disk needs no room.
- */
+/** By rename, so that nobody reads half a file. The folder is its owner's alone, so that one fixed name will do. */
 async function writePrivately(path: string, text: string): Promise<void> {
-  if (await isPrivately(path, text)) return;
-  const temporary = `${path}.${process.pid}.new`;
-  try {
-    const file = await open(temporary, 'w', 0o600);
-    try {
-      await file.chmod(0o600);
-      await file.writeFile(text);
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw unusable(path, cause);
-  }
-}
-
-function unusable(path: string, cause: unknown): Error {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  const next = 'Make room or give this user the right to write there, or set REGISTRY_VOLUME to another folder.';
-  return new Error(`${path} cannot be written (${why}). ${next}`, { cause });
-}
-
-async function isPrivately(path: string, text: string): Promise<boolean> {
-  try {
-    const { mode } = await stat(path);
-    return (process.platform === 'win32' || (mode & 0o777) === 0o600) && (await readFile(path, 'utf8')) === text;
-  } catch {
-    return false;
-  }
+  const temporary = `${path}.new`;
+  await writeFile(temporary, text, { mode: 0o600 });
+  await rename(temporary, path);
 }

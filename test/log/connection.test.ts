@@ -1,0 +1,92 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { connectNats, parseNatsUrl } from '../../src/log/connection.ts';
+import { connected, SERVERS, startNats } from '../support/nats.ts';
+import { until } from './support.ts';
+
+describe('NATS_URL', () => {
+  test.each([
+    ['nats://127.0.0.1:4222', { servers: ['nats://127.0.0.1:4222'] }],
+    ['nats://localhost', { servers: ['nats://localhost'] }],
+    ['nats://[::1]:4222', { servers: ['nats://[::1]:4222'] }],
+    ['nats://ana:pa%40ss@h:4222', { servers: ['nats://h:4222'], user: 'ana', pass: 'pa@ss' }],
+    ['nats://ana:s@a:1,b:2, c:3', { servers: ['nats://a:1', 'nats://b:2', 'nats://c:3'], user: 'ana', pass: 's' }],
+    ['nats://ana:s@a:1,nats://ana:s@b:2', { servers: ['nats://a:1', 'nats://b:2'], user: 'ana', pass: 's' }],
+    ['tls://a:1,b:2', { servers: ['tls://a:1', 'tls://b:2'] }],
+  ])('%s', (text, address) => {
+    expect(parseNatsUrl(text)).toEqual(address);
+  });
+
+  test.each(['', 'here', 'localhost:4222', 'http://localhost:4222', 'nats://', 'nats://a:1,', 'nats://a:port'])(
+    '"%s" is refused',
+    (text) => {
+      expect(() => parseNatsUrl(text)).toThrow(TypeError);
+    },
+  );
+});
+
+describe('a server that is too old', () => {
+  test.each(['2.9.25', '2.10.22'])('%s is refused by name', async (version) => {
+    const url = await fakeServer(version);
+    const refused = connectNats({ servers: [url] }, 'test');
+    await expect(refused).rejects.toThrow(`nats-server ${version} is too old`);
+  });
+});
+
+describe('a connection', { timeout: 60_000 }, () => {
+  const { binary } = SERVERS[0]!;
+
+  test('outlives a server that is away for longer than the client would try', async () => {
+    const server = await startNats(binary());
+    const nats = await connected(server);
+    let attempts = 0;
+    let back = false;
+    const watching = (async () => {
+      for await (const { type } of nats.nc.status()) {
+        if (type === 'reconnecting') attempts++;
+        if (type === 'reconnect') back = true;
+      }
+    })();
+    await server.kill();
+    await until(() => attempts > 12); // by default the tenth closes the connection
+    await server.start();
+    await until(() => back);
+    await nats.jsm.getAccountInfo();
+    await nats.nc.close();
+    await watching;
+  });
+
+  test('waits for a server that is not there yet', async () => {
+    const server = await startNats(binary());
+    await server.kill();
+    const connecting = connected(server);
+    await server.start();
+    await (await connecting).jsm.getAccountInfo();
+  });
+});
+
+test('a server that offers no TLS learns no password where tls:// was asked for', async () => {
+  const told: string[] = [];
+  const url = await fakeServer('2.15.2', told);
+  void connectNats(parseNatsUrl(url.replace('nats://', 'tls://ana:secret@')), 'test').catch(() => {});
+  await until(() => told.filter((line) => line === 'connected').length > 2);
+  expect(new Set(told)).toEqual(new Set(['connected']));
+});
+
+/** Says hello as a server of that version would, answers pings and writes down what it is told. */
+async function fakeServer(version: string, told: string[] = []): Promise<string> {
+  const server = createServer((socket) => {
+    const info = { server_id: 'F', version, proto: 1, headers: true, max_payload: 1_048_576, jetstream: true };
+    told.push('connected');
+    socket.on('error', () => {});
+    socket.write(`INFO ${JSON.stringify(info)}\r\n`);
+    socket.on('data', (data) => {
+      told.push(data.toString());
+      if (data.includes('PING')) socket.write('PONG\r\n');
+    });
+  }).listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  return `nats://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
