@@ -6,5 +6,7 @@ export default defineConfig({
     globalSetup: 'test/support/servers.ts',
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Most of a test's time is waiting for servers, not computing.
+    maxWorkers: 4,
   },
 });

@@ -48,7 +48,7 @@ export interface Registry extends Running {
 export async function startRegistry(env: NodeJS.ProcessEnv = {}): Promise<Registry> {
   const volume = await temporaryFolder();
   const settings = { PORT: '0', REGISTRY_VOLUME: volume, REGISTRY_ACTIVATION_LIMIT: '0', ...env };
-  const running = await run('src/cli/main.ts', ['serve'], settings);
+  const running = await run('dist/cli/main.js', ['serve'], settings);
   const secret = (await readSecret(volume))!;
   const token = await signToken(secret, { actor: 'bench', role: 'admin' }, 3600, new Date());
   const stop = async () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_ACTIVATION_LIMIT } from './domain/model.ts';
 import { EnvironmentName } from './domain/names.ts';
 
 const environments = z
@@ -12,7 +13,7 @@ export const serverVariables = z.object({
   NATS_URL: z.string().optional(),
   REGISTRY_VOLUME: z.string().default('./registry'),
   REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
-  REGISTRY_ACTIVATION_LIMIT: z.coerce.number().int().min(0).default(3),
+  REGISTRY_ACTIVATION_LIMIT: z.coerce.number().int().min(0).max(MAX_ACTIVATION_LIMIT).default(3),
   REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
   HOST: z.string().default('127.0.0.1'),
   PORT: z.coerce.number().int().min(0).max(65535).default(8080),

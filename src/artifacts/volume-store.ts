@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
 import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { type Digest, isDigest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { isErrno } from './errno.ts';
 import type { ArtifactStore, BlobStat } from './store.ts';
 import { verified } from './verify.ts';
+import { writeDurably } from './write.ts';
 
 /** An artefact store in a folder, whose blobs other folders of the same file system may link to. */
 export interface VolumeStore extends ArtifactStore {
@@ -37,9 +36,7 @@ export async function openVolumeStore(volume: string, reserve = DISK_RESERVE_BYT
       await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
-        const kept = withReserve(verified(bytes, digest, size), folder, reserve);
-        // Read-only from its first byte; `flush` is the fsync before the file is closed.
-        await pipeline(kept, createWriteStream(unfinished, { flags: 'wx', mode: 0o444, flush: true }));
+        await writeDurably(unfinished, withReserve(verified(bytes, digest, size), folder, reserve));
         await rename(unfinished, pathOf(digest));
       } catch (error) {
         await rm(unfinished, { force: true });

@@ -2,6 +2,11 @@ import { CommanderError } from 'commander';
 import { RegistryUnreachable } from '../client/client.ts';
 import { Problem } from '../domain/errors.ts';
 
+/** Options or arguments that do not go together, where Commander cannot tell. */
+export class WrongUsage extends Error {
+  override readonly name = 'WrongUsage';
+}
+
 /** What to do next, by code, where the refusal does not say so itself. */
 const advice: Partial<Record<string, string>> = {
   unauthenticated:
@@ -22,6 +27,7 @@ export function failed(error: unknown): number {
     process.stderr.write('Is it running there? "signalbox serve" starts one; REGISTRY_DSN says where it is.\n');
     return 5;
   }
+  if (error instanceof WrongUsage) return 2;
   if (!(error instanceof Problem)) return 1;
   const next = advice[error.code];
   if (next) process.stderr.write(`${next}\n`);

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { EVENT_TYPES } from '../domain/events.ts';
 import type { EventView } from '../domain/views.ts';
 import { printJson, printTable } from './output.ts';
-import { pages } from './pages.ts';
+import { count, pages } from './pages.ts';
 import { openSession, withSession } from './session.ts';
 
 export function historyVerb(): Command {
@@ -11,7 +11,7 @@ export function historyVerb(): Command {
     .addOption(new Option('--type <type>', 'only this type of event').choices(EVENT_TYPES))
     .option('-e, --env <environment>', 'only events of this environment')
     .option('--of <version>', 'only events that name this version')
-    .option('-n, --limit <count>', 'at most so many', Number, 50)
+    .option('-n, --limit <count>', 'at most so many', count, 50)
     .addHelpText('after', '\nExample:\n  signalbox history --env production --type version.rolled_back')
     .action(async ({ type, env: environment, of: version, limit, json, ...options }) => {
       const { client, base } = openSession(options);

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { ModelView, VersionView } from '../domain/views.ts';
 import { printJson, printTable } from './output.ts';
-import { pages } from './pages.ts';
+import { count, pages } from './pages.ts';
 import { openSession, withSession } from './session.ts';
 
 export function listVerb(): Command {
@@ -10,7 +10,7 @@ export function listVerb(): Command {
     .option('--models', 'list models')
     .option('--active', 'only versions that are active somewhere')
     .option('--archived', 'only archived versions')
-    .option('-n, --limit <count>', 'at most so many', Number, 100)
+    .option('-n, --limit <count>', 'at most so many', count, 100)
     .addHelpText('after', '\nExamples:\n  signalbox list --active\n  signalbox list --models --json')
     .action(async ({ models, active, archived, limit, json, ...options }) => {
       const { client, base } = openSession(options);

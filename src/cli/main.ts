@@ -23,7 +23,8 @@ const program = new Command('signalbox')
   .description('A model registry whose only truth is an append-only log')
   .version(version)
   .addHelpText('after', EXIT_CODES)
-  .configureHelp({ showGlobalOptions: true })
+  // So that --version behind a verb is the verb's own.
+  .enablePositionalOptions()
   .exitOverride();
 
 for (const verb of [

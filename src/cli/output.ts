@@ -32,6 +32,11 @@ export function clean(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
 }
 
+/** The same for what has lines of its own. */
+export function cleanLines(text: string): string {
+  return text.split(/\r?\n/).map(clean).join('\n');
+}
+
 /** A bar on a terminal, and nothing elsewhere. */
 export function progressBar(label: string): (sent: number, total: number) => void {
   if (!process.stderr.isTTY) return () => {};

@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from 'commander';
 import type { RegistryClient } from '../client/client.ts';
 
 /** The first `limit` entries of a listing, page by page. */
@@ -20,4 +21,10 @@ export async function pages<T>(
     page_token = answer.next_page_token as string;
   }
   return found;
+}
+
+/** A count as an option has it. @throws {InvalidArgumentError} */
+export function count(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number above 0.');
 }

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { describeFolder } from '../artifacts/describe.ts';
 import { publishFolder } from '../client/publish.ts';
+import { WrongUsage } from './failure.ts';
 import { printJson, printLine, progressBar } from './output.ts';
 import { openSession, withSession } from './session.ts';
 
@@ -16,7 +17,7 @@ export function publishVerb(): Command {
       '\nExamples:\n  signalbox publish ./out --version 1.2.0\n  signalbox publish ./out --bump minor -m fraud',
     )
     .action(async (folder: string, { version, bump, notes, json, ...options }) => {
-      if (version === undefined && bump === undefined) throw new Error('Give --version or --bump.');
+      if (version === undefined && bump === undefined) throw new WrongUsage('Give --version or --bump.');
       const { client, model } = openSession(options);
       const manifest = await describeFolder(folder);
       const progress = progressBar('Sending');

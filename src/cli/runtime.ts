@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { WrongUsage } from './failure.ts';
 import { withEnvironment } from './moved.ts';
 import { printJson, printLine } from './output.ts';
 import { openSession, withSession } from './session.ts';
@@ -26,5 +27,5 @@ export function runtimeVerb(): Command {
 function fact(text: string): [string, string] {
   const [, name, version] = /^([^=\s]+)==?([^=\s]+)$/.exec(text) ?? [];
   if (name && version) return [name, version];
-  throw new Error(`${text} is not of the form package==version.`);
+  throw new WrongUsage(`${text} is not of the form package==version.`);
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { ActiveView, VersionView } from '../domain/views.ts';
+import { WrongUsage } from './failure.ts';
 import { clean, printJson, printLine } from './output.ts';
 import { openSession, withSession } from './session.ts';
 
@@ -10,7 +11,7 @@ export function showVerb(): Command {
     .option('-e, --env <environment>', 'show what is active there')
     .addHelpText('after', '\nExamples:\n  signalbox show 1.2.0\n  signalbox show --env production')
     .action(async (version: string | undefined, { env: environment, json, ...options }) => {
-      if ((version === undefined) === (environment === undefined)) throw new Error('Give a version or --env.');
+      if ((version === undefined) === (environment === undefined)) throw new WrongUsage('Give a version or --env.');
       const { client, base } = openSession(options);
       const path =
         version === undefined ? `${base}/versions/active` : `${base}/versions/${encodeURIComponent(version)}`;

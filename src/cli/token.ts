@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { ROLES } from '../access/permissions.ts';
 import { clientVariables, readConfig } from '../config.ts';
+import { WrongUsage } from './failure.ts';
 import { printLine } from './output.ts';
 import { localToken } from './session.ts';
 
@@ -15,7 +16,7 @@ export function tokenVerb(): Command {
       '\nExample:\n  curl -H "Authorization: Bearer $(signalbox token)" http://127.0.0.1:8080/api/models',
     )
     .action(async ({ role, sub: actor, hours }) => {
-      if (!(hours > 0)) throw new Error('--hours must be above 0.');
+      if (!(hours > 0)) throw new WrongUsage('--hours must be above 0.');
       const { REGISTRY_VOLUME } = readConfig(clientVariables, process.env);
       printLine(await localToken(REGISTRY_VOLUME, { role, seconds: Math.round(hours * 3600), actor }));
     });

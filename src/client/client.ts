@@ -35,12 +35,15 @@ export function createClient({ dsn, token }: ClientOptions): RegistryClient {
     async call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
       const response = await send(method, path, options);
       if (!response.ok) throw await problemOf(response);
-      return (await response.json()) as T;
+      return (await response.json().catch((cause: unknown) => {
+        throw new RegistryUnreachable(`${dsn} answered, and not as a registry does.`, { cause });
+      })) as T;
     },
     async has(path) {
       const response = await send('HEAD', path, {});
       if (response.ok || response.status === 404) return response.ok;
-      throw await problemOf(response);
+      // The answer to a HEAD has no body to say why; the one to a GET has.
+      throw await problemOf(await send('GET', path, {}));
     },
   };
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { describeFolder } from '../artifacts/describe.ts';
@@ -79,6 +79,8 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
     let changed_at = 0;
     try {
       if (!isVersion(version)) return report(path, 0, `${path} is not named by a canonical semantic version`);
+      // A link's target lies elsewhere and may change under the version.
+      if (!(await lstat(path)).isDirectory()) return report(path, 0, `${path} is no folder of its own`);
       const published = entryOf(options.registry(), model).model.versions.has(version);
       changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
       if (seen.get(path)?.changed_at === changed_at) return;

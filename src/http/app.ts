@@ -1,14 +1,14 @@
 import { Hono } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { Problem } from '../domain/errors.ts';
 import { canonicalPath } from './aliases.ts';
 import { blobRoutes } from './blobs.ts';
+import { commandRoutes } from './commands.ts';
 import { docsPage } from './docs.ts';
 import { healthRoutes } from './health.ts';
 import { historyRoutes } from './history.ts';
 import { modelRoutes } from './models.ts';
-import { moveRoutes } from './moves.ts';
 import { openApiDocument } from './openapi.ts';
-import { operationRoutes } from './operations.ts';
 import { publishRoutes } from './publish.ts';
 import { answering, type HttpApp, type Route, route } from './route.ts';
 import type { Services } from './services.ts';
@@ -17,8 +17,7 @@ import { versionRoutes } from './versions.ts';
 const apiRoutes: readonly Route[] = [
   ...versionRoutes,
   ...publishRoutes,
-  ...moveRoutes,
-  ...operationRoutes,
+  ...commandRoutes,
   ...historyRoutes,
   ...blobRoutes,
   ...modelRoutes,
@@ -28,8 +27,7 @@ const apiRoutes: readonly Route[] = [
 /** Every route of the registry over `services`. */
 export function createApp(services: Services, version: string): HttpApp {
   // Other spellings of a path are the same route: they are rewritten before anything is matched.
-  const getPath = (request: Request) => canonicalPath(new URL(request.url).pathname);
-  const app: HttpApp = new Hono({ getPath });
+  const app: HttpApp = new Hono({ getPath: (request) => canonicalPath(getPath(request)) });
   const routes = [...apiRoutes, ...documentationRoutes(openApiDocument(apiRoutes, version))];
   for (const route of routes) app.on(route.method, route.path, answering(route, services));
   for (const path of new Set(routes.map(({ path }) => path)))

@@ -41,7 +41,18 @@ async function readText(c: HttpContext): Promise<string> {
     if (size > MAX_JSON_BYTES) throw new Problem('too-large', `The body is over ${MAX_JSON_BYTES} bytes.`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return utf8(Buffer.concat(chunks));
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true });
+
+/** @throws {Problem} invalid-request: what is not UTF-8 would be stored as something else than was sent */
+export function utf8(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch (cause) {
+    throw new Problem('invalid-request', 'The body is not UTF-8.', {}, cause);
+  }
 }
 
 /** The media type of the request, without its parameters. */

@@ -1,13 +1,16 @@
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Busboy } from '@fastify/busboy';
-import type { ArtifactStore } from '../artifacts/store.ts';
 import { PublishBody, type PublishInput } from '../commands/publish.ts';
 import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
-import { bodyBytes } from './body.ts';
+import { bodyBytes, utf8 } from './body.ts';
 import { check, type HttpContext } from './route.ts';
+import type { Services } from './services.ts';
+
+/** The manifest, as many files as it may list, and one more: the parser drops what is beyond, but an extra part is told. */
+const MAX_PARTS = 1 + 1000 + 1;
 
 export interface Received {
   input: PublishInput;
@@ -22,22 +25,29 @@ export interface Received {
  * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`;
  * nothing is left in the store then
  */
-export async function receiveMultipart(c: HttpContext, artifacts: ArtifactStore): Promise<Received> {
+export async function receiveMultipart(
+  c: HttpContext,
+  { artifacts, collector }: Pick<Services, 'artifacts' | 'collector'>,
+): Promise<Received> {
   const stored: Digest[] = [];
   const received = new Set<string>();
   let input: PublishInput | null = null;
   let parts: Promise<void> = Promise.resolve();
   let failure: unknown = null;
+  const begun: Readable[] = [];
 
   const parser = parserFor(c);
   parser.on('file', (name, part) => {
     part.on('error', () => {}); // the pipeline tells it
+    begun.push(part);
     parts = parts.then(() => receive(name, part)).catch(fail);
   });
 
   function fail(error: unknown): void {
     failure ??= error;
     parser.destroy(failure as Error);
+    // A destroyed parser lets its parts wait for bytes that never come.
+    for (const part of begun) part.destroy(failure as Error);
   }
 
   async function receive(name: string, part: Readable): Promise<void> {
@@ -63,7 +73,7 @@ export async function receiveMultipart(c: HttpContext, artifacts: ArtifactStore)
     return { input: complete(input, received), stored };
   } catch (error) {
     await parts;
-    for (const digest of stored) await artifacts.delete(digest);
+    await collector.discard(stored); // and not what another publish took up meanwhile
     throw error instanceof Problem ? error : new Problem('invalid-request', 'The multipart body is broken.', {}, error);
   }
 }
@@ -72,7 +82,7 @@ function parserFor(c: HttpContext) {
   const headers = { 'content-type': c.req.header('content-type')! };
   try {
     // Every part is a stream, `manifest` too: curl sends it with or without a file name.
-    return Busboy({ headers, isPartAFile: () => true, limits: { parts: 1001, headerPairs: 20 } });
+    return Busboy({ headers, isPartAFile: () => true, limits: { parts: MAX_PARTS, headerPairs: 20 } });
   } catch (cause) {
     throw new Problem('invalid-request', 'The multipart body has no boundary.', {}, cause);
   }
@@ -88,7 +98,7 @@ async function readManifest(name: string, part: Readable): Promise<PublishInput>
     chunks.push(chunk);
   }
   try {
-    return check(PublishBody, JSON.parse(Buffer.concat(chunks).toString('utf8')), 'part manifest');
+    return check(PublishBody, JSON.parse(utf8(Buffer.concat(chunks))), 'part manifest');
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     throw new Problem('invalid-request', 'The part manifest is not JSON.', {}, cause);

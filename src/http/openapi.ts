@@ -84,7 +84,7 @@ function successOf({ answer, summary }: Route, schemas: Json): Json {
 function refusalsOf({ errors, permission, params, query, body, rawBody }: Route): Json {
   const codes = new Set<ProblemCode>(errors);
   if (params || query || body || rawBody) codes.add('invalid-request');
-  if (body) codes.add('too-large').add('unsupported-media-type');
+  if (body || rawBody) codes.add('too-large').add('unsupported-media-type');
   if (permission) codes.add('unauthenticated').add('forbidden');
   const responses: Json = {};
   for (const { code, status } of problemTable) {

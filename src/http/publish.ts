@@ -1,7 +1,9 @@
 import { PublishBody, type PublishInput, publish } from '../commands/publish.ts';
+import { Problem } from '../domain/errors.ts';
 import { VersionView } from '../domain/views.ts';
 import { checkType, mediaType, readJson } from './body.ts';
 import { callerOf, versionReply } from './command-reply.ts';
+import { COMMAND_ERRORS } from './commands.ts';
 import { receiveMultipart } from './multipart.ts';
 import { check, type Reply, route } from './route.ts';
 import { ofModel } from './versions.ts';
@@ -17,31 +19,20 @@ const publishRoute = route({
   params: ofModel,
   rawBody: { 'application/json': PublishBody, [MULTIPART]: PublishBody },
   answer: { status: 201, schema: VersionView },
-  errors: [
-    'checksum-mismatch',
-    'version-exists',
-    'artifact-missing',
-    'log-corrupt',
-    'conflict',
-    'too-large',
-    'unsupported-media-type',
-    'idempotency-key-reused',
-    'log-unavailable',
-    'outcome-unknown',
-    'volume-full',
-    'log-full',
-  ],
+  errors: [...COMMAND_ERRORS, 'checksum-mismatch', 'version-exists', 'artifact-missing', 'volume-full'],
   async handle(request, services) {
     checkType(request.c, 'application/json', MULTIPART);
     const caller = callerOf(request);
     if (mediaType(request.c) !== MULTIPART) {
       return run(check(PublishBody, await readJson(request.c), 'body'));
     }
-    const received = await receiveMultipart(request.c, services.artifacts);
+    const received = await receiveMultipart(request.c, services);
     try {
       return await run(received.input);
     } catch (error) {
-      await services.collector.discard(received.stored);
+      // Only a refusal says that no version came of it; after any other end the blobs wait for the collector.
+      if (error instanceof Problem && error.code !== 'outcome-unknown')
+        await services.collector.discard(received.stored);
       throw error;
     }
 

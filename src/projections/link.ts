@@ -15,10 +15,16 @@ export async function pointLink(path: string, target: string | null): Promise<vo
     await rm(path);
     return;
   }
-  await mkdir(dirname(path), { recursive: true });
   const fresh = `${path}.new`;
-  await rm(fresh, { force: true });
-  await symlink(target, fresh);
+  try {
+    await symlink(target, fresh);
+  } catch (error) {
+    // The first link of its folder, or one that a crash left before its rename.
+    if (!isErrno(error, 'ENOENT', 'EEXIST')) throw error;
+    await mkdir(dirname(path), { recursive: true });
+    await rm(fresh, { force: true });
+    await symlink(target, fresh);
+  }
   await rename(fresh, path);
 }
 

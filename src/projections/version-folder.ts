@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { copyFile, link, mkdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { copyFile, link, lstat, mkdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../artifacts/errno.ts';
 import { listFiles } from '../artifacts/folder.ts';
@@ -23,6 +23,8 @@ export async function layVersion(folder: string, version: VersionState, store: V
     await rename(unfinished, folder);
     return [];
   }
+  if (!(await lstat(folder)).isDirectory()) return [`${folder} is no folder of its own`];
+  const files = await listFiles(folder); // throws at a link, through which files elsewhere would be replaced
   const problems: string[] = [];
   for (const artifact of artifacts) {
     const path = join(folder, artifact.path);
@@ -31,7 +33,7 @@ export async function layVersion(folder: string, version: VersionState, store: V
     if (state === 'missing' || state === 'equal') await replace(path, artifact, store, date);
   }
   const listed = new Set(artifacts.map(({ path }) => path));
-  const extra = (await listFiles(folder)).filter(({ path }) => !listed.has(path));
+  const extra = files.filter(({ path }) => !listed.has(path));
   return [...problems, ...extra.map(({ path }) => `${join(folder, path)} is no part of what was published`)];
 }
 

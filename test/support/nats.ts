@@ -34,6 +34,7 @@ export async function startNats(binary: string): Promise<TestServer> {
 /** Three nats-servers as one cluster. */
 export async function startCluster(binary: string): Promise<TestServer[]> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-cluster-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   const ports = await Promise.all(Array.from({ length: 6 }, freePort));
   const routes = ports.slice(3).map((port) => `nats://127.0.0.1:${port}`);
   return Promise.all(

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
 import { readSecret } from '../../src/access/secret.ts';
 import { signToken } from '../../src/access/tokens.ts';
+import type { Ends } from './folder.ts';
 
 export const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 
@@ -24,9 +25,18 @@ export interface Program {
   kill(): Promise<void>;
 }
 
-/** Starts `signalbox serve`; it is stopped when the test ends. */
-export async function startProgram(volume: string, env: Record<string, string> = {}): Promise<Program> {
-  const child = spawn(process.execPath, [MAIN, 'serve'], {
+/**
+ * Starts `signalbox serve`; it is stopped when the test ends, or with what else `ends` stands for; `through` is a command that
+ * becomes it.
+ */
+export async function startProgram(
+  volume: string,
+  env: Record<string, string> = {},
+  ends: Ends = onTestFinished,
+  through: string[] = [],
+): Promise<Program> {
+  const [command, ...args] = [...through, process.execPath, MAIN, 'serve'];
+  const child = spawn(command!, args, {
     env: { ...process.env, PORT: '0', REGISTRY_VOLUME: volume, REGISTRY_ACTIVATION_LIMIT: '0', ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -36,7 +46,7 @@ export async function startProgram(volume: string, env: Record<string, string> =
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     await ended;
   };
-  onTestFinished(() => end('SIGTERM'));
+  ends(() => end('SIGTERM'));
   const url = await new Promise<string>((resolve, reject) => {
     createInterface(child.stderr).on('line', (line) => {
       lines.push(line);
@@ -73,7 +83,12 @@ export interface Run {
 
 /** Runs one verb of the command line against a program. */
 export function cli(program: { url: string; volume: string }, ...args: string[]): Promise<Run> {
-  const env = { ...process.env, REGISTRY_DSN: program.url, REGISTRY_VOLUME: program.volume };
+  return cliWith({ REGISTRY_DSN: program.url, REGISTRY_VOLUME: program.volume }, ...args);
+}
+
+/** Runs one verb of the command line with variables of its own. */
+export function cliWith(variables: Record<string, string>, ...args: string[]): Promise<Run> {
+  const env = { ...process.env, ...variables };
   return new Promise((resolve) => {
     execFile(process.execPath, [MAIN, ...args], { env, timeout: 60_000 }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr });

@@ -1,0 +1,61 @@
+import { type FileHandle, open } from 'node:fs/promises';
+
+const BATCH_BYTES = 1024 * 1024;
+const SYNC_EVERY_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Writes a new, read-only file and has it on the disk before it resolves. Batches are written, and from time to time
+ * synced, while the next bytes are still on their way: the last sync then has little left to do.
+ */
+export async function writeDurably(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  const file = await open(path, 'wx', 0o444);
+  let writing: Promise<void> = Promise.resolve();
+  let syncing: Promise<void> = Promise.resolve();
+  let unsynced = 0;
+  try {
+    for await (const batch of batches(bytes)) {
+      await writing; // so that the buffer filled next is not the one being written
+      writing = settling(writeAll(file, batch));
+      unsynced += batch.length;
+      if (unsynced < SYNC_EVERY_BYTES) continue;
+      unsynced = 0;
+      await syncing;
+      syncing = settling(file.datasync());
+    }
+    await Promise.all([writing, syncing]);
+    await file.sync();
+  } finally {
+    await Promise.allSettled([writing, syncing]);
+    await file.close();
+  }
+}
+
+/** A failure is told where the promise is awaited, which may be after the next bytes came. */
+function settling(promise: Promise<void>): Promise<void> {
+  promise.catch(() => {});
+  return promise;
+}
+
+/** The bytes in batches, in two buffers by turns: a batch is good until the one after the next is asked for. */
+async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  let [filling, other] = [Buffer.allocUnsafe(BATCH_BYTES), Buffer.allocUnsafe(BATCH_BYTES)];
+  let filled = 0;
+  for await (const chunk of bytes) {
+    for (let taken = 0; taken < chunk.length; ) {
+      const part = chunk.subarray(taken, taken + BATCH_BYTES - filled);
+      filling.set(part, filled);
+      taken += part.length;
+      filled += part.length;
+      if (filled < BATCH_BYTES) continue;
+      yield filling;
+      [filling, other] = [other, filling];
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield filling.subarray(0, filled);
+}
+
+async function writeAll(file: FileHandle, buffer: Buffer): Promise<void> {
+  let written = 0;
+  while (written < buffer.length) written += (await file.write(buffer, written)).bytesWritten;
+}

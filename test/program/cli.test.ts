@@ -1,0 +1,290 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { temporaryFolder } from '../support/folder.ts';
+import { startNats } from '../support/nats.ts';
+import { cli, cliWith, startProgram } from '../support/program.ts';
+import { emptyProgram, ok, publish, SAMPLES, shared, until, volumeFolder } from './support.ts';
+
+const program = shared(async (ends) => {
+  const program = await emptyProgram(ends);
+  for (const version of ['1.0.0', '1.1.0', '1.2.0']) await publish(program, version);
+  await ok(program, 'POST', '/api/models/default/versions/1.2.0/archive');
+  return program;
+});
+const run = (...args: string[]) => cli(program(), ...args);
+
+const VERBS = [
+  'serve',
+  'publish',
+  'activate',
+  'rollback',
+  'deactivate',
+  'notes',
+  'archive',
+  'restore',
+  'list',
+  'show',
+  'latest',
+  'history',
+  'runtime',
+  'token',
+];
+
+describe('help', () => {
+  it('lists the verbs and the exit codes', async () => {
+    const { code, stdout } = await run('--help');
+    expect(code).toBe(0);
+    for (const verb of VERBS) expect(stdout).toMatch(new RegExp(`^  ${verb}\\b`, 'm'));
+    expect(stdout).toContain('Exit codes: 0 done');
+  });
+
+  it('tells its version', async () => {
+    expect(await run('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+
+  it.each(VERBS)('of %s has an example', async (verb) => {
+    const { code, stdout } = await run(verb, '--help');
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/Examples?:\n[\s\S]*signalbox/)]);
+  });
+});
+
+describe('exit codes', () => {
+  it.each([
+    [2, ['nonsense']],
+    [2, []],
+    [2, ['activate']],
+    [2, ['activate', '1.0.0']], // no environment is assumed
+    [2, ['list', '--nonsense']],
+    [2, ['list', '-n', 'many']],
+    [2, ['history', '-n', '0']],
+    [2, ['history', '--type', 'nonsense']],
+    [2, ['show']],
+    [2, ['show', '1.0.0', '--env', 'dev']],
+    [2, ['publish', SAMPLES]],
+    [2, ['publish', SAMPLES, '--version', '1.0.0', '--bump', 'minor']],
+    [2, ['rollback', '--env', 'dev']],
+    [2, ['runtime', '--env', 'dev', 'joblib']],
+    [2, ['token', '--hours', '-1']],
+    [1, ['publish', '/nowhere', '--version', '9.0.0']],
+    [1, ['activate', 'v1', '--env', 'dev']],
+    [3, ['activate', '1.2.0', '--env', 'dev']],
+    [3, ['rollback', '--env', 'dev', '--reason', 'r']],
+    [4, ['activate', '9.9.9', '--env', 'dev']],
+    [4, ['activate', '1.0.0', '--env', 'moon']],
+    [4, ['show', '9.9.9']],
+    [4, ['show', '--env', 'staging']],
+    [4, ['list', '-m', 'nothing']],
+    [0, ['list']],
+  ] as const)('%d for %j', async (code, args) => {
+    const { code: actual, stderr } = await run(...args);
+    expect([actual, stderr]).toEqual([code, code === 0 ? '' : expect.stringMatching(/\S{3}/)]);
+    expect(stderr).not.toMatch(/^\s+at /m); // a sentence, not a stack
+  });
+
+  it('5 where nobody answers, and says what to do', async () => {
+    const env = { REGISTRY_DSN: 'http://127.0.0.1:9', REGISTRY_VOLUME: program().volume };
+    for (const args of [['list'], ['publish', join(SAMPLES, '1.0.0'), '--version', '1.0.0']]) {
+      const { code, stderr } = await cliWith(env, ...args);
+      expect(code).toBe(5);
+      expect(stderr).toContain('no answer from http://127.0.0.1:9');
+      expect(stderr).toContain('signalbox serve');
+      expect(stderr).toContain('REGISTRY_DSN');
+    }
+  });
+
+  it('5 where something else answers', async () => {
+    const url = await serverThat((_request, response) => response.end('<html>hello'));
+    const { code, stderr } = await cliWith({ REGISTRY_DSN: url, REGISTRY_VOLUME: program().volume }, 'list');
+    expect([code, stderr]).toEqual([5, expect.stringContaining('not as a registry does')]);
+  });
+
+  it('5 while the log is away', async () => {
+    const nats = await startNats(process.env.NATS_SERVER_BIN!);
+    const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
+    await publish(program, '1.0.0');
+    await nats.kill();
+    await until(async () => (await fetch(`${program.url}/readyz`)).status === 503);
+    const { code, stderr } = await cli(program, 'activate', '1.0.0', '--env', 'dev');
+    expect([code, stderr]).toEqual([5, expect.stringContaining('recovers by itself')]);
+  });
+
+  it('1 without a token, with a bad one, or with one that may not, and says why', async () => {
+    const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: program().volume };
+    const sample = ['publish', join(SAMPLES, '1.0.0'), '--version', '9.0.0'];
+    for (const args of [['list'], sample]) {
+      const bad = await cliWith({ ...env, REGISTRY_TOKEN: 'x.y.z' }, ...args);
+      expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('The token is not valid')]);
+      expect(bad.stderr).toContain('REGISTRY_TOKEN');
+    }
+    const user = await cliWith({ ...env, REGISTRY_TOKEN: await program().token('user') }, ...sample);
+    expect([user.code, user.stderr]).toEqual([1, expect.stringContaining('permission publish')]);
+    const none = await cliWith({ ...env, REGISTRY_VOLUME: await temporaryFolder() }, 'list');
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('REGISTRY_TOKEN')]);
+  });
+
+  it('1 for a large upload that is refused before its end', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'large.bin'), randomBytes(32 * 1024 * 1024));
+    const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: program().volume };
+    const user = { ...env, REGISTRY_TOKEN: await program().token('user') };
+    const { code, stderr } = await cliWith(user, 'publish', folder, '--version', '9.0.0');
+    expect([code, stderr]).toEqual([1, expect.stringContaining('permission publish')]);
+  });
+
+  it('1 for a variable that is none', async () => {
+    const { code, stderr } = await cliWith({ REGISTRY_DSN: 'not a url' }, 'list');
+    expect([code, stderr]).toEqual([1, expect.stringContaining('REGISTRY_DSN')]);
+  });
+
+  it('1 for a second registry on the same volume', async () => {
+    const { code, stderr } = await cliWith({ REGISTRY_VOLUME: program().volume, PORT: '0' }, 'serve');
+    expect([code, stderr]).toEqual([1, expect.stringContaining('Another Signalbox is running on')]);
+  });
+});
+
+it('prints the registry’s own answer with --json', async () => {
+  const json = async (...args: string[]) => JSON.parse((await run(...args, '--json')).stdout);
+  const base = '/api/models/default';
+  expect(await json('list')).toEqual({ versions: (await ok(program(), 'GET', `${base}/versions`)).versions });
+  expect(await json('list', '--models')).toEqual({ models: (await ok(program(), 'GET', '/api/models')).models });
+  expect(await json('show', '1.0.0')).toEqual(await ok(program(), 'GET', `${base}/versions/1.0.0`));
+  expect(await json('latest')).toEqual(await ok(program(), 'GET', `${base}/versions/latest`));
+  expect(await json('history')).toEqual({ events: (await ok(program(), 'GET', `${base}/history`)).events });
+  expect(await json('notes', '1.0.0', 'n')).toMatchObject({ version: '1.0.0', notes: 'n' });
+  expect(await json('runtime', '--env', 'staging', '--python', '3.11.7')).toMatchObject({ environment: 'staging' });
+});
+
+it('lists as many as asked for', async () => {
+  expect(JSON.parse((await run('list', '-n', '2', '--json')).stdout).versions).toHaveLength(2);
+  expect((await run('list', '-n', '1')).stdout.trim().split('\n')).toHaveLength(2);
+});
+
+it('lets nothing that somebody wrote drive the terminal', async () => {
+  const notes = '\u001b[2Jgone\u0007\nsecond line\u009b31m';
+  await ok(program(), 'PATCH', '/api/models/default/versions/1.1.0/notes', { notes });
+  for (const args of [['notes', '1.1.0'], ['show', '1.1.0'], ['list']]) {
+    const { stdout } = await run(...args);
+    expect(stdout).toContain('second line');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
+    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+  }
+  expect((await run('notes', '1.1.0')).stdout).toMatch(/gone\nsecond line/);
+});
+
+it('prints a token that the registry takes', async () => {
+  const ask = async (...args: string[]) => {
+    const { stdout } = await run('token', ...args);
+    const headers = { Authorization: `Bearer ${stdout.trim()}` };
+    return fetch(`${program().url}/models`, { headers });
+  };
+  expect((await ask()).status).toBe(200);
+  expect((await ask('--role', 'user')).status).toBe(403);
+});
+
+describe('publish', () => {
+  it('is safe to run again, by version and by bump', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'metadata.json'), '{"python":"3.11.7","metrics":{"auc":0.9}}');
+    await writeFile(join(folder, 'model.bin'), 'one');
+    const publish = (...args: string[]) => run('publish', folder, '-m', 'again', ...args);
+    const first = await publish('--version', '1.0.0');
+    expect(first).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^again 1\.0\.0 is published \(revision \d+\)\.\n$/),
+    });
+    expect(await publish('--version', '1.0.0')).toEqual(first);
+
+    await writeFile(join(folder, 'model.bin'), 'two');
+    const refused = await publish('--version', '1.0.0');
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('published with other content')]);
+    const bumped = await publish('--bump', 'minor', '--notes', 'better');
+    expect(bumped.stdout).toContain('again 1.1.0 is published');
+    expect(await publish('--bump', 'minor', '--notes', 'better')).toEqual(bumped);
+    const { versions } = await ok(program(), 'GET', '/api/models/again/versions');
+    expect(versions.map(({ version }: { version: string }) => version)).toEqual(['1.1.0', '1.0.0']);
+    expect(versions[0]).toMatchObject({ notes: 'better', manifest: { metrics: { auc: 0.9 } } });
+    expect(await readFile(join(program().volume, 'models/again/latest/model.bin'), 'utf8')).toBe('two');
+  });
+
+  it('says what is wrong with a folder', async () => {
+    const folder = await temporaryFolder();
+    const empty = await run('publish', folder, '--version', '1.0.0');
+    expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('has no files')]);
+    await writeFile(join(folder, 'metadata.json'), '{');
+    const broken = await run('publish', folder, '--version', '1.0.0');
+    expect([broken.code, broken.stderr]).toEqual([1, expect.stringContaining('metadata.json is not JSON')]);
+    await rm(join(folder, 'metadata.json'));
+    await writeFile(join(folder, 'model.bin'), 'x');
+    const name = await run('publish', folder, '--version', 'v1');
+    expect([name.code, name.stderr]).toEqual([1, expect.stringContaining('canonical semantic version')]);
+  });
+});
+
+describe('activate', () => {
+  it('exits 0 for what is active already', async () => {
+    const activate = () => run('activate', '1.0.0', '--env', 'production', '--reason', 'r');
+    expect((await activate()).stdout).toMatch(/^production went from none to 1\.0\.0/);
+    expect(await activate()).toMatchObject({ code: 0, stdout: '1.0.0 is active in production already.\n' });
+  });
+
+  it('rehearses, and refuses what is not as expected', async () => {
+    const rehearsed = await run('activate', '1.1.0', '--env', 'dev', '--expect', 'none', '--dry-run');
+    expect(rehearsed).toMatchObject({ code: 0, stdout: 'dev would go from none to 1.1.0.\n' });
+    expect((await run('activate', '1.1.0', '--env', 'dev', '--expect', '1.0.0')).code).toBe(3);
+  });
+});
+
+describe('rollback', () => {
+  it('sends the version it showed, so that a move in between is not undone unseen', async () => {
+    const base = '/api/models/raced';
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program(), version, { 'a.txt': version }, 'raced');
+    for (const version of ['1.0.0', '2.0.0']) await ok(program(), 'POST', `${base}/versions/${version}/activate`);
+
+    const bodies: { dry_run?: boolean; expected_active?: string }[] = [];
+    const url = await serverThat(async (request, response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk);
+      bodies.push(JSON.parse(Buffer.concat(chunks).toString()));
+      const answer = await program().ask('POST', request.url!, bodies.at(-1));
+      const text = await answer.text();
+      // Somebody else is quicker than the person who read the plan.
+      if (bodies.length === 1) await ok(program(), 'POST', `${base}/versions/3.0.0/activate`);
+      response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(text);
+    });
+    const env = { REGISTRY_DSN: url, REGISTRY_VOLUME: program().volume };
+    const args = ['rollback', '-m', 'raced', '--env', 'production', '--reason', 'bad'];
+    const raced = await cliWith(env, ...args);
+    expect(bodies).toMatchObject([{ dry_run: true }, { expected_active: '2.0.0' }]);
+    expect(raced.stderr).toContain('This takes production from 2.0.0 back to 1.0.0.');
+    expect([raced.code, raced.stderr]).toEqual([3, expect.stringContaining('3.0.0 is active in production')]);
+    const again = await run(...args);
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/^production went from 3\.0\.0 to 2\.0\.0/) });
+    const back = await run(...args, '--to', '1.0.0', '--json');
+    expect(JSON.parse(back.stdout)).toMatchObject({ active: { version: '1.0.0' }, previous: { version: '2.0.0' } });
+  });
+
+  it('changes nothing with --dry-run', async () => {
+    await ok(program(), 'POST', '/api/models/default/versions/1.0.0/activate', { environment: 'staging' });
+    await ok(program(), 'POST', '/api/models/default/versions/1.1.0/activate', { environment: 'staging' });
+    const rehearsed = await run('rollback', '--env', 'staging', '--reason', 'r', '--dry-run');
+    expect(rehearsed).toMatchObject({ code: 0, stdout: 'staging would go from 1.1.0 to 1.0.0.\n' });
+    expect(await ok(program(), 'GET', '/api/models/default/versions/active?environment=staging')).toMatchObject({
+      version: '1.1.0',
+    });
+  });
+});
+
+/** The address of a server of the test's own. */
+async function serverThat(answers: (request: IncomingMessage, response: ServerResponse) => unknown): Promise<string> {
+  const server = createServer(answers).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+}

@@ -1,0 +1,226 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { createCollector } from '../../src/artifacts/collector.ts';
+import { openVolumeStore } from '../../src/artifacts/volume-store.ts';
+import { Problem } from '../../src/domain/errors.ts';
+import { createApp } from '../../src/http/app.ts';
+import { emptyRegistry } from '../../src/projections/registry.ts';
+import { createLogger } from '../../src/telemetry.ts';
+import { cliWith, type Program, startProgram } from '../support/program.ts';
+import {
+  artifactsOf,
+  type Files,
+  natsServersOf,
+  ok,
+  publish,
+  sha256,
+  until,
+  versionForm,
+  volumeFolder,
+  wholeHistory,
+} from './support.ts';
+
+const MODELS = ['default', 'other'];
+const WORKERS = 6;
+const OFF = { REGISTRY_DISCOVERY: 'off' };
+
+/** What was acknowledged so far, and what the next commands may name. */
+class Load {
+  readonly acknowledged: { model: string; type: string; request_id: string; version: string }[] = [];
+  readonly versions = new Map(MODELS.map((model) => [model, [] as string[]]));
+  #count = 0;
+
+  /** Publishes, activates and annotates until `stopped`; whatever fails is not acknowledged. */
+  async run(program: Program, stopped: AbortSignal): Promise<void> {
+    const token = await program.token();
+    const worker = async () => {
+      while (!stopped.aborted) {
+        await this.#command(program, token, stopped).catch(() => sleep(20));
+      }
+    };
+    await Promise.all(Array.from({ length: WORKERS }, worker));
+  }
+
+  async #command(program: Program, token: string, stopped: AbortSignal): Promise<void> {
+    const model = MODELS[this.#count % MODELS.length]!;
+    const known = this.versions.get(model)!;
+    const request_id = `r${this.#count++}`;
+    const headers = { Authorization: `Bearer ${token}`, 'X-Request-Id': request_id };
+    const json = { ...headers, 'Content-Type': 'application/json' };
+    const path = `${program.url}/api/models/${model}/versions`;
+    const signal = AbortSignal.any([stopped, AbortSignal.timeout(15_000)]);
+    if (known.length < 2 || Math.random() < 0.4) {
+      const files: Files = { 'model.bin': randomBytes(400_000), 'deep/metadata.json': `{"n":${this.#count}}` };
+      const version = `1.0.${this.#count}`;
+      const body = versionForm({ version }, files);
+      const response = await fetch(path, { method: 'POST', headers, body, signal });
+      await response.text();
+      if (response.status !== 201) return;
+      known.push(version);
+      this.acknowledged.push({ model, type: 'version.published', request_id, version });
+      return;
+    }
+    const version = known[Math.floor(Math.random() * known.length)]!;
+    const notes = Math.random() < 0.2;
+    const response = notes
+      ? await fetch(`${path}/${version}/notes`, {
+          method: 'PATCH',
+          headers: json,
+          body: JSON.stringify({ notes: request_id }),
+          signal,
+        })
+      : await fetch(`${path}/${version}/activate`, { method: 'POST', headers: json, body: '{}', signal });
+    await response.text();
+    const type = notes ? 'notes.changed' : 'version.activated';
+    if (response.status === 200) this.acknowledged.push({ model, type, request_id, version });
+  }
+}
+
+it.each([
+  ['Node', ['node', 'node', 'node']],
+  ['nats-server', ['nats', 'nats', 'nats']],
+  ['both', ['both', 'both', 'node', 'nats', 'both']],
+])('kill -9 of %s under load loses nothing that was acknowledged', { timeout: 120_000 }, async (_, kills) => {
+  const volume = await volumeFolder();
+  const load = new Load();
+  let program = await startProgram(volume, OFF);
+  for (const what of kills) {
+    const stop = new AbortController();
+    const running = load.run(program, stop.signal);
+    const before = load.acknowledged.length;
+    await until(() => load.acknowledged.length > before + 5);
+    await sleep(Math.random() * 700);
+    const servers = await natsServersOf(volume);
+    if (what !== 'node') for (const pid of servers) process.kill(pid, 'SIGKILL');
+    if (what !== 'nats') await program.kill();
+    else await until(async () => !(await natsServersOf(volume)).includes(servers[0]!));
+    if (what === 'nats') await until(() => ready(program)); // restarted by the registry, under load
+    stop.abort();
+    await running;
+    if (what !== 'nats') {
+      await writeFile(join(volume, 'blobs/upload-left-by-a-crash'), 'half');
+      program = await startProgram(volume, OFF);
+    }
+    await until(() => ready(program));
+    expect(await natsServersOf(volume)).toHaveLength(1);
+    await whole(program, load);
+  }
+});
+
+async function ready(program: Program): Promise<boolean> {
+  return (await fetch(`${program.url}/readyz`)).status === 200;
+}
+
+async function whole(program: Program, { acknowledged }: Load): Promise<void> {
+  const { volume } = program;
+  const { volume: problems, frozen, gaps } = await ok(program, 'GET', '/readyz');
+  expect({ problems, frozen, gaps }).toEqual({ problems: [], frozen: [], gaps: [] });
+  for (const model of MODELS) {
+    const events = await wholeHistory(program, model);
+    const found = new Map(events.map((event) => [event.request_id, event]));
+    expect(found.size).toBe(events.length); // nothing twice
+    for (const { type, request_id, version } of acknowledged.filter((one) => one.model === model)) {
+      expect(found.get(request_id), request_id).toMatchObject({ type, data: { version } });
+    }
+    await wholeVersions(program, model);
+  }
+  // An upload that was cut leaves its file only until its connection is seen to be gone.
+  await until(async () => !(await readdir(join(volume, 'blobs'))).some((name) => name.startsWith('upload-')));
+}
+
+/** Every version that is listed is there with all its bytes, and nothing else is to be seen. */
+async function wholeVersions(program: Program, model: string): Promise<void> {
+  const folder = model === 'default' ? program.volume : join(program.volume, 'models', model);
+  const { versions } = await ok(program, 'GET', `/api/models/${model}/versions?page_size=1000`);
+  const names: string[] = versions.map(({ version }: { version: string }) => version);
+  const shown = async () => (await readdir(join(folder, 'versions'))).filter((name) => !name.startsWith('.'));
+  await until(async () => (await shown()).length >= names.length);
+  expect((await shown()).sort()).toEqual(names.toSorted());
+  for (const { version, manifest } of versions) {
+    for (const { path, digest } of manifest.artifacts) {
+      expect(sha256(await readFile(join(folder, 'versions', version, path))), `${version}/${path}`).toBe(digest);
+    }
+  }
+  const active = versions.find(({ active_in }: { active_in: string[] }) => active_in.includes('production'));
+  const target = () => readlink(join(folder, 'active/production')).catch(() => null);
+  await until(async () => (await target()) === (active ? `../versions/${active.version}` : null));
+  const latest = await ok(program, 'GET', `/api/models/${model}/versions/latest`);
+  await until(async () => (await readlink(join(folder, 'latest'))) === `versions/${latest.version}`);
+}
+
+it('ends cleanly at SIGTERM, under load too, and leaves no nats-server behind', async () => {
+  const volume = await volumeFolder();
+  const load = new Load();
+  const program = await startProgram(volume, OFF);
+  const stop = new AbortController();
+  const running = load.run(program, stop.signal);
+  await until(() => load.acknowledged.length > 10);
+  const ended = once(program.process, 'exit');
+  program.process.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
+  stop.abort();
+  await running;
+  expect(await natsServersOf(volume)).toEqual([]);
+  const again = await startProgram(volume, OFF);
+  await whole(again, load);
+});
+
+it('refuses a second registry on a volume, and the first goes on', async () => {
+  const volume = await volumeFolder();
+  const program = await startProgram(volume, OFF);
+  const [server] = await natsServersOf(volume);
+  const second = await cliWith({ REGISTRY_VOLUME: volume, PORT: '0' }, 'serve');
+  expect(second.code).toBe(1);
+  expect(second.stderr).toContain(`Another Signalbox is running on ${volume}`);
+  expect(await natsServersOf(volume)).toEqual([server]);
+  await publish(program, '1.0.0');
+});
+
+it('ends with a message where the port is taken, and leaves no nats-server behind', async () => {
+  const program = await startProgram(await volumeFolder(), OFF);
+  const volume = await volumeFolder();
+  const second = await cliWith({ REGISTRY_VOLUME: volume, PORT: new URL(program.url).port, ...OFF }, 'serve');
+  expect([second.code, second.stderr]).toEqual([1, expect.stringContaining('EADDRINUSE')]);
+  expect(await natsServersOf(volume)).toEqual([]);
+});
+
+it('keeps the bytes when nobody knows whether the version was stored', async () => {
+  const volume = await volumeFolder();
+  const artifacts = await openVolumeStore(volume, 0);
+  const files = { 'model.bin': 'bytes' };
+  const app = (code: 'outcome-unknown' | 'version-exists') =>
+    createApp(
+      {
+        log: createLogger('silent'),
+        environments: ['production'],
+        verifyToken: () => ({ actor: 'tester', role: 'admin' }),
+        registry: () => emptyRegistry(),
+        artifacts,
+        collector: createCollector(artifacts, () => new Set()),
+        dispatch: async () => {
+          throw new Problem(code, 'as the log says');
+        },
+        readAt: async () => null,
+        settled: async () => {},
+        revision: () => '',
+        stale: () => false,
+        health: () => ({ log: 'live', gaps: [], volume: [], discovery: [] }),
+      },
+      '0.0.0',
+    );
+  const post = async (code: 'outcome-unknown' | 'version-exists') => {
+    const headers = { Authorization: 'Bearer x' };
+    const body = versionForm({ version: '1.0.0' }, files);
+    return (await app(code).request('/api/models/default/versions', { method: 'POST', headers, body })).status;
+  };
+  const blob = join(volume, 'blobs/sha256', artifactsOf(files)[0]!.digest.slice('sha256:'.length));
+  expect(await post('version-exists')).toBe(409);
+  expect(existsSync(blob)).toBe(false);
+  expect(await post('outcome-unknown')).toBe(503);
+  expect(existsSync(blob)).toBe(true);
+});
