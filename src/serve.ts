@@ -15,7 +15,7 @@ import { listen } from './http/listen.ts';
 import { connectNats, type Nats, parseNatsUrl } from './log/connection.ts';
 import { findNatsServer } from './log/embedded/binary.ts';
 import { startNatsServer } from './log/embedded/server.ts';
-import { compareLog } from './log/identity.ts';
+import { compareLog, revisionToken } from './log/identity.ts';
 import { readAt } from './log/read.ts';
 import { ensureStream, readHead } from './log/stream.ts';
 import { startProjector } from './projections/projector.ts';
@@ -123,7 +123,7 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
       dispatch,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
-      revision: () => `${registry().checkpoint.epoch?.slice(0, 8) ?? 'empty'}-${registry().checkpoint.revision}`,
+      revision: () => revisionToken(registry().checkpoint),
       stale: () => projector.state() !== 'live',
       health,
     },

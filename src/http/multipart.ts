@@ -6,7 +6,8 @@ import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
 import { bodyBytes, utf8 } from './body.ts';
-import { check, type HttpContext } from './route.ts';
+import { check } from './input.ts';
+import type { HttpContext } from './route.ts';
 import type { Services } from './services.ts';
 
 /** The manifest, as many files as it may list, and one more: the parser drops what is beyond, but an extra part is told. */

@@ -4,8 +4,9 @@ import { VersionView } from '../domain/views.ts';
 import { checkType, mediaType, readJson } from './body.ts';
 import { callerOf, versionReply } from './command-reply.ts';
 import { COMMAND_ERRORS } from './commands.ts';
+import { check } from './input.ts';
 import { receiveMultipart } from './multipart.ts';
-import { check, type Reply, route } from './route.ts';
+import { type Reply, route } from './route.ts';
 import { ofModel } from './versions.ts';
 
 const MULTIPART = 'multipart/form-data';

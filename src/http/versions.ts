@@ -66,7 +66,7 @@ const active = route({
     const { model } = findModel(services, params.model);
     const environment = findEnvironment(services, query.environment);
     // The chain's head stands for all that happened to the model, so that no body has to be hashed.
-    const headers = { ETag: `"${model.head.slice(0, 32)}"`, 'Content-Type': 'application/json' };
+    const headers = { ETag: `"${model.head.slice(0, 32)}"` };
     const body = activeBody(model, environment);
     if (body === null)
       throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
@@ -106,7 +106,8 @@ const latest = route({
 
 const one = route({
   method: 'GET',
-  path: '/api/models/:model/versions/:version',
+  // Told apart here from its neighbours: a request that matches one route only is dispatched without middleware.
+  path: '/api/models/:model/versions/:version{(?!active$|latest$)[^/]+}',
   permission: 'read',
   summary: 'One version',
   params: ofVersion,
@@ -128,7 +129,7 @@ const manifest = route({
   errors: ['unknown-model', 'unknown-version'],
   handle({ c, params }, services) {
     const { state } = findVersion(services, params.model, params.version);
-    const headers = { ETag: `"${state.manifest_digest}"`, 'Content-Type': 'application/json' };
+    const headers = { ETag: `"${state.manifest_digest}"` };
     return notModified(c, headers.ETag)
       ? { status: 304, headers }
       : { headers, body: canonicalManifest(state.manifest) };

@@ -36,3 +36,14 @@ async function holds(nats: Nats, head: LogHead, { revision, hash, epoch }: Check
   if (head.revision < revision) return false;
   return (await readHash(nats, revision)) === hash && (await readHash(nats, 1)) === epoch;
 }
+
+const tokens = new WeakMap<Checkpoint, string>();
+
+/** A checkpoint as one opaque token, made once: every answer over HTTP carries it. */
+export function revisionToken(checkpoint: Checkpoint): string {
+  const known = tokens.get(checkpoint);
+  if (known) return known;
+  const token = `${checkpoint.epoch?.slice(0, 8) ?? 'empty'}-${checkpoint.revision}`;
+  tokens.set(checkpoint, token);
+  return token;
+}

@@ -1,0 +1,113 @@
+import { mayDo, type Permission } from '../access/permissions.ts';
+import { Problem } from '../domain/errors.ts';
+import { readJson } from './body.ts';
+import { addressReader, check } from './input.ts';
+import { problemReply } from './problem.ts';
+import type { HttpContext, Reply, Route } from './route.ts';
+import type { Services } from './services.ts';
+
+const SAMPLED_READS = 100;
+
+/** Answers a route's requests: identifies, checks, handles, tells any refusal as a problem document, and logs. */
+export function answering(route: Route, services: Services) {
+  const readAddress = addressReader(route);
+  let reads = 0;
+
+  return async (c: HttpContext): Promise<Response> => {
+    const started = performance.now();
+    const request_id = requestId(c);
+    const known: Known = { request_id, actor: 'anonymous' };
+    let reply: Reply;
+    try {
+      const handled = handle(c, known);
+      reply = handled instanceof Promise ? await handled : handled;
+    } catch (error) {
+      known.failure = error;
+      reply = problemReply(error, request_id);
+    }
+    const { status = 200 } = reply;
+    if (route.method !== 'GET' || status >= 400 || reads++ % SAMPLED_READS === 0) logRequest(c, reply, known, started);
+    return respond(reply, known);
+  };
+
+  /** Without a promise where there is nothing to wait for: most of the requests are the same read again. */
+  function handle(c: HttpContext, known: Known): Reply | Promise<Reply> {
+    const actor = route.permission ? identify(c, route.permission, services) : known.actor;
+    if (actor instanceof Promise || route.body) return handleSlowly(c, known, actor);
+    known.actor = actor;
+    return route.handle({ c, ...address(c, known), body: undefined, actor, request_id: known.request_id }, services);
+  }
+
+  async function handleSlowly(c: HttpContext, known: Known, identified: string | Promise<string>): Promise<Reply> {
+    const actor = await identified;
+    known.actor = actor;
+    const { params, query } = address(c, known);
+    const body = route.body && check(route.body, await readJson(c), 'body');
+    return route.handle({ c, params, query, body, actor, request_id: known.request_id }, services);
+  }
+
+  function address(c: HttpContext, known: Known) {
+    const named = readAddress(c);
+    known.model = (named.params as { model?: string }).model;
+    return named;
+  }
+
+  function logRequest(c: HttpContext, reply: Reply, { request_id, actor, failure }: Known, started: number): void {
+    const { status = 200 } = reply;
+    const latency_ms = Math.round((performance.now() - started) * 1000) / 1000;
+    const result = failure instanceof Problem ? failure.code : status >= 500 ? 'internal' : 'ok';
+    const asked = { request_id, actor, method: c.req.method, path: c.req.path };
+    const line = { ...asked, status, result, latency_ms, ...reply.log };
+    if (status >= 500) services.log.error({ ...line, err: failure }, 'request');
+    else services.log.info(line, 'request');
+  }
+
+  function respond({ status = 200, json, body = null, headers }: Reply, { request_id, model }: Known): Response {
+    const all: Record<string, string> = {
+      'X-Request-Id': request_id,
+      'Registry-Revision': services.revision(),
+      'X-Content-Type-Options': 'nosniff',
+      'Cache-Control': 'no-cache',
+      'Content-Type': 'application/json',
+      ...headers,
+    };
+    if (services.stale() || isFrozen(model)) all['Registry-Stale'] = 'true';
+    return new Response(json === undefined ? body : JSON.stringify(json), { status, headers: all });
+  }
+
+  /** A model whose log cannot be followed is served as it was before. */
+  function isFrozen(model: string | undefined): boolean {
+    return model !== undefined && services.registry().models.get(model)?.frozen != null;
+  }
+}
+
+/** What becomes known of a request while it is answered. */
+interface Known {
+  request_id: string;
+  actor: string;
+  model?: string | undefined;
+  failure?: unknown;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** The caller's id where it is a plain one, so that both sides' logs show the same. */
+function requestId(c: HttpContext): string {
+  const given = c.req.header('x-request-id');
+  return given && REQUEST_ID.test(given) ? given : crypto.randomUUID();
+}
+
+/** The caller, if its token allows what the route asks for. @throws {Problem} unauthenticated, forbidden */
+function identify(c: HttpContext, permission: Permission, { verifyToken }: Services): string | Promise<string> {
+  const header = c.req.header('authorization') ?? '';
+  if (!header.startsWith('Bearer ') && !/^bearer /i.test(header)) {
+    throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
+  }
+  const identity = verifyToken(header.slice('Bearer '.length).trim());
+  return identity instanceof Promise ? identity.then(permitted) : permitted(identity);
+
+  function permitted({ actor, role }: Awaited<typeof identity>): string {
+    if (mayDo(role, permission)) return actor;
+    throw new Problem('forbidden', `This takes the permission ${permission}, which the role ${role} does not have.`);
+  }
+}

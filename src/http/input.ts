@@ -1,0 +1,47 @@
+import { parse as parseQuery } from 'node:querystring';
+import type { z } from 'zod';
+import { Problem } from '../domain/errors.ts';
+import type { HttpContext, Route } from './route.ts';
+
+/** What an address says, in the shapes that its route asks for. */
+export interface Named {
+  params: unknown;
+  query: unknown;
+}
+
+const MAX_REMEMBERED = 1000;
+
+/**
+ * Reads path and query of a route's requests. The last thousand addresses that were right are remembered: services ask
+ * for the same one all day, and checking it costs more than answering. What it returns is not to be changed.
+ *
+ * @throws {Problem} invalid-request
+ */
+export function addressReader(route: Route): (c: HttpContext) => Named {
+  const remembered = new Map<string, Named>();
+  return (c) => {
+    const { url } = c.req;
+    const known = remembered.get(url);
+    if (known) return known;
+    const params = route.params ? check(route.params, c.req.param(), 'path') : {};
+    const query = route.query ? check(route.query, queryOf(url), 'query') : {};
+    if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
+    remembered.set(url, { params, query });
+    return { params, query };
+  };
+}
+
+/** A parameter that comes twice is an array, which no schema takes. */
+function queryOf(url: string): unknown {
+  const start = url.indexOf('?');
+  return start === -1 ? {} : parseQuery(url.slice(start + 1));
+}
+
+/** @throws {Problem} invalid-request, naming every field that is wrong */
+export function check<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const errors = result.error.issues.map(({ path, message }) => ({ field: path.join('.'), message }));
+  const detail = errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; ');
+  throw new Problem('invalid-request', `The ${where} is not valid: ${detail}.`, { in: where, errors });
+}
