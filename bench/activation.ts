@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connectNats } from '../src/log/connection.ts';
-import { median, post, publishSamples, startRegistry } from './processes.ts';
+import { poster } from './load.ts';
+import { median, publishSamples, startRegistry } from './processes.ts';
 import type { Result } from './result.ts';
 
 const TIMES = 500;
@@ -16,6 +17,7 @@ export async function activation(): Promise<Result[]> {
   const body = Buffer.alloc(900, 120); // about the size of an activation's event
   const appends: number[] = [];
   const activations: number[] = [];
+  const http = await poster(registry.url, registry.headers);
   let sequence = 0;
   for (let i = 0; i < TIMES; i++) {
     const version = i % 2 === 0 ? '1.0.0' : '1.1.0';
@@ -25,13 +27,9 @@ export async function activation(): Promise<Result[]> {
         sequence = ack.seq;
       }),
     );
-    activations.push(
-      await timed(async () => {
-        const response = await post(registry, `/api/models/default/versions/${version}/activate`, {});
-        await response.arrayBuffer();
-      }),
-    );
+    activations.push(await timed(() => http.post(`/api/models/default/versions/${version}/activate`, {})));
   }
+  http.end();
   await nats.nc.close();
   await registry.stop();
   const told = `${median(activations).toFixed(2)} ms, an append ${median(appends).toFixed(2)} ms`;

@@ -1,7 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { rateOf } from './load.ts';
-import { median, post, publishSamples, run, startRegistry, temporaryFolder } from './processes.ts';
+import { poster, rateOf } from './load.ts';
+import { median, publishSamples, run, startRegistry, temporaryFolder } from './processes.ts';
 import type { Result } from './result.ts';
 
 const ROUNDS = 7;
@@ -10,7 +10,9 @@ const ROUNDS = 7;
 export async function getActive(): Promise<Result[]> {
   const registry = await startRegistry();
   await publishSamples(registry);
-  await post(registry, '/api/models/default/versions/1.0.0/activate', {});
+  const http = await poster(registry.url, registry.headers);
+  await http.post('/api/models/default/versions/1.0.0/activate', {});
+  http.end();
   const path = '/api/models/default/versions/active?environment=production';
   const answer = await fetch(registry.url + path, { headers: registry.headers });
   const own = ['date', 'connection', 'keep-alive', 'transfer-encoding', 'content-length'];

@@ -37,6 +37,23 @@ async function askUntil(port: number, host: string, request: Buffer, until: numb
   return answers;
 }
 
+/** One connection that sends a body and waits for the answer, over and over. */
+export async function poster(url: string, headers: Record<string, string>) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname).setNoDelay();
+  await once(socket, 'connect');
+  return { post, end: () => socket.end() };
+
+  async function post(path: string, json: unknown): Promise<void> {
+    const body = JSON.stringify(json);
+    const all = { Host: hostname, 'Content-Type': 'application/json', 'Content-Length': body.length, ...headers };
+    const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.write(`POST ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    for (let left = bodyLength(first); left > 0; ) left -= ((await once(socket, 'data')) as [Buffer])[0].length;
+  }
+}
+
 /** How much of an answer is still to come after its first chunk, which holds all of its headers. */
 function bodyLength(chunk: Buffer): number {
   const text = chunk.toString('latin1');

@@ -79,13 +79,6 @@ export async function publishSamples(registry: Registry): Promise<void> {
   }
 }
 
-export async function post(registry: Registry, path: string, json: unknown): Promise<Response> {
-  const headers = { ...registry.headers, 'Content-Type': 'application/json' };
-  const response = await fetch(registry.url + path, { method: 'POST', headers, body: JSON.stringify(json) });
-  if (!response.ok) throw new Error(await response.text());
-  return response;
-}
-
 export function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

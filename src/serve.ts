@@ -83,6 +83,7 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     model: (name: string) => entryOf(registry(), name).model,
     frozen: (name: string) => entryOf(registry(), name).frozen,
     reached: projector.reached,
+    appended: projector.appended,
   };
   const clock = { now: () => new Date(), newId: randomUUID };
   const dispatch = createDispatch({

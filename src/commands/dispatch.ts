@@ -10,7 +10,7 @@ import { type Model, outcomeKey } from '../domain/model.ts';
 import { append } from '../log/append.ts';
 import { decodeEvent, encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
-import { readNext } from '../log/read.ts';
+import { type LogMessage, readNext } from '../log/read.ts';
 import type { Command } from './command.ts';
 import { keyedQueue } from './keyed-queue.ts';
 
@@ -37,6 +37,8 @@ export interface Folded {
   model(name: string): Model;
   frozen(name: string): { revision: number; reason: string } | null;
   reached(revision: number): Promise<void>;
+  /** Folds what was just appended here, without waiting for it to come back. */
+  appended(message: LogMessage): void;
 }
 
 export interface DispatchOptions {
@@ -126,7 +128,9 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if ('dry_run' in input && input.dry_run) {
       return { model, event, revision: model.revision, stored: false, warnings };
     }
-    const { outcome, revision } = await append(nats, name, model.revision, encodeEvent(event, model.head));
+    const body = encodeEvent(event, model.head);
+    const { outcome, revision } = await append(nats, name, model.revision, body);
+    if (outcome === 'stored') folded.appended({ revision, model: name, body });
     await folded.reached(revision);
     return outcome === 'conflict' ? null : { model: folded.model(name), event, revision, stored: true, warnings };
   }

@@ -18,6 +18,11 @@ export interface Projector {
   gaps(): readonly { first: number; last: number }[];
   /** Resolves when the log was first read to its head. */
   ready(): Promise<void>;
+  /**
+   * Folds an event that was appended here as soon as it is acknowledged, if everything before it is folded; the tail, which
+   * brings it again a little later, then passes it over.
+   */
+  appended(message: LogMessage): void;
   /** Resolves when a revision is folded. @throws {Problem} outcome-unknown after 5 seconds */
   reached(revision: number): Promise<void>;
   onEvent(listener: EventListener): void;
@@ -61,6 +66,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
 
   function message(message: LogMessage): void {
     const { revision, model } = message;
+    if (revision <= registry.checkpoint.revision) return;
     const event = applyMessage(registry, message);
     const frozen = registry.models.get(model)!.frozen;
     if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model’s log cannot be followed');
@@ -84,6 +90,9 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     state: () => state,
     gaps: () => gaps,
     ready: () => ready.promise,
+    appended(own) {
+      if (state === 'live' && own.revision === registry.checkpoint.revision + 1) message(own);
+    },
     reached,
     onEvent: (listener) => listeners.push(listener),
     close: () => tail.close(),
