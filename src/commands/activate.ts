@@ -40,8 +40,9 @@ export const activate: Command<z.infer<typeof Input>> = {
 };
 
 function checkLimit({ activations }: EnvironmentState, environment: string, { activationLimit, now }: Context): void {
+  if (activationLimit === 0) return;
   const recent = activations.map((at) => Date.parse(at)).filter((at) => at > Date.parse(now) - ACTIVATION_WINDOW_MS);
-  if (activationLimit === 0 || recent.length < activationLimit) return;
+  if (recent.length < activationLimit) return;
   const free = recent.at(-activationLimit)! + ACTIVATION_WINDOW_MS;
   const retry_after = Math.ceil((free - Date.parse(now)) / 1000);
   const detail = `${environment} takes ${activationLimit} activations a minute; the next in ${retry_after} s.`;

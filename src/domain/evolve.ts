@@ -1,7 +1,6 @@
 import type { ActivePointer, EventData, RegistryEvent } from './events.ts';
 import {
   activeIn,
-  activeMap,
   type EnvironmentState,
   environmentOf,
   IDEMPOTENCY_WINDOW_MS,
@@ -26,7 +25,7 @@ export class RuleBroken extends Error {
  * @throws {RuleBroken} before anything is changed, where the event does not follow from those before it
  */
 export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Model {
-  rule(revision > model.revision, `${revision} does not come after ${model.revision}`);
+  if (revision <= model.revision) throw new RuleBroken(`${revision} does not come after ${model.revision}`);
   const change = changeOf(model, event, revision);
   checkActiveMap(model, event, change.environment);
   if (change.version) model.versions.set(change.version.version, change.version);
@@ -76,8 +75,8 @@ function published(
   revision: number,
 ): VersionState {
   const { version, manifest, manifest_digest, notes } = data;
-  rule(isVersion(version), `${version} is not a version`);
-  rule(!model.versions.has(version), `${version} was published before`);
+  if (!isVersion(version)) throw new RuleBroken(`${version} is not a version`);
+  if (model.versions.has(version)) throw new RuleBroken(`${version} was published before`);
   const by = { published_at: event.time, published_by: event.actor };
   return { version, status: 'ready', manifest, manifest_digest, notes, ...by, revision };
 }
@@ -89,8 +88,8 @@ function withStatus(
   to: VersionState['status'],
 ): VersionState {
   const version = known(model, name);
-  rule(version.status === from, `${name} is ${version.status}`);
-  rule(to !== 'archived' || activeIn(model, name).length === 0, `${name} is active`);
+  if (version.status !== from) throw new RuleBroken(`${name} is ${version.status}`);
+  if (to === 'archived' && activeIn(model, name).length > 0) throw new RuleBroken(`${name} is active`);
   return { ...version, status: to };
 }
 
@@ -99,7 +98,7 @@ type Moving = Extract<RegistryEvent, { type: 'version.activated' | 'version.roll
 function moved(model: Model, event: Moving, revision: number): EnvironmentChange {
   const { environment: name, previous, reason } = event.data;
   const before = environmentOf(model, name);
-  rule(previous === (before.top?.version ?? null), `${previous} was not active in ${name}`);
+  if (previous !== (before.top?.version ?? null)) throw new RuleBroken(`${previous} was not active in ${name}`);
   const movement = { revision, at: event.time, by: event.actor, reason };
   const state = { ...before, top: movedTop(model, before.top, event, revision), moved: movement };
   if (event.type === 'version.activated') {
@@ -111,44 +110,51 @@ function moved(model: Model, event: Moving, revision: number): EnvironmentChange
 function movedTop(model: Model, top: StackEntry | null, event: Moving, revision: number): StackEntry {
   if (event.type === 'version.rolled_back') return poppedTop(model, top, event.data);
   if (event.type === 'version.activated') {
-    rule(known(model, event.data.version).status === 'ready', `${event.data.version} is archived`);
-    rule(event.data.version !== event.data.previous, `${event.data.version} was active`);
-  } else rule(event.data.previous !== null, 'nothing was active');
+    checkReady(known(model, event.data.version));
+    if (event.data.version === event.data.previous) throw new RuleBroken(`${event.data.version} was active`);
+  } else if (event.data.previous === null) throw new RuleBroken('nothing was active');
   return { revision, version: event.data.version, below: top };
 }
 
 function poppedTop(model: Model, top: StackEntry | null, data: EventData<'version.rolled_back'>): StackEntry {
   let target = top;
   for (const reverted of data.reverts) {
-    rule(target?.revision === reverted, `${reverted} is not the next revision to revert`);
-    rule(target === top || target.version !== data.version, `${data.version} is nearer than ${reverted}`);
+    if (target?.revision !== reverted) throw new RuleBroken(`${reverted} is not the next revision to revert`);
+    if (target !== top && target.version === data.version) throw new RuleBroken(`${data.version} is nearer`);
     target = target.below;
   }
-  rule(target !== top, 'nothing is reverted');
-  rule(target !== null && target.version === data.version, `${data.version} is not what rolling back gives`);
-  rule(data.version === null || known(model, data.version).status === 'ready', `${data.version} is archived`);
+  if (target === top) throw new RuleBroken('nothing is reverted');
+  if (target?.version !== data.version) throw new RuleBroken(`${data.version} is not what rolling back gives`);
+  if (data.version !== null) checkReady(known(model, data.version));
   return target;
 }
 
+/** The map must say what follows from the events before it, of every environment that it or the model knows. */
 function checkActiveMap(model: Model, event: RegistryEvent, change: EnvironmentChange | undefined): void {
-  const top = change?.moves ? (change.state.top?.version ?? null) : null;
-  const move = change?.moves
-    ? { environment: change.name, target: top === null ? null : known(model, top) }
-    : undefined;
   const given = event.data.active;
-  const expected = activeMap(model, Object.keys(given), move);
-  for (const [name, pointer] of Object.entries(expected)) {
-    rule(samePointer(given[name], pointer ?? null), `its active map is wrong about ${name}`);
+  const names = new Set([...Object.keys(given), ...model.environments.keys()]);
+  if (change?.moves) names.add(change.name);
+  for (const name of names) {
+    const state = change?.moves && change.name === name ? change.state : environmentOf(model, name);
+    const revision = state === change?.state ? undefined : state.moved?.revision;
+    const version = state.top?.version ?? null;
+    if (!pointsTo(given[name], version === null ? null : known(model, version), revision)) {
+      throw new RuleBroken(`its active map is wrong about ${name}`);
+    }
   }
 }
 
-function samePointer(a: ActivePointer | null | undefined, b: ActivePointer | null): boolean {
-  if (!a || !b) return a === b;
+function pointsTo(
+  pointer: ActivePointer | null | undefined,
+  target: VersionState | null,
+  revision: number | undefined,
+): boolean {
+  if (!target || !pointer) return !target && pointer === null;
   return (
-    a.version === b.version &&
-    a.manifest_digest === b.manifest_digest &&
-    a.published_revision === b.published_revision &&
-    a.revision === b.revision
+    pointer.version === target.version &&
+    pointer.manifest_digest === target.manifest_digest &&
+    pointer.published_revision === target.revision &&
+    pointer.revision === revision
   );
 }
 
@@ -166,10 +172,10 @@ function rememberOutcome(model: Model, event: RegistryEvent, revision: number): 
 
 function known(model: Model, version: string): VersionState {
   const state = model.versions.get(version);
-  rule(state !== undefined, `${version} was never published`);
+  if (!state) throw new RuleBroken(`${version} was never published`);
   return state;
 }
 
-function rule(holds: boolean, why: string): asserts holds {
-  if (!holds) throw new RuleBroken(why);
+function checkReady({ version, status }: VersionState): void {
+  if (status !== 'ready') throw new RuleBroken(`${version} is ${status}`);
 }

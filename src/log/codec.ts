@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
-import { type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
+import { EVENT_TYPES, type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
 import { upcast } from './upcast.ts';
 
 /**
@@ -38,15 +38,24 @@ export interface Decoded {
 }
 
 const SOURCE = 'urn:signalbox:registry';
-const TYPE = /^signalbox\.([a-z_.]+)\.v([1-9][0-9]*)$/;
 const CURRENT = 1;
+
+/** Every spelling of a type that can be read: each schema version up to the current one. */
+const readable = new Map<string, { type: EventType; version: number }>();
+for (const type of EVENT_TYPES) {
+  for (let version = 1; version <= CURRENT; version++) readable.set(spelled(type, version), { type, version });
+}
+
+function spelled(type: EventType, version: number): string {
+  return `signalbox.${type}.v${version}`;
+}
 
 export function encodeEvent(event: RegistryEvent, prevhash: string): Buffer {
   const envelope: Envelope = {
     specversion: '1.0',
     id: event.id,
     source: SOURCE,
-    type: `signalbox.${event.type}.v${CURRENT}`,
+    type: spelled(event.type, CURRENT),
     subject: event.model,
     time: event.time,
     datacontenttype: 'application/json',
@@ -65,28 +74,33 @@ export function encodeEvent(event: RegistryEvent, prevhash: string): Buffer {
 /** @throws {Undecodable} no CloudEvent, of an unknown type that is not marked ignorable, or with data of another shape */
 export function decodeEvent(body: Uint8Array): Decoded {
   const envelope = parse(Envelope, json(body));
-  const [, name = '', version] = TYPE.exec(envelope.type) ?? [];
-  const known = Object.hasOwn(eventData, name) && Number(version) <= CURRENT;
+  const known = readable.get(envelope.type);
   if (!known && envelope.ignorable) return { event: null, prevhash: envelope.prevhash };
   if (!known) throw new Undecodable(`it is of the unknown type ${envelope.type}`);
-  const type = name as EventType;
-  const data = parse<unknown>(eventData[type], upcast(type, Number(version), envelope.data as Record<string, unknown>));
+  const { type, version } = known;
+  const data = parse<unknown>(eventData[type], upcast(type, version, envelope.data as Record<string, unknown>));
   return { event: eventFrom(envelope, type, data), prevhash: envelope.prevhash };
 }
 
 function eventFrom(envelope: Envelope, type: EventType, data: unknown): RegistryEvent {
   const { id, time, actor, subject: model, requestid: request_id, idempotencykey: key, commandhash } = envelope;
-  const idempotency = key !== undefined && commandhash !== undefined && { key, command_hash: commandhash };
-  return { type, model, id, time, actor, request_id, data, ...(idempotency && { idempotency }) } as RegistryEvent;
+  const event = { type, model, id, time, actor, request_id, data } as RegistryEvent;
+  if (key !== undefined && commandhash !== undefined) event.idempotency = { key, command_hash: commandhash };
+  return event;
 }
 
 function json(body: Uint8Array): unknown {
   if (!isUtf8(body)) throw new Undecodable('it is not UTF-8');
   try {
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
+    return JSON.parse(bufferOf(body).toString('utf8'));
   } catch (cause) {
     throw new Undecodable('it is not JSON', { cause });
   }
+}
+
+/** The same bytes as a Buffer, which is what the client has made of them already. */
+function bufferOf(body: Uint8Array): Buffer {
+  return Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
 }
 
 function parse<T>(schema: z.ZodType<T>, value: unknown): T {

@@ -47,18 +47,22 @@ export function entryOf(registry: Registry, name: string): ModelEntry {
 /** Folds the next message of the log and returns its event; null for one that freezes its model or is passed over. */
 export function applyMessage(registry: Registry, message: LogMessage): RegistryEvent | null {
   const hash = hashOf(message.body);
-  const entry = entryOf(registry, message.model);
-  registry.models.set(message.model, entry);
+  let entry = registry.models.get(message.model);
+  if (!entry) {
+    entry = entryOf(registry, message.model);
+    registry.models.set(message.model, entry);
+  }
   const event = entry.frozen ? null : applyTo(entry, message, hash);
-  const epoch = registry.checkpoint.epoch ?? (message.revision === 1 ? hash : null);
-  registry.checkpoint = { ...registry.checkpoint, epoch, revision: message.revision, hash };
+  const { generation, epoch } = registry.checkpoint;
+  const { revision } = message;
+  registry.checkpoint = { generation, epoch: epoch ?? (revision === 1 ? hash : null), revision, hash };
   return event;
 }
 
 /** What does not decode, breaks the chain or breaks a rule freezes the model, and is never skipped. */
 function applyTo(entry: ModelEntry, { model: name, revision, body }: LogMessage, hash: string): RegistryEvent | null {
   try {
-    if (!isModelName(name)) throw new Undecodable(`${name} is not a model's name`);
+    if (entry.model.revision === 0 && !isModelName(name)) throw new Undecodable(`${name} is not a model's name`);
     const { event, prevhash } = decodeEvent(body);
     if (prevhash !== entry.model.head) throw new Undecodable('it does not follow the model’s previous event');
     if (event === null) Object.assign(entry.model, { revision, head: hash });
