@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../artifacts/errno.ts';
 
@@ -24,6 +24,10 @@ export async function ensureSecret(volume: string): Promise<Uint8Array> {
   if (secret) return secret;
   const fresh = randomBytes(32).toString('base64url');
   await mkdir(join(volume, '.signalbox'), { recursive: true, mode: 0o700 });
-  await writeFile(secretFile(volume), `${fresh}\n`, { mode: 0o600, flag: 'wx' });
+  // By rename: a start that is killed here must not leave an empty secret behind.
+  const unfinished = `${secretFile(volume)}.new`;
+  await rm(unfinished, { force: true });
+  await writeFile(unfinished, `${fresh}\n`, { mode: 0o600, flag: 'wx' });
+  await rename(unfinished, secretFile(volume));
   return Buffer.from(fresh);
 }

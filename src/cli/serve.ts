@@ -13,9 +13,14 @@ export function serveVerb(): Command {
         import('../config.ts'),
       ]);
       const stopped = Promise.withResolvers<void>();
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.resolve());
+      let serving = false;
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+        // A start can take minutes, when nats-server is fetched: nothing is acknowledged yet that could be lost.
+        process.once(signal, () => (serving ? stopped.resolve() : process.exit(1)));
+      }
       const config = readConfig(serverVariables, process.env);
       const server = await serve({ config, log: createLogger(), progress: tell });
+      serving = true;
       tell(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
       await stopped.promise;
       await server.close();

@@ -5,11 +5,13 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { HttpApp } from './route.ts';
 
 const DRAIN_MS = 5_000;
+const IDLE_MS = 120_000;
 
 /** Serves the app; `close` lets running requests end for five seconds. @throws {Error} where the address is taken */
 export async function listen(app: HttpApp, { hostname, port }: { hostname: string; port: number }) {
-  // Node's default cuts any request that takes over five minutes, and an upload may.
+  // Node's default cuts any request that takes over five minutes, and an upload may; one that falls silent is cut.
   const server = createAdaptorServer({ fetch: app.fetch, serverOptions: { requestTimeout: 0 } }) as Server;
+  server.timeout = IDLE_MS;
   server.listen(port, hostname);
   await once(server, 'listening');
   const { port: actual } = server.address() as AddressInfo;
@@ -19,9 +21,12 @@ export async function listen(app: HttpApp, { hostname, port }: { hostname: strin
   async function close(): Promise<void> {
     const closed = once(server, 'close');
     server.close();
-    server.closeIdleConnections();
+    // A connection is idle once its running request is answered, so it is looked at again and again.
+    const idle = setInterval(() => server.closeIdleConnections(), 50);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    server.closeIdleConnections();
     await closed;
+    clearInterval(idle);
     clearTimeout(timer);
   }
 }
