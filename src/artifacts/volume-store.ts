@@ -6,7 +6,7 @@ import { Problem } from '../domain/errors.ts';
 import { isErrno } from './errno.ts';
 import type { ArtifactStore, BlobStat } from './store.ts';
 import { verified } from './verify.ts';
-import { writeDurably } from './write.ts';
+import { batches, writeDurably } from './write.ts';
 
 /** An artefact store in a folder, whose blobs other folders of the same file system may link to. */
 export interface VolumeStore extends ArtifactStore {
@@ -36,7 +36,7 @@ export async function openVolumeStore(volume: string, reserve = DISK_RESERVE_BYT
       await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
-        await writeDurably(unfinished, withReserve(verified(bytes, digest, size), folder, reserve));
+        await writeDurably(unfinished, withReserve(verified(batches(bytes), digest, size), folder, reserve));
         await rename(unfinished, pathOf(digest));
       } catch (error) {
         await rm(unfinished, { force: true });

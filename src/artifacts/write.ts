@@ -4,8 +4,8 @@ const BATCH_BYTES = 1024 * 1024;
 const SYNC_EVERY_BYTES = 32 * 1024 * 1024;
 
 /**
- * Writes a new, read-only file and has it on the disk before it resolves. Batches are written, and from time to time
- * synced, while the next bytes are still on their way: the last sync then has little left to do.
+ * Writes what `batches` made into a new, read-only file, and has it on the disk before it resolves. A batch is written,
+ * and from time to time synced, while the next bytes are still on their way: the last sync then has little left to do.
  */
 export async function writeDurably(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
   const file = await open(path, 'wx', 0o444);
@@ -13,7 +13,7 @@ export async function writeDurably(path: string, bytes: AsyncIterable<Uint8Array
   let syncing: Promise<void> = Promise.resolve();
   let unsynced = 0;
   try {
-    for await (const batch of batches(bytes)) {
+    for await (const batch of bytes) {
       await writing; // so that the buffer filled next is not the one being written
       writing = settling(writeAll(file, batch));
       unsynced += batch.length;
@@ -36,8 +36,11 @@ function settling(promise: Promise<void>): Promise<void> {
   return promise;
 }
 
-/** The bytes in batches, in two buffers by turns: a batch is good until the one after the next is asked for. */
-async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+/**
+ * The bytes in batches of 1 MiB, so that whoever handles them does so a thousand times a gigabyte and not sixteen
+ * thousand. There are two buffers, by turns: a batch is good until the one after the next is asked for.
+ */
+export async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
   let [filling, other] = [Buffer.allocUnsafe(BATCH_BYTES), Buffer.allocUnsafe(BATCH_BYTES)];
   let filled = 0;
   for await (const chunk of bytes) {
@@ -55,7 +58,7 @@ async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer
   if (filled > 0) yield filling.subarray(0, filled);
 }
 
-async function writeAll(file: FileHandle, buffer: Buffer): Promise<void> {
+async function writeAll(file: FileHandle, buffer: Uint8Array): Promise<void> {
   let written = 0;
   while (written < buffer.length) written += (await file.write(buffer, written)).bytesWritten;
 }

@@ -4,9 +4,12 @@ import type { HttpContext } from './route.ts';
 /** Room for the largest manifest and its notes as JSON text. */
 const MAX_JSON_BYTES = 1024 * 1024;
 
+/** How long a body may be silent. */
+const IDLE_MS = 120_000;
+
 /**
- * The request's bytes as they come. Node's own stream where there is one: the web stream around it costs a third of the
- * rate of an upload. A reader that stops early leaves the connection whole, for the refusal to be sent on.
+ * The request's bytes as they come, from Node's own stream where there is one, without the web stream around it. A reader
+ * that stops early leaves the connection whole, for the refusal to be sent on.
  *
  * @throws {Problem} invalid-request where the caller stops before the end
  */
@@ -14,10 +17,14 @@ export async function* bodyBytes(c: HttpContext): AsyncGenerator<Uint8Array> {
   const incoming = c.env?.incoming;
   const bytes = incoming ? incoming.iterator({ destroyOnReturn: false }) : c.req.raw.body;
   if (!bytes) return;
+  // Node ends the connection when this runs out.
+  incoming?.socket.setTimeout(IDLE_MS);
   try {
     for await (const chunk of bytes as AsyncIterable<Uint8Array>) yield chunk;
   } catch (cause) {
     throw new Problem('invalid-request', 'The body was cut off.', {}, cause);
+  } finally {
+    incoming?.socket.setTimeout(0);
   }
 }
 

@@ -5,13 +5,11 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { HttpApp } from './route.ts';
 
 const DRAIN_MS = 5_000;
-const IDLE_MS = 120_000;
 
 /** Serves the app; `close` lets running requests end for five seconds. @throws {Error} where the address is taken */
 export async function listen(app: HttpApp, { hostname, port }: { hostname: string; port: number }) {
-  // Node's default cuts any request that takes over five minutes, and an upload may; one that falls silent is cut.
+  // Node's default cuts any request that takes over five minutes, and an upload may; body.ts cuts one that falls silent.
   const server = createAdaptorServer({ fetch: app.fetch, serverOptions: { requestTimeout: 0 } }) as Server;
-  server.timeout = IDLE_MS;
   server.listen(port, hostname);
   await once(server, 'listening');
   const { port: actual } = server.address() as AddressInfo;

@@ -9,7 +9,7 @@ import { blobReply } from './bytes.ts';
 import { notModified } from './etag.ts';
 import { findEnvironment, findModel, findVersion } from './find.ts';
 import { Paging, page, pageStart } from './paging.ts';
-import { route } from './route.ts';
+import { type Reply, route } from './route.ts';
 
 export const ofModel = z.object({ model: ModelName });
 export const ofVersion = z.object({ model: ModelName, version: Version });
@@ -65,27 +65,34 @@ const active = route({
   handle({ c, params, query }, services) {
     const { model } = findModel(services, params.model);
     const environment = findEnvironment(services, query.environment);
-    // The chain's head stands for all that happened to the model, so that no body has to be hashed.
-    const headers = { ETag: `"${model.head.slice(0, 32)}"` };
-    const body = activeBody(model, environment);
-    if (body === null)
-      throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
-    return notModified(c, headers.ETag) ? { status: 304, headers } : { headers, body };
+    const { etag, reply } = activeReply(model, environment);
+    return notModified(c, etag) ? { status: 304, headers: reply.headers! } : reply;
   },
 });
 
-const bodies = new WeakMap<Model, Map<string, { head: string; body: string | null }>>();
+interface Kept {
+  etag: string;
+  reply: Reply;
+}
+const kept = new WeakMap<Model, Map<string, Kept>>();
 
-/** The answer as text, kept until the model's next event: services that poll ask for the same one all day. */
-function activeBody(model: Model, environment: string): string | null {
-  const kept = bodies.get(model) ?? new Map();
-  bodies.set(model, kept);
-  const known = kept.get(environment);
-  if (known?.head === model.head) return known.body;
+/**
+ * The answer, kept until the model's next event: services that poll ask for the same one all day. The chain's head stands
+ * for all that happened to the model, so that no body has to be hashed for the ETag.
+ *
+ * @throws {Problem} no-active-version
+ */
+function activeReply(model: Model, environment: string): Kept {
+  const replies = kept.get(model) ?? new Map<string, Kept>();
+  kept.set(model, replies);
+  const etag = `"${model.head.slice(0, 32)}"`;
+  const known = replies.get(environment);
+  if (known?.etag === etag) return known;
   const view = activeView(model, environment);
-  const body = view && JSON.stringify(view);
-  kept.set(environment, { head: model.head, body });
-  return body;
+  if (!view) throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
+  const fresh = { etag, reply: { headers: { ETag: etag }, body: JSON.stringify(view) } };
+  replies.set(environment, fresh);
+  return fresh;
 }
 
 const latest = route({
