@@ -1,5 +1,6 @@
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
+import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import { ROLES, type Role } from './permissions.ts';
 
@@ -36,7 +37,7 @@ export type VerifyToken = (token: string) => Identity | Promise<Identity>;
  * halves the rate of reads.
  */
 export function tokenVerifier(secret: Uint8Array): VerifyToken {
-  const verified = new Map<string, { identity: Identity; until: number }>();
+  const verified = new BoundedMap<string, { identity: Identity; until: number }>(MAX_CACHED);
 
   return (token) => {
     const known = verified.get(token);
@@ -48,7 +49,6 @@ export function tokenVerifier(secret: Uint8Array): VerifyToken {
   async function verify(token: string): Promise<Identity> {
     const { sub, role, exp } = await claimsOf(token, secret);
     const identity = { actor: sub, role };
-    if (verified.size >= MAX_CACHED) verified.delete(verified.keys().next().value!);
     verified.set(token, { identity, until: (exp + CLOCK_TOLERANCE_S) * 1000 });
     return identity;
   }

@@ -1,5 +1,4 @@
 import { Hono } from 'hono';
-import { PatternRouter } from 'hono/router/pattern-router';
 import { getPath } from 'hono/utils/url';
 import { Problem } from '../domain/errors.ts';
 import { canonicalPath } from './aliases.ts';
@@ -13,6 +12,7 @@ import { modelRoutes } from './models.ts';
 import { openApiDocument } from './openapi.ts';
 import { publishRoutes } from './publish.ts';
 import { type HttpApp, type Route, route } from './route.ts';
+import { RememberingRouter } from './router.ts';
 import type { Services } from './services.ts';
 import { versionRoutes } from './versions.ts';
 
@@ -29,8 +29,8 @@ const apiRoutes: readonly Route[] = [
 /** Every route of the registry over `services`. */
 export function createApp(services: Services, version: string): HttpApp {
   // Other spellings of a path are the same route: they are rewritten before anything is matched.
-  // The router: Hono's fastest one does not take our paths, and among the others a short list of patterns is the fastest.
-  const app: HttpApp = new Hono({ router: new PatternRouter(), getPath: (request) => canonicalPath(getPath(request)) });
+  const rewritten = (request: Request) => canonicalPath(getPath(request));
+  const app: HttpApp = new Hono({ router: new RememberingRouter(), getPath: rewritten });
   const routes = [...apiRoutes, ...documentationRoutes(openApiDocument(apiRoutes, version))];
   for (const route of routes) app.on(route.method, route.path, answering(route, services));
   app.notFound(answering(unmatched(routes), services));

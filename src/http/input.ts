@@ -1,5 +1,6 @@
 import { parse as parseQuery } from 'node:querystring';
 import type { z } from 'zod';
+import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import type { HttpContext, Route } from './route.ts';
 
@@ -9,7 +10,7 @@ export interface Named {
   query: unknown;
 }
 
-const MAX_REMEMBERED = 1000;
+const MAX_REMEMBERED_LENGTH = 300;
 
 /**
  * Reads path and query of a route's requests. The last thousand addresses that were right are remembered: services ask
@@ -18,15 +19,14 @@ const MAX_REMEMBERED = 1000;
  * @throws {Problem} invalid-request
  */
 export function addressReader(route: Route): (c: HttpContext) => Named {
-  const remembered = new Map<string, Named>();
+  const remembered = new BoundedMap<string, Named>(1000);
   return (c) => {
     const { url } = c.req;
     const known = remembered.get(url);
     if (known) return known;
     const params = route.params ? check(route.params, c.req.param(), 'path') : {};
     const query = route.query ? check(route.query, queryOf(url), 'query') : {};
-    if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
-    remembered.set(url, { params, query });
+    if (url.length <= MAX_REMEMBERED_LENGTH) remembered.set(url, { params, query });
     return { params, query };
   };
 }
