@@ -26,8 +26,8 @@ describe('a path', () => {
       fc.property(fc.array(segment, { minLength: 1, maxLength: 5 }), (segments) => {
         const path = segments.join('/');
         if (!isArtifactPath(path)) return;
-        const { pathname } = new URL(`file:///root/${path.split('/').map(encodeURIComponent).join('/')}`);
-        expect(pathname.startsWith('/root/')).toBe(true);
+        const { pathname } = new URL(`file:///base/${path.split('/').map(encodeURIComponent).join('/')}`);
+        expect(pathname.startsWith('/base/')).toBe(true);
         expect(path.split('/').some((part) => part === '..' || part === '.' || part === '')).toBe(false);
       }),
     );
