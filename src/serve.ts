@@ -19,7 +19,7 @@ import { compareLog, revisionToken } from './log/identity.ts';
 import { readAt } from './log/read.ts';
 import { ensureStream, readHead } from './log/stream.ts';
 import { startProjector } from './projections/projector.ts';
-import { entryOf, referencedDigests } from './projections/registry.ts';
+import { anyFrozen, entryOf, referencedDigests } from './projections/registry.ts';
 import { positionFile, readPosition, startVolume } from './projections/volume.ts';
 import { version } from './version.ts';
 
@@ -77,7 +77,6 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   const { REGISTRY_ENVIRONMENTS: environments, REGISTRY_ACTIVATION_LIMIT: activationLimit } = config;
   const { registry } = projector;
   const store = await openVolumeStore(volume);
-  const collector = createCollector(store, () => referencedDigests(registry()));
   const folded = {
     live: () => projector.state() === 'live',
     model: (name: string) => entryOf(registry(), name).model,
@@ -85,6 +84,10 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     reached: projector.reached,
     appended: projector.appended,
   };
+  const collector = createCollector(store, {
+    referenced: () => referencedDigests(registry()),
+    complete: () => folded.live() && !anyFrozen(registry()),
+  });
   const clock = { now: () => new Date(), newId: randomUUID };
   const dispatch = createDispatch({
     nats,
@@ -101,11 +104,14 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   const finding = { volume, artifacts: store, dispatch, registry, check: files.check, log };
   const discovery: Discovery | null = config.REGISTRY_DISCOVERY === 'on' ? await startDiscovery(finding) : null;
   opened(() => discovery?.close());
-  const collecting = setInterval(
-    () => collect().catch((err) => log.error({ err }, 'blobs not collected')),
-    COLLECT_EVERY_MS,
-  );
-  opened(() => clearInterval(collecting));
+  let collecting = collect();
+  const everyHour = setInterval(() => {
+    collecting = collect();
+  }, COLLECT_EVERY_MS);
+  opened(() => {
+    clearInterval(everyHour);
+    return collecting;
+  });
 
   const health = () => ({
     log: projector.state(),
@@ -135,8 +141,12 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   return server.url;
 
   async function collect(): Promise<void> {
-    const deleted = await collector.collect(Date.now());
-    if (deleted > 0) log.info({ deleted }, 'deleted blobs that nothing referred to');
+    try {
+      const deleted = await collector.collect(Date.now());
+      if (deleted > 0) log.info({ deleted }, 'deleted blobs that nothing referred to');
+    } catch (err) {
+      log.error({ err }, 'blobs were not collected');
+    }
   }
 }
 

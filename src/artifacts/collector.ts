@@ -13,7 +13,14 @@ export interface Collector {
   discard(digests: readonly Digest[]): Promise<void>;
 }
 
-export function createCollector(store: ArtifactStore, referenced: () => Set<Digest>): Collector {
+/** What versions refer to, as far as the log was read. */
+export interface References {
+  referenced(): Set<Digest>;
+  /** Whether that is all: while versions may be published that were not read, nothing is collected. */
+  complete(): boolean;
+}
+
+export function createCollector(store: ArtifactStore, { referenced, complete }: References): Collector {
   const pins = new Map<Digest, number>();
 
   return {
@@ -23,10 +30,12 @@ export function createCollector(store: ArtifactStore, referenced: () => Set<Dige
     },
 
     async collect(now) {
+      // A version is never unpublished: what is referred to now stays so, and needs no second look.
+      const kept = referenced();
       let deleted = 0;
       for await (const { digest, stored_at } of store.list()) {
-        if (stored_at > now - GRACE_MS) continue;
-        if (await release(digest)) deleted++;
+        if (stored_at > now - GRACE_MS || kept.has(digest)) continue;
+        if (complete() && (await release(digest))) deleted++;
       }
       return deleted;
     },

@@ -14,7 +14,7 @@ export interface VolumeStore extends ArtifactStore {
 }
 
 /** Kept free of uploads: the log and the operator's own tools need to write when the disk is nearly full. */
-export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
+const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
 const UNFINISHED = 'upload-';
 

@@ -67,7 +67,8 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
   async function scan(first: boolean): Promise<void> {
     try {
       const found = await candidates(volume);
-      for (const path of seen.keys()) if (!found.some((candidate) => candidate.path === path)) seen.delete(path);
+      const there = new Set(found.map(({ path }) => path));
+      for (const path of seen.keys()) if (!there.has(path)) seen.delete(path);
       for (const candidate of found) if (!closed) await look(candidate, first);
     } catch (error) {
       log.error({ err: error }, 'the volume could not be scanned');

@@ -84,7 +84,7 @@ export function activeIn(model: Model, version: string): string[] {
   return [...model.environments.keys()].filter((name) => activeVersion(model, name)?.version === version);
 }
 
-export function pointerTo(version: VersionState): ActivePointer {
+function pointerTo(version: VersionState): ActivePointer {
   return { version: version.version, manifest_digest: version.manifest_digest, published_revision: version.revision };
 }
 

@@ -10,7 +10,7 @@ export const Paging = {
 const Token = z.tuple([z.string(), z.number()]);
 
 /** A token for the entries before `revision`, good for the same listing of the same log only. */
-export function pageToken(listing: unknown[], revision: number): string {
+function pageToken(listing: unknown[], revision: number): string {
   return Buffer.from(JSON.stringify([fingerprint(listing), revision])).toString('base64url');
 }
 

@@ -89,6 +89,11 @@ function applyEvent(entry: ModelEntry, event: RegistryEvent, revision: number, h
   });
 }
 
+/** Whether a model's log cannot be followed to its end: versions may be published there that nobody here knows. */
+export function anyFrozen(registry: Registry): boolean {
+  return [...registry.models.values()].some(({ frozen }) => frozen !== null);
+}
+
 /** Every digest that a published version refers to. */
 export function referencedDigests(registry: Registry): Set<Digest> {
   const digests = new Set<Digest>();

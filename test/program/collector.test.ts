@@ -1,10 +1,13 @@
-import { utimes } from 'node:fs/promises';
+import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { createCollector, GRACE_MS } from '../../src/artifacts/collector.ts';
 import { openVolumeStore } from '../../src/artifacts/volume-store.ts';
 import type { Digest } from '../../src/domain/digest.ts';
+import { anyFrozen, applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import { sha256 } from './support.ts';
+import { startProgram } from '../support/program.ts';
+import { sha256, until, volumeFolder } from './support.ts';
 
 async function store(...contents: string[]) {
   const store = await openVolumeStore(await temporaryFolder(), 0);
@@ -32,7 +35,7 @@ const LATER = () => Date.now() + GRACE_MS + 60_000;
 it('deletes what nothing refers to, after its grace', async () => {
   const { store: blobs, digests, there } = await store('referenced', 'unreferenced', 'pinned');
   const [referenced, unreferenced, pinned] = digests as [Digest, Digest, Digest];
-  const collector = createCollector(blobs, () => new Set([referenced]));
+  const collector = createCollector(blobs, { referenced: () => new Set([referenced]), complete: () => true });
   const unpin = collector.pin([pinned]);
 
   expect(await collector.collect(Date.now())).toBe(0);
@@ -51,13 +54,15 @@ it('begins the grace anew where a blob is put again', async () => {
   const old = new Date(Date.now() - 2 * GRACE_MS);
   for (const digest of digests) await utimes(blobs.pathOf(digest), old, old);
   await put('again');
-  expect(await createCollector(blobs, () => new Set()).collect(Date.now())).toBe(1);
+  expect(await createCollector(blobs, { referenced: () => new Set(), complete: () => true }).collect(Date.now())).toBe(
+    1,
+  );
   expect(await there()).toEqual([digests[0]]);
 });
 
 it('keeps what is pinned twice until both let go', async () => {
   const { store: blobs, digests, there } = await store('twice');
-  const collector = createCollector(blobs, () => new Set());
+  const collector = createCollector(blobs, { referenced: () => new Set(), complete: () => true });
   const unpin = [collector.pin(digests), collector.pin(digests)];
   unpin[0]!();
   await collector.collect(LATER());
@@ -70,7 +75,7 @@ it('keeps what is pinned twice until both let go', async () => {
 it('discards a refused publish’s blobs at once, but none that something refers to', async () => {
   const { store: blobs, digests, there } = await store('mine', 'taken up', 'pinned');
   const [, takenUp, pinned] = digests as [Digest, Digest, Digest];
-  const collector = createCollector(blobs, () => new Set([takenUp]));
+  const collector = createCollector(blobs, { referenced: () => new Set([takenUp]), complete: () => true });
   collector.pin([pinned]);
   await collector.discard(digests);
   expect(await there()).toEqual([takenUp, pinned].sort());
@@ -79,10 +84,37 @@ it('discards a refused publish’s blobs at once, but none that something refers
 it('sees a reference that came while it was running', async () => {
   const { store: blobs, digests, there } = await store('a', 'b', 'c');
   const referenced = new Set<Digest>();
-  const collector = createCollector(blobs, () => {
-    for (const digest of digests) referenced.add(digest); // all three are published at the first look
-    return referenced;
-  });
+  let looks = 0;
+  const publishedMeanwhile = () => {
+    if (looks++ > 0) for (const digest of digests) referenced.add(digest); // after the first look
+    return new Set(referenced);
+  };
+  const collector = createCollector(blobs, { referenced: publishedMeanwhile, complete: () => true });
   expect(await collector.collect(LATER())).toBe(0);
   expect(await there()).toEqual([...digests].sort());
+});
+
+it('collects nothing while versions may be published that were not read', async () => {
+  const { store: blobs, digests, there } = await store('of a version that cannot be read');
+  const collector = createCollector(blobs, { referenced: () => new Set(), complete: () => false });
+  expect(await collector.collect(LATER())).toBe(0);
+  expect(await there()).toEqual(digests);
+});
+
+it('may be so while a model is frozen', () => {
+  const registry = emptyRegistry();
+  expect(anyFrozen(registry)).toBe(false);
+  applyMessage(registry, { revision: 1, model: 'broken', body: Buffer.from('not an event') });
+  expect(anyFrozen(registry)).toBe(true);
+});
+
+it('is asked at every start, too: a registry that is often restarted would never come to it', async () => {
+  const folder = await volumeFolder();
+  const old = join(folder, 'blobs/sha256', sha256('old').slice('sha256:'.length));
+  await mkdir(dirname(old), { recursive: true });
+  await writeFile(old, 'old');
+  const longAgo = new Date(Date.now() - GRACE_MS - 60_000);
+  await utimes(old, longAgo, longAgo);
+  await startProgram(folder);
+  await until(async () => !(await readdir(dirname(old))).includes(basename(old)));
 });

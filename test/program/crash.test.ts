@@ -213,7 +213,7 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
         verifyToken: () => ({ actor: 'tester', role: 'admin' }),
         registry: () => emptyRegistry(),
         artifacts,
-        collector: createCollector(artifacts, () => new Set()),
+        collector: createCollector(artifacts, { referenced: () => new Set(), complete: () => true }),
         dispatch: async () => {
           throw new Problem(code, 'as the log says');
         },
