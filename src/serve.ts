@@ -11,6 +11,7 @@ import { createDispatch } from './commands/dispatch.ts';
 import type { ServerConfig } from './config.ts';
 import { type Discovery, startDiscovery } from './discovery/discovery.ts';
 import { createApp } from './http/app.ts';
+import { createEventStream } from './http/event-stream.ts';
 import { listen } from './http/listen.ts';
 import { connectNats, type Nats, parseNatsUrl } from './log/connection.ts';
 import { findNatsServer } from './log/embedded/binary.ts';
@@ -119,6 +120,12 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     volume: files.problems(),
     discovery: discovery?.problems() ?? [],
   });
+  const stale = () => projector.state() !== 'live';
+  const events = createEventStream({ registry, environments, stale });
+  projector.onEvent((applied) => {
+    if (applied === null) events.endAll();
+    else if ('previous' in applied.event.data) events.tell(applied.event.model);
+  });
   const app = createApp(
     {
       log,
@@ -128,16 +135,21 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
       artifacts: store,
       collector,
       dispatch,
+      events,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
       revision: () => revisionToken(registry().checkpoint),
-      stale: () => projector.state() !== 'live',
+      stale,
       health,
     },
     version,
   );
   const server = await listen(app, { hostname: config.HOST, port: config.PORT });
-  opened(() => server.close());
+  opened(() => {
+    const served = server.close();
+    events.close();
+    return served;
+  });
   return server.url;
 
   async function collect(): Promise<void> {

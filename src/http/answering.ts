@@ -1,3 +1,5 @@
+import type { ServerResponse } from 'node:http';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { mayDo, type Permission } from '../access/permissions.ts';
 import { Problem } from '../domain/errors.ts';
 import { readJson } from './body.ts';
@@ -27,7 +29,7 @@ export function answering(route: Route, services: Services) {
     }
     const { status = 200 } = reply;
     if (route.method !== 'GET' || status >= 400 || reads++ % SAMPLED_READS === 0) logRequest(c, reply, known, started);
-    return respond(reply, known);
+    return respond(c, reply, known);
   };
 
   /** Without a promise where there is nothing to wait for: most of the requests are the same read again. */
@@ -62,7 +64,8 @@ export function answering(route: Route, services: Services) {
     else services.log.info(line, 'request');
   }
 
-  function respond({ status = 200, json, body = null, headers }: Reply, { request_id, model }: Known): Response {
+  function respond(c: HttpContext, reply: Reply, { request_id, model }: Known): Response {
+    const { status = 200, json, body = null, headers, stream } = reply;
     const all: Record<string, string> = {
       'X-Request-Id': request_id,
       'Registry-Revision': services.revision(),
@@ -72,6 +75,7 @@ export function answering(route: Route, services: Services) {
       ...headers,
     };
     if (services.stale() || isFrozen(model)) all['Registry-Stale'] = 'true';
+    if (stream) return streamed(c, status, all, stream);
     return new Response(json === undefined ? body : JSON.stringify(json), { status, headers: all });
   }
 
@@ -79,6 +83,19 @@ export function answering(route: Route, services: Services) {
   function isFrozen(model: string | undefined): boolean {
     return model !== undefined && services.registry().models.get(model)?.frozen != null;
   }
+}
+
+/** Answers past the adapter, which would keep a web stream for each. */
+function streamed(
+  c: HttpContext,
+  status: number,
+  headers: Record<string, string>,
+  stream: NonNullable<Reply['stream']>,
+) {
+  const outgoing = c.env.outgoing as ServerResponse;
+  outgoing.writeHead(status, headers);
+  stream(outgoing);
+  return RESPONSE_ALREADY_SENT;
 }
 
 /** What becomes known of a request while it is answered. */

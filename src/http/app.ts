@@ -6,6 +6,7 @@ import { answering } from './answering.ts';
 import { blobRoutes } from './blobs.ts';
 import { commandRoutes } from './commands.ts';
 import { docsPage } from './docs.ts';
+import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { historyRoutes } from './history.ts';
 import { modelRoutes } from './models.ts';
@@ -21,6 +22,7 @@ const apiRoutes: readonly Route[] = [
   ...publishRoutes,
   ...commandRoutes,
   ...historyRoutes,
+  ...eventRoutes,
   ...blobRoutes,
   ...modelRoutes,
   ...healthRoutes,

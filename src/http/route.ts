@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 import type { z } from 'zod';
@@ -15,6 +16,8 @@ export interface Reply {
   headers?: Record<string, string>;
   json?: unknown;
   body?: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+  /** Writes to the response itself, whose headers are sent, and ends it in its own time. */
+  stream?(outgoing: ServerResponse): void;
   log?: Record<string, unknown>;
 }
 

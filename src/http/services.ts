@@ -6,6 +6,7 @@ import type { Dispatch } from '../commands/dispatch.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/tail.ts';
 import type { Registry } from '../projections/registry.ts';
+import type { EventStream } from './event-stream.ts';
 
 /** What the routes stand on; `serve.ts` wires it. */
 export interface Services {
@@ -16,6 +17,7 @@ export interface Services {
   artifacts: ArtifactStore;
   collector: Collector;
   dispatch: Dispatch;
+  events: EventStream;
   readAt(revision: number): Promise<LogMessage | null>;
   /** Resolves when every event folded so far shows on the volume. */
   settled(): Promise<void>;

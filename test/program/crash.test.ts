@@ -9,6 +9,7 @@ import { createCollector } from '../../src/artifacts/collector.ts';
 import { openVolumeStore } from '../../src/artifacts/volume-store.ts';
 import { Problem } from '../../src/domain/errors.ts';
 import { createApp } from '../../src/http/app.ts';
+import { createEventStream } from '../../src/http/event-stream.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import { createLogger } from '../../src/telemetry.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
@@ -217,6 +218,7 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
         dispatch: async () => {
           throw new Problem(code, 'as the log says');
         },
+        events: createEventStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
         readAt: async () => null,
         settled: async () => {},
         revision: () => '',
