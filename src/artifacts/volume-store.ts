@@ -18,13 +18,23 @@ const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
 const UNFINISHED = 'upload-';
 
-/** Opens the store under `<volume>/blobs`; uploads that an earlier process left unfinished go. */
-export async function openVolumeStore(volume: string, reserve = DISK_RESERVE_BYTES): Promise<VolumeStore> {
+/**
+ * Opens the store under `<volume>/blobs`. What was left unfinished goes: all of it where no other process may be at work
+ * there, else what nobody wrote to for `abandonedMs`.
+ */
+export async function openVolumeStore(
+  volume: string,
+  reserve = DISK_RESERVE_BYTES,
+  abandonedMs = 0,
+): Promise<VolumeStore> {
   const uploads = join(volume, 'blobs');
   const folder = join(uploads, 'sha256');
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(uploads)) {
-    if (name.startsWith(UNFINISHED)) await rm(join(uploads, name));
+    if (!name.startsWith(UNFINISHED)) continue;
+    const path = join(uploads, name);
+    const written = (await statBlob(path))?.stored_at ?? 0;
+    if (abandonedMs === 0 || written < Date.now() - abandonedMs) await rm(path, { force: true });
   }
   const pathOf = (digest: Digest) => join(folder, digest.slice('sha256:'.length));
 

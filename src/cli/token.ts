@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
+import { localToken } from '../access/client-token.ts';
 import { ROLES } from '../access/permissions.ts';
 import { clientVariables, readConfig } from '../config.ts';
 import { WrongUsage } from './failure.ts';
 import { printLine } from './output.ts';
-import { localToken } from './session.ts';
 
 export function tokenVerb(): Command {
   return new Command('token')

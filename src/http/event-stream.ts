@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { activeMap } from '../domain/model.ts';
 import type { Snapshot } from '../domain/snapshot.ts';
-import type { Checkpoint } from '../log/identity.ts';
+import { positionId, shortEpoch } from '../log/identity.ts';
 import { entryOf, type Registry } from '../projections/registry.ts';
 
 export type StreamEvent = 'reset' | 'snapshot' | 'activation' | 'heartbeat';
@@ -82,7 +82,7 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   function encode(event: StreamEvent, model: string): Buffer {
     const { checkpoint } = options.registry();
     return Buffer.from(
-      `id: ${streamId(checkpoint)}\nevent: ${event}\ndata: ${JSON.stringify(snapshotOf(options, model))}\n\n`,
+      `id: ${positionId(checkpoint)}\nevent: ${event}\ndata: ${JSON.stringify(snapshotOf(options, model))}\n\n`,
     );
   }
 
@@ -105,26 +105,5 @@ export function snapshotOf(
   const { checkpoint } = registry();
   const active = activeMap(entryOf(registry(), model).model, environments) as Snapshot['active'];
   const { revision, generation, epoch } = checkpoint;
-  return { revision, model, generation, epoch: epoch?.slice(0, 8) ?? null, active, ...(stale() && { stale: true }) };
-}
-
-const HASH_LENGTH = 16;
-
-/** A position and what was found there, opaque to followers: `generation-epoch-revision-hash`. */
-export function streamId({ generation, epoch, revision, hash }: Checkpoint): string {
-  return [generation, epoch?.slice(0, 8) ?? '', revision, hash?.slice(0, HASH_LENGTH) ?? ''].join('-');
-}
-
-export interface HeldPosition {
-  generation: number;
-  epoch: string;
-  revision: number;
-  hash: string;
-}
-
-/** Null for what is none of ours. */
-export function parseStreamId(id: string): HeldPosition | null {
-  const [, generation, epoch, revision, hash] = /^(\d{1,15})-([0-9a-f]{8}|)-(\d{1,15})-([0-9a-f]{16}|)$/.exec(id) ?? [];
-  if (generation === undefined) return null;
-  return { generation: Number(generation), epoch: epoch!, revision: Number(revision), hash: hash! };
+  return { revision, model, generation, epoch: shortEpoch(epoch), active, ...(stale() && { stale: true }) };
 }

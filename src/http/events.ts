@@ -2,10 +2,11 @@ import { z } from 'zod';
 import { Problem } from '../domain/errors.ts';
 import { ModelName } from '../domain/names.ts';
 import { Snapshot } from '../domain/snapshot.ts';
+import { parsePositionId, positionId } from '../log/identity.ts';
 import { hashOf } from '../log/read.ts';
 import { entryOf } from '../projections/registry.ts';
 import { notModified } from './etag.ts';
-import { parseStreamId, snapshotOf, streamId } from './event-stream.ts';
+import { snapshotOf } from './event-stream.ts';
 import { type HttpContext, route } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -41,7 +42,7 @@ function snapshotReply(c: HttpContext, model: string, reset: boolean, services: 
   const { head } = entryOf(services.registry(), model).model;
   const headers = { ETag: `"${checkpoint.generation}-${head.slice(0, 32)}${stale}"`, Vary: 'Accept' };
   if (!reset && notModified(c, headers.ETag)) return { status: 304, headers };
-  const json = { id: streamId(checkpoint), ...snapshotOf(services, model), ...(reset && { reset }) };
+  const json = { id: positionId(checkpoint), ...snapshotOf(services, model), ...(reset && { reset }) };
   return { headers, json };
 }
 
@@ -55,16 +56,16 @@ function wantsJson(c: HttpContext): boolean {
  * another server may know more. Where the log cannot be asked, nothing speaks against the follower.
  */
 async function holds(services: Services, id: string): Promise<boolean> {
-  const seen = parseStreamId(id);
+  const seen = parsePositionId(id);
   const { checkpoint } = services.registry();
   if (!seen || seen.generation !== checkpoint.generation) return false;
   if (seen.revision === 0) return true;
-  if (checkpoint.epoch !== null && !checkpoint.epoch.startsWith(seen.epoch)) return false;
-  if (seen.revision === checkpoint.revision) return checkpoint.hash!.startsWith(seen.hash);
+  if (checkpoint.epoch !== null && seen.epoch !== null && !checkpoint.epoch.startsWith(seen.epoch)) return false;
+  if (seen.revision === checkpoint.revision) return checkpoint.hash!.startsWith(seen.hash!);
   if (services.stale()) return true;
   const message = await services.readAt(seen.revision).catch(() => undefined);
   if (message === undefined) return true;
-  return message !== null && hashOf(message.body).startsWith(seen.hash);
+  return message !== null && hashOf(message.body).startsWith(seen.hash!);
 }
 
 export const eventRoutes = [follow];

@@ -34,7 +34,32 @@ export async function compareLog(
 async function holds(nats: Nats, head: LogHead, { revision, hash, epoch }: Checkpoint): Promise<boolean> {
   if (revision === 0) return true;
   if (head.revision < revision) return false;
-  return (await readHash(nats, revision)) === hash && (await readHash(nats, 1)) === epoch;
+  return begins(await readHash(nats, revision), hash) && begins(await readHash(nats, 1), epoch);
+}
+
+/** A checkpoint that was handed around as a position's id has but the beginnings of both hashes. */
+function begins(hash: string | null, beginning: string | null): boolean {
+  return hash === null || beginning === null ? hash === beginning : hash.startsWith(beginning);
+}
+
+const EPOCH_LENGTH = 8;
+const HASH_LENGTH = 16;
+
+/** What is told of an epoch: enough to tell one log from another. */
+export function shortEpoch(epoch: string | null): string | null {
+  return epoch === null ? null : epoch.slice(0, EPOCH_LENGTH);
+}
+
+/** A checkpoint as followers hold it, opaque to them: `generation-epoch-revision-hash`. */
+export function positionId({ generation, epoch, revision, hash }: Checkpoint): string {
+  return [generation, shortEpoch(epoch) ?? '', revision, hash?.slice(0, HASH_LENGTH) ?? ''].join('-');
+}
+
+/** The checkpoint, with the beginnings of its hashes; null for what is no id of ours. */
+export function parsePositionId(id: string): Checkpoint | null {
+  const [, generation, epoch, revision, hash] = /^(\d{1,15})-([0-9a-f]{8}|)-(\d{1,15})-([0-9a-f]{16}|)$/.exec(id) ?? [];
+  if (generation === undefined || (Number(revision) > 0 && !hash)) return null;
+  return { generation: Number(generation), epoch: epoch || null, revision: Number(revision), hash: hash || null };
 }
 
 const tokens = new WeakMap<Checkpoint, string>();

@@ -3,7 +3,8 @@ import { Problem } from '../domain/errors.ts';
 import type { RegistryEvent } from '../domain/events.ts';
 import type { Nats } from '../log/connection.ts';
 import type { LogMessage } from '../log/read.ts';
-import { startTail, type TailState } from '../log/tail.ts';
+import type { TailState } from '../log/supervise.ts';
+import { startTail } from '../log/tail.ts';
 import { applyMessage, emptyRegistry, type Registry } from './registry.ts';
 
 /** Called for every event after it is folded; null when the log was restored and everything is to be built anew. */

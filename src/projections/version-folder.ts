@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs';
-import { copyFile, link, lstat, mkdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { lstat, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../artifacts/errno.ts';
 import { listFiles } from '../artifacts/folder.ts';
+import { placeBlob } from '../artifacts/place.ts';
 import { verified } from '../artifacts/verify.ts';
 import type { VolumeStore } from '../artifacts/volume-store.ts';
 import { Problem } from '../domain/errors.ts';
@@ -19,7 +20,8 @@ export async function layVersion(folder: string, version: VersionState, store: V
   if (!(await exists(folder))) {
     const unfinished = join(dirname(folder), `.${version.version}.new`);
     await rm(unfinished, { recursive: true, force: true });
-    for (const artifact of artifacts) await place(join(unfinished, artifact.path), artifact, store, date);
+    for (const artifact of artifacts)
+      await placeBlob(store.pathOf(artifact.digest), join(unfinished, artifact.path), date);
     await rename(unfinished, folder);
     return [];
   }
@@ -58,20 +60,8 @@ async function compare(path: string, artifact: Artifact, store: VolumeStore, dat
 async function replace(path: string, artifact: Artifact, store: VolumeStore, date: Date): Promise<void> {
   const fresh = join(dirname(path), `.${artifact.digest.slice(-16)}.new`);
   await rm(fresh, { force: true });
-  await place(fresh, artifact, store, date);
+  await placeBlob(store.pathOf(artifact.digest), fresh, date);
   await rename(fresh, path);
-}
-
-/** A hard link to the blob; a read-only copy where the file system has no links, or no more of them. */
-async function place(path: string, { digest }: Artifact, store: VolumeStore, date: Date): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  try {
-    await link(store.pathOf(digest), path);
-  } catch (error) {
-    if (!isErrno(error, 'EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'ENOSYS')) throw error;
-    await copyFile(store.pathOf(digest), path);
-    await utimes(path, date, date);
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

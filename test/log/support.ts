@@ -9,7 +9,8 @@ import type { Nats } from '../../src/log/connection.ts';
 import { type Checkpoint, START } from '../../src/log/identity.ts';
 import { hashOf, type LogMessage } from '../../src/log/read.ts';
 import { ensureStream, STREAM } from '../../src/log/stream.ts';
-import { type Follower, startTail, type Tail, type TailState } from '../../src/log/tail.ts';
+import type { Tail, TailState } from '../../src/log/supervise.ts';
+import { type Follower, startTail } from '../../src/log/tail.ts';
 import { connected, startCluster, startNats, type TestServer } from '../support/nats.ts';
 
 /** What the log stores is opaque to all but the codec: these tests tell bodies apart by their text. */

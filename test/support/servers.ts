@@ -1,6 +1,7 @@
 import { access } from 'node:fs/promises';
+import { userCacheFolder } from '../../src/cache-folder.ts';
 import { fetchNatsServer, findNatsServer } from '../../src/log/embedded/binary.ts';
-import { cachedPath, userCacheFolder } from '../../src/log/embedded/fetch.ts';
+import { cachedPath } from '../../src/log/embedded/fetch.ts';
 
 /** The oldest release that Signalbox supports is 2.10.23; its series is tested at its last patch. */
 export const OLDEST_NATS = '2.10.29';

@@ -1,10 +1,12 @@
 // Linux and macOS. On Windows run Signalbox in Docker, or set NATS_URL to a nats-server of your own.
+
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import semver from 'semver';
-import { cachedPath, fetchNatsServer, type NatsBinary, userCacheFolder } from './fetch.ts';
+import { userCacheFolder } from '../../cache-folder.ts';
+import { cachedPath, fetchNatsServer, type NatsBinary } from './fetch.ts';
 
 export { fetchNatsServer } from './fetch.ts';
 

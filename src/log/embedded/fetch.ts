@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { userCacheFolder } from '../../cache-folder.ts';
 
 const RELEASES = 'https://github.com/nats-io/nats-server/releases/download';
 const MODULE = 'github.com/nats-io/nats-server/v2';
@@ -57,12 +57,6 @@ export async function fetchNatsServer(options: FetchOptions): Promise<NatsBinary
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-export function userCacheFolder(env: NodeJS.ProcessEnv): string {
-  const home = env.HOME || homedir();
-  if (process.platform === 'darwin') return join(home, 'Library', 'Caches');
-  return env.XDG_CACHE_HOME || join(home, '.cache');
 }
 
 export function cachedPath(cacheFolder: string, version: string): string {

@@ -1,6 +1,6 @@
 import { lstat, mkdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isErrno } from '../artifacts/errno.ts';
+import { isErrno } from './errno.ts';
 
 /**
  * Points a symbolic link at `target`, or takes it away. It changes by rename, so that a reader sees the old one or the

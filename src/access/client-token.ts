@@ -1,0 +1,51 @@
+import { userInfo } from 'node:os';
+import { Problem } from '../domain/errors.ts';
+import { readSecret, secretFile } from './secret.ts';
+import { signToken } from './tokens.ts';
+
+/** Where a caller's token comes from, as the variables have it. */
+export interface TokenSource {
+  REGISTRY_DSN: string;
+  REGISTRY_TOKEN?: string | undefined;
+  REGISTRY_VOLUME: string;
+}
+
+const LOCAL_SECONDS = 600;
+
+/**
+ * Gives REGISTRY_TOKEN, or one signed with the secret of a registry on this machine, which is sent nowhere else and made
+ * anew before it expires.
+ */
+export function clientTokens(source: TokenSource): () => Promise<string> {
+  if (source.REGISTRY_TOKEN !== undefined) return async () => source.REGISTRY_TOKEN!;
+  let made: { token: Promise<string>; at: number } | null = null;
+  return () => {
+    const now = performance.now();
+    if (made && now - made.at < LOCAL_SECONDS * 500) return made.token;
+    const token = localTokenFor(source);
+    made = { token, at: now };
+    token.catch(() => {
+      made = null;
+    });
+    return token;
+  };
+}
+
+async function localTokenFor(config: TokenSource): Promise<string> {
+  const { hostname } = new URL(config.REGISTRY_DSN);
+  const local = ['localhost', '[::1]'].includes(hostname) || hostname.startsWith('127.');
+  if (!local) throw new Problem('unauthenticated', `No token for ${config.REGISTRY_DSN}.`);
+  return localToken(config.REGISTRY_VOLUME, { role: 'admin', seconds: LOCAL_SECONDS });
+}
+
+/** @throws {Problem} unauthenticated where the volume has no secret of its own, or none that this user may read */
+export async function localToken(
+  volume: string,
+  { role, seconds, actor = userInfo().username }: { role: 'admin' | 'user'; seconds: number; actor?: string },
+): Promise<string> {
+  const secret = await readSecret(volume).catch((cause: unknown) => {
+    throw new Problem('unauthenticated', `${secretFile(volume)} cannot be read.`, {}, cause);
+  });
+  if (!secret) throw new Problem('unauthenticated', `No token, and no secret at ${secretFile(volume)}.`);
+  return signToken(secret, { actor, role }, seconds, new Date());
+}
