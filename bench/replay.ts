@@ -81,6 +81,7 @@ async function fill(nats: Nats): Promise<void> {
     environments: ['production', 'staging'],
     activationLimit: 0,
     missing: [],
+    loaders: [],
   };
   const artifacts = [{ path: 'model.joblib', digest: `sha256:${'a'.repeat(64)}` as const, size: 1 }];
   let acks: Promise<unknown>[] = [];

@@ -18,7 +18,9 @@ import { findNatsServer } from './log/embedded/binary.ts';
 import { startNatsServer } from './log/embedded/server.ts';
 import { compareLog, revisionToken } from './log/identity.ts';
 import { readAt } from './log/read.ts';
+import { openReports } from './log/reports.ts';
 import { ensureStream, readHead } from './log/stream.ts';
+import { startFleet } from './projections/fleet.ts';
 import { startProjector } from './projections/projector.ts';
 import { anyFrozen, entryOf, referencedDigests } from './projections/registry.ts';
 import { positionFile, readPosition, startVolume } from './projections/volume.ts';
@@ -89,6 +91,8 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     referenced: () => referencedDigests(registry()),
     complete: () => folded.live() && !anyFrozen(registry()),
   });
+  const fleet = startFleet({ reports: openReports(nats), log });
+  opened(() => fleet.close());
   const clock = { now: () => new Date(), newId: randomUUID };
   const dispatch = createDispatch({
     nats,
@@ -97,6 +101,7 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     collector,
     environments,
     activationLimit,
+    loaders: fleet.of,
     ...clock,
   });
 
@@ -136,6 +141,7 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
       collector,
       dispatch,
       events,
+      fleet,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
       revision: () => revisionToken(registry().checkpoint),

@@ -4,27 +4,36 @@ import type { MoveView } from '../domain/views.ts';
 import { printMove, withEnvironment } from './moved.ts';
 import { printJson, printLine } from './output.ts';
 import { openSession, withSession } from './session.ts';
+import { waitForLoaders, withWait } from './wait.ts';
 
 export function activateVerb(): Command {
-  return withEnvironment(withSession(new Command('activate')))
+  return withWait(withEnvironment(withSession(new Command('activate'))))
     .description('make a version the active one of an environment')
     .argument('<version>')
     .option('--reason <text>', 'why')
     .option('--expect <version>', 'refuse unless this version is active now; "none" for none')
     .option('--dry-run', 'tell what would happen, and change nothing')
     .option('--force', 'pass the limit of activations a minute')
-    .addHelpText('after', '\nExample:\n  signalbox activate 1.2.0 --env production --reason "better recall"')
-    .action(async (version: string, { env: environment, reason, expect, dryRun: dry_run, force, json, ...options }) => {
-      const { client, base } = openSession(options);
-      const expected_active = expect === 'none' ? null : expect;
-      const body = { environment, reason, expected_active, dry_run, force };
-      try {
-        const path = `${base}/versions/${encodeURIComponent(version)}/activate`;
-        printMove(await client.call<MoveView>('POST', path, { json: body }), json);
-      } catch (error) {
-        if (!(error instanceof Problem) || error.code !== 'already-active') throw error;
-        if (json) printJson({ code: error.code, ...error.fields });
-        else printLine(`${version} is active in ${environment} already.`);
-      }
-    });
+    .addHelpText('after', '\nExample:\n  signalbox activate 1.2.0 --env production --reason "better recall" --wait')
+    .action(
+      async (version: string, { env: environment, reason, expect, dryRun: dry_run, force, wait, json, ...options }) => {
+        const session = openSession(options);
+        const { client, base } = session;
+        let revision: number;
+        const expected_active = expect === 'none' ? null : expect;
+        const body = { environment, reason, expected_active, dry_run, force };
+        try {
+          const path = `${base}/versions/${encodeURIComponent(version)}/activate`;
+          const move = await client.call<MoveView>('POST', path, { json: body });
+          printMove(move, json);
+          revision = move.revision;
+        } catch (error) {
+          if (!(error instanceof Problem) || error.code !== 'already-active') throw error;
+          if (json) printJson({ code: error.code, ...error.fields });
+          else printLine(`${version} is active in ${environment} already.`);
+          revision = Number(error.fields.revision);
+        }
+        if (wait && !dry_run) await waitForLoaders(session, { environment, version, revision }, wait, json);
+      },
+    );
 }

@@ -7,6 +7,11 @@ export class WrongUsage extends Error {
   override readonly name = 'WrongUsage';
 }
 
+/** The environment was moved, and its loaders do not serve what is active now. */
+export class NotConverged extends Error {
+  override readonly name = 'NotConverged';
+}
+
 /** What to do next, by code, where the refusal does not say so itself. */
 const advice: Partial<Record<string, string>> = {
   unauthenticated:
@@ -28,6 +33,7 @@ export function failed(error: unknown): number {
     return 5;
   }
   if (error instanceof WrongUsage) return 2;
+  if (error instanceof NotConverged) return 6;
   if (!(error instanceof Problem)) return 1;
   const next = advice[error.code];
   if (next) process.stderr.write(`${next}\n`);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { MoveView } from '../domain/views.ts';
-import { printJson, printLine, tell } from './output.ts';
+import { clean, printJson, printLine, tell } from './output.ts';
 
 /** Where something is moved, the environment is always said, never assumed. */
 export function withEnvironment(verb: Command): Command {
@@ -18,5 +18,5 @@ export function printMove(move: MoveView, json: boolean): void {
   const did = dry_run ? 'would go' : 'went';
   const at = dry_run ? '' : ` (revision ${revision})`;
   printLine(`${environment} ${did} from ${name(previous)} to ${name(active)}${at}.`);
-  for (const warning of warnings) tell(`Warning: ${warning}`);
+  for (const warning of warnings) tell(`Warning: ${clean(warning)}`);
 }

@@ -4,9 +4,10 @@ import type { MoveView } from '../domain/views.ts';
 import { printMove, withEnvironment } from './moved.ts';
 import { tell } from './output.ts';
 import { openSession, withSession } from './session.ts';
+import { waitForLoaders, withWait } from './wait.ts';
 
 export function rollbackVerb(): Command {
-  return withEnvironment(withSession(new Command('rollback')))
+  return withWait(withEnvironment(withSession(new Command('rollback'))))
     .description('undo the newest activation or deactivation of an environment')
     .requiredOption('--reason <text>', 'why')
     .option('--to <version>', 'back to the last time this version was active')
@@ -14,20 +15,27 @@ export function rollbackVerb(): Command {
     .option('--dry-run', 'tell what would happen, and change nothing')
     .option('-y, --yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  signalbox rollback --env production --reason "recall dropped"')
-    .action(async ({ env: environment, reason, to: to_version, overrideRuntime, dryRun, yes, json, ...options }) => {
-      const { client, base } = openSession(options);
-      const override = overrideRuntime ? ['runtime'] : undefined;
-      const rollBack = (more: object) =>
-        client.call<MoveView>('POST', `${base}/rollback`, {
-          json: { environment, reason, to_version, override, ...more },
-        });
-      const plan = await rollBack({ dry_run: true });
-      if (dryRun) return printMove(plan, json);
-      const from = plan.previous?.version ?? null;
-      tell(`This takes ${environment} from ${from ?? 'none'} back to ${plan.active?.version ?? 'none'}.`);
-      if (!yes && process.stdin.isTTY && !(await agreed())) throw new Error('Nothing was changed.');
-      printMove(await rollBack({ expected_active: from }), json);
-    });
+    .action(
+      async ({ env: environment, reason, to: to_version, overrideRuntime, dryRun, yes, wait, json, ...options }) => {
+        const session = openSession(options);
+        const { client, base } = session;
+        const override = overrideRuntime ? ['runtime'] : undefined;
+        const rollBack = (more: object) =>
+          client.call<MoveView>('POST', `${base}/rollback`, {
+            json: { environment, reason, to_version, override, ...more },
+          });
+        const plan = await rollBack({ dry_run: true });
+        if (dryRun) return printMove(plan, json);
+        const from = plan.previous?.version ?? null;
+        tell(`This takes ${environment} from ${from ?? 'none'} back to ${plan.active?.version ?? 'none'}.`);
+        if (!yes && process.stdin.isTTY && !(await agreed())) throw new Error('Nothing was changed.');
+        const move = await rollBack({ expected_active: from });
+        printMove(move, json);
+        const { revision, active } = move;
+        if (wait)
+          await waitForLoaders(session, { environment, version: active?.version ?? null, revision }, wait, json);
+      },
+    );
 }
 
 async function agreed(): Promise<boolean> {

@@ -3,7 +3,15 @@ import { Problem } from '../domain/errors.ts';
 import { ACTIVATION_WINDOW_MS, activeMap, type EnvironmentState, environmentOf } from '../domain/model.ts';
 import { Version } from '../domain/versions.ts';
 import { type Command, type Context, checkEnvironment, Reason, versionOf } from './command.ts';
-import { checkExpectedActive, checkLoadable, DryRun, Environment, ExpectedActive, passRuntimeGate } from './move.ts';
+import {
+  checkExpectedActive,
+  checkLoadable,
+  DryRun,
+  Environment,
+  ExpectedActive,
+  passRuntimeGate,
+  warningsOfLoaders,
+} from './move.ts';
 
 export const ActivateBody = z.strictObject({
   environment: Environment,
@@ -28,14 +36,16 @@ export const activate: Command<z.infer<typeof Input>> = {
     const previous = current.top?.version ?? null;
     checkExpectedActive(model, environment, expected_active);
     if (previous === version) {
-      throw new Problem('already-active', `${version} is active in ${environment} already.`, { active: version });
+      const fields = { active: version, revision: current.moved!.revision };
+      throw new Problem('already-active', `${version} is active in ${environment} already.`, fields);
     }
     checkLoadable(target, context);
     const { runtime_checked, warnings } = passRuntimeGate(target, current);
     if (!force) checkLimit(current, environment, context);
     const active = activeMap(model, context.environments, { environment, target });
     const data = { environment, version, previous, reason, runtime_checked, ...(force && { forced: true }), active };
-    return { draft: { type: 'version.activated', data }, warnings };
+    const all = [...warnings, ...warningsOfLoaders(target, environment, context)];
+    return { draft: { type: 'version.activated', data }, warnings: all };
   },
 };
 

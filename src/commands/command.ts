@@ -4,6 +4,7 @@ import { Problem } from '../domain/errors.ts';
 import type { EventDraft } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import type { Model, VersionState } from '../domain/model.ts';
+import type { Runtime } from '../domain/requires.ts';
 
 /** What a decision may know besides the model and its input; time and actor are handed in, so that it stays pure. */
 export interface Context {
@@ -14,6 +15,15 @@ export interface Context {
   activationLimit: number;
   /** Those of the artefacts that the command `needs` whose bytes are not in the store. */
   missing: readonly Artifact[];
+  /** The model's loaders that were heard of lately. */
+  loaders: readonly LiveLoader[];
+}
+
+/** A process that loads what becomes active, and what it runs. */
+export interface LiveLoader {
+  instance: string;
+  environment: string;
+  runtime: Runtime;
 }
 
 /** One event to append, or the revision of the event that says it already. */

@@ -11,7 +11,7 @@ import { append } from '../log/append.ts';
 import { decodeEvent, encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
 import { type LogMessage, readNext } from '../log/read.ts';
-import type { Command } from './command.ts';
+import type { Command, LiveLoader } from './command.ts';
 import { keyedQueue } from './keyed-queue.ts';
 
 /** Who gives a command, by a credential, and under which ids. */
@@ -48,6 +48,7 @@ export interface DispatchOptions {
   collector: Collector;
   environments: readonly string[];
   activationLimit: number;
+  loaders(model: string): readonly LiveLoader[];
   now(): Date;
   newId(): string;
 }
@@ -119,7 +120,8 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const model = followed(name);
     const now = notBefore(model.time, options.now().toISOString());
     const { environments, activationLimit } = options;
-    const decision = command.decide(model, input, { now, environments, activationLimit, missing });
+    const loaders = options.loaders(name);
+    const decision = command.decide(model, input, { now, environments, activationLimit, missing, loaders });
     if ('unchanged' in decision) {
       return { model, event: null, revision: decision.unchanged, stored: false, warnings: [] };
     }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { Problem } from '../domain/errors.ts';
 import { type EnvironmentState, environmentOf, type Model, type VersionState } from '../domain/model.ts';
 import { EnvironmentName } from '../domain/names.ts';
-import { checkRuntime } from '../domain/requires.ts';
+import { checkRuntime, type Runtime } from '../domain/requires.ts';
 import { Version } from '../domain/versions.ts';
 import type { Context } from './command.ts';
 
@@ -33,6 +33,28 @@ export function checkLoadable(target: VersionState, context: Context, fields: Re
   if (!gone) return;
   const detail = `The bytes of ${gone.path} of ${version} are not in the store.`;
   throw new Problem('artifact-missing', detail, { version, path: gone.path, digest: gone.digest, ...fields });
+}
+
+const MAX_WARNINGS = 10;
+
+/** The loaders whose processes could not load the target. They only warn: each of them refuses by itself. */
+export function warningsOfLoaders(target: VersionState, environment: string, { loaders }: Context): string[] {
+  const own = loaders.filter((loader) => loader.environment === environment);
+  // Ten thousand checks take half a second, and most loaders run the same.
+  const known = new Map<string, string>();
+  const warnings = own.flatMap(({ instance, runtime }) => {
+    const key = JSON.stringify(runtime);
+    const why = known.get(key) ?? whyNotLoadable(target, runtime);
+    known.set(key, why);
+    return why === '' ? [] : [`${instance} could not load ${target.version}: ${why}`];
+  });
+  const more = warnings.length - MAX_WARNINGS;
+  return more > 0 ? [...warnings.slice(0, MAX_WARNINGS), `and ${more} more`] : warnings;
+}
+
+function whyNotLoadable(target: VersionState, runtime: Runtime): string {
+  const { mismatches } = checkRuntime(target.manifest.requires, runtime, 'reported');
+  return mismatches.map(({ name, expected, actual }) => `${name} ${expected} wanted, ${actual} there`).join('; ');
 }
 
 export interface Gate {

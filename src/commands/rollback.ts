@@ -3,7 +3,15 @@ import { Problem } from '../domain/errors.ts';
 import { activeMap, environmentOf, type Model, type StackEntry } from '../domain/model.ts';
 import { Version } from '../domain/versions.ts';
 import { type Command, checkEnvironment, Reason } from './command.ts';
-import { checkExpectedActive, checkLoadable, DryRun, Environment, ExpectedActive, passRuntimeGate } from './move.ts';
+import {
+  checkExpectedActive,
+  checkLoadable,
+  DryRun,
+  Environment,
+  ExpectedActive,
+  passRuntimeGate,
+  warningsOfLoaders,
+} from './move.ts';
 
 export const RollbackBody = z.strictObject({
   environment: Environment,
@@ -43,7 +51,8 @@ export const rollback: Command<RollbackInput> = {
     const previous = current.top?.version ?? null;
     const moved = { environment, version, previous, reason, reverts: popped.reverts, runtime_checked };
     const data = { ...moved, ...(overridden && { overridden: ['runtime' as const] }), active };
-    return { draft: { type: 'version.rolled_back', data }, warnings };
+    const ofLoaders = target ? warningsOfLoaders(target, environment, context) : [];
+    return { draft: { type: 'version.rolled_back', data }, warnings: [...warnings, ...ofLoaders] };
   },
 };
 

@@ -8,12 +8,14 @@ import { problemReply } from './problem.ts';
 import type { HttpContext, Reply, Route } from './route.ts';
 import type { Services } from './services.ts';
 
-const SAMPLED_READS = 100;
+const SAMPLED = 100;
 
 /** Answers a route's requests: identifies, checks, handles, tells any refusal as a problem document, and logs. */
 export function answering(route: Route, services: Services) {
   const readAddress = addressReader(route);
-  let reads = 0;
+  // What comes over and over by itself: one in so many is logged, and every refusal.
+  const frequent = route.method === 'GET' || route.permission === 'report';
+  let answered = 0;
 
   return async (c: HttpContext): Promise<Response> => {
     const started = performance.now();
@@ -28,7 +30,7 @@ export function answering(route: Route, services: Services) {
       reply = problemReply(error, request_id);
     }
     const { status = 200 } = reply;
-    if (route.method !== 'GET' || status >= 400 || reads++ % SAMPLED_READS === 0) logRequest(c, reply, known, started);
+    if (!frequent || status >= 400 || answered++ % SAMPLED === 0) logRequest(c, reply, known, started);
     return respond(c, reply, known);
   };
 

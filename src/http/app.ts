@@ -9,6 +9,7 @@ import { docsPage } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { historyRoutes } from './history.ts';
+import { loaderRoutes } from './loaders.ts';
 import { modelRoutes } from './models.ts';
 import { openApiDocument } from './openapi.ts';
 import { publishRoutes } from './publish.ts';
@@ -23,6 +24,7 @@ const apiRoutes: readonly Route[] = [
   ...commandRoutes,
   ...historyRoutes,
   ...eventRoutes,
+  ...loaderRoutes,
   ...blobRoutes,
   ...modelRoutes,
   ...healthRoutes,

@@ -76,6 +76,7 @@ function contentOf(bodies: Record<string, z.ZodType | null>, io: 'input' | 'outp
 }
 
 function successOf({ answer, summary }: Route, schemas: Json): Json {
+  if (answer.status === 204) return { 204: { description: summary } };
   const content = contentOf({ [answer.type ?? 'application/json']: answer.schema ?? null }, 'output', schemas);
   return { [answer.status]: { description: summary, content } };
 }

@@ -4,7 +4,8 @@ import type { Collector } from '../artifacts/collector.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import type { Dispatch } from '../commands/dispatch.ts';
 import type { LogMessage } from '../log/read.ts';
-import type { TailState } from '../log/tail.ts';
+import type { TailState } from '../log/supervise.ts';
+import type { Fleet } from '../projections/fleet.ts';
 import type { Registry } from '../projections/registry.ts';
 import type { EventStream } from './event-stream.ts';
 
@@ -18,6 +19,7 @@ export interface Services {
   collector: Collector;
   dispatch: Dispatch;
   events: EventStream;
+  fleet: Fleet;
   readAt(revision: number): Promise<LogMessage | null>;
   /** Resolves when every event folded so far shows on the volume. */
   settled(): Promise<void>;

@@ -75,7 +75,7 @@ function answerOf(error: unknown): Answer {
 }
 
 /** A stream has no responders while it has no leader; the client wraps that as "JetStream is not enabled". */
-function nobodyListened(error: unknown): boolean {
+export function nobodyListened(error: unknown): boolean {
   const request = error instanceof Error ? (error.cause ?? error) : error;
   return request instanceof errors.RequestError && request.isNoResponders();
 }

@@ -56,7 +56,7 @@ describe('is refused', () => {
 
   test('for the version that is active there, naming it', () => {
     const { when } = given(published('1.0.0'), activated('1.0.0'));
-    when(activate, { version: '1.0.0' }).isRefused('already-active', { active: '1.0.0' });
+    when(activate, { version: '1.0.0' }).isRefused('already-active', { active: '1.0.0', revision: 2 });
     when(activate, { version: '1.0.0', force: true }).isRefused('already-active');
     when(activate, { version: '1.0.0', environment: 'dev' }).gives('version.activated');
   });

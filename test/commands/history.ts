@@ -80,7 +80,8 @@ export const history = fc
 
 export function contextOf(asked: Asked, now: number): Context {
   const environments = ['production', 'constructor', ...(asked.old ? ['old'] : [])];
-  return { now: at(now), environments, activationLimit: 3, missing: asked.gone.map((name) => file(name)) };
+  const missing = asked.gone.map((name) => file(name));
+  return { now: at(now), environments, activationLimit: 3, missing, loaders: [] };
 }
 
 /** The real command, and its input. */

@@ -30,6 +30,7 @@ const VERBS = [
   'show',
   'latest',
   'history',
+  'loaders',
   'runtime',
   'token',
 ];

@@ -219,6 +219,7 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
           throw new Problem(code, 'as the log says');
         },
         events: createEventStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
+        fleet: { of: () => [], report: async () => {}, close: async () => {} },
         readAt: async () => null,
         settled: async () => {},
         revision: () => '',

@@ -498,6 +498,7 @@ const EXAMPLES: Record<string, string> = {
   environment: 'dev',
   digest: DIGEST,
   path: 'fox.txt',
+  instance: 'scorer-1',
 };
 
 /** Every operation of the document, at an address that exists. */
@@ -529,6 +530,8 @@ const ROUTES = [
   'POST /api/models/{model}/deactivate',
   'PUT /api/models/{model}/environments/{environment}/runtime',
   'GET /api/models/{model}/history',
+  'GET /api/models/{model}/loaders',
+  'PUT /api/models/{model}/loaders/{instance}',
 ];
 
 describe('the OpenAPI document', () => {
@@ -614,6 +617,8 @@ describe('the OpenAPI document', () => {
       'operate POST /api/registry/models/{version}/archive',
       'operate POST /api/registry/models/{version}/restore',
       'operate PUT /api/registry/environments/{environment}/runtime',
+      'report PUT /api/registry/loaders/{instance}',
+      'read GET /api/registry/loaders',
       'gateway GET /models',
       'gateway GET /models/latest',
       'read GET /api/models',

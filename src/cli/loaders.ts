@@ -1,0 +1,29 @@
+import { Command } from 'commander';
+import type { FleetView, LoaderView } from '../domain/fleet.ts';
+import { summaryOf } from './convergence.ts';
+import { printJson, printLine, printTable } from './output.ts';
+import { openSession, withSession } from './session.ts';
+
+const TITLES = ['INSTANCE', 'ENVIRONMENT', 'STATE', 'CURRENT', 'TARGET', 'SINCE', 'ERROR'];
+
+export function loadersVerb(): Command {
+  return withSession(new Command('loaders'))
+    .description('list the processes that serve a model, and what each of them serves')
+    .option('-e, --env <environment>', 'only those of this environment')
+    .addHelpText('after', '\nExamples:\n  signalbox loaders\n  signalbox loaders --env production --json')
+    .action(async ({ env: environment, json, ...options }) => {
+      const { client, base } = openSession(options);
+      const fleet = await client.call<FleetView>('GET', `${base}/loaders`, { query: { environment } });
+      if (json) return printJson(fleet);
+      if (fleet.loaders.length === 0) return printLine('No loader is there.');
+      printTable(TITLES, fleet.loaders.map(row));
+      for (const [name, { total }] of Object.entries(fleet.environments)) {
+        if (total > 0) printLine(summaryOf(name, fleet));
+      }
+    });
+}
+
+function row({ instance, environment, state, stale, current, target, since, error }: LoaderView) {
+  const versions = [current?.version ?? null, target?.version ?? null];
+  return [instance, environment, stale ? `${state} (stale)` : state, ...versions, since, error?.message ?? null];
+}

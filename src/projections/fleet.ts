@@ -1,0 +1,73 @@
+import type { Logger } from 'pino';
+import type { LoaderReport, LoaderView } from '../domain/fleet.ts';
+import type { Heard } from '../log/report-watch.ts';
+import type { Reports } from '../log/reports.ts';
+import type { TailState } from '../log/supervise.ts';
+
+/** The loaders that were heard of lately, as any server knows them. */
+export interface Fleet {
+  of(model: string): LoaderView[];
+  /** Passes on what a loader says. @throws {Error} within seconds, where NATS does not take it */
+  report(model: string, instance: string, report: LoaderReport): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface FleetOptions {
+  reports: Reports;
+  log: Logger;
+  now?(): number;
+  /** Loaders at most; memory is bounded, whoever reports. */
+  limit?: number;
+}
+
+const MAX_LOADERS = 10_000;
+
+interface Live {
+  view: LoaderView;
+  /** By this server's clock: what the bucket forgets, it forgets in silence. */
+  until: number;
+}
+
+export function startFleet({ reports, log, now = Date.now, limit = MAX_LOADERS }: FleetOptions): Fleet {
+  const { maxAgeMs } = reports;
+  const live = new Map<string, Live>();
+  let full = false;
+  let state: TailState | null = null;
+  const watch = reports.watch({ heard, state: told });
+
+  return { of, report: reports.put, close: () => watch.close() };
+
+  function of(model: string): LoaderView[] {
+    forget();
+    return [...live.values()].map(({ view }) => view).filter((view) => view.model === model);
+  }
+
+  function heard({ model, instance, report, at, replayed }: Heard): void {
+    const key = `${model}.${instance}`;
+    if (report === null) live.delete(key);
+    else if (hasRoomFor(key)) {
+      // What was said before anybody listened is as old as NATS says, as far as its clock may be believed.
+      const age = replayed ? Math.max(now() - at.getTime(), 0) : 0;
+      const view = { model, instance, reported_at: at.toISOString(), ...report };
+      live.set(key, { view, until: now() - age + maxAgeMs });
+    }
+  }
+
+  function hasRoomFor(key: string): boolean {
+    if (live.has(key)) return true;
+    if (live.size >= limit) forget();
+    const was = full;
+    full = live.size >= limit;
+    if (full && !was) log.warn({ limit, key }, 'more loaders report than are kept; the further ones are passed over');
+    return !full;
+  }
+
+  function forget(): void {
+    for (const [key, { until }] of live) if (until <= now()) live.delete(key);
+  }
+
+  function told(next: TailState, why?: unknown): void {
+    if (next !== state) log[next === 'live' ? 'info' : 'warn']({ state: next, err: why }, 'reports of loaders');
+    state = next;
+  }
+}

@@ -1,0 +1,213 @@
+import { Kvm } from '@nats-io/kv';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { LoaderReport } from '../../src/domain/fleet.ts';
+import type { Nats } from '../../src/log/connection.ts';
+import { ensureLoaders, LOADERS } from '../../src/log/report-streams.ts';
+import type { Heard } from '../../src/log/report-watch.ts';
+import { openReports, type Reports } from '../../src/log/reports.ts';
+import type { TailState } from '../../src/log/supervise.ts';
+import { errorOf, reportOf, targetOf } from '../support/loaders.ts';
+import { connected, SERVERS, startCluster, startNats } from '../support/nats.ts';
+import { back, insist, until } from './support.ts';
+
+const BUCKET = 'signalbox_loaders';
+
+describe.each(SERVERS)('reports on the $name server', ({ binary }) => {
+  test('make their own bucket and stream, bounded and alike for whoever comes second', async () => {
+    const { nats } = await heard(binary());
+    const bucket = (await nats.jsm.streams.info(`KV_${BUCKET}`)).config;
+    expect(bucket).toMatchObject({ storage: 'memory', max_msgs_per_subject: 1, max_age: 90e9, num_replicas: 1 });
+    const stream = (await nats.jsm.streams.info(LOADERS)).config;
+    expect(stream).toMatchObject({ storage: 'file', retention: 'limits', discard: 'old', max_age: 30 * 86_400e9 });
+    expect(stream).toMatchObject({ subjects: ['registry.loaders.*.*'], max_bytes: 2 ** 28, max_msg_size: 2 ** 14 });
+    for (const config of [bucket, stream]) expect(config.max_bytes).toBeGreaterThan(0);
+    const second = listening(openReports(nats));
+    await until(() => second.states.includes('live'));
+  });
+
+  test('are heard as they come, and by who comes later', async () => {
+    const { reports, ears, nats } = await heard(binary());
+    const first = reportOf({ state: 'ready', target: targetOf('1.0.0', 2), current: targetOf('1.0.0', 2) });
+    await reports.put('fraud', 'scorer-1', first);
+    await reports.put('fraud', 'Scorer_2', reportOf());
+    await until(() => ears.heard.length === 2);
+    expect(ears.heard).toEqual([
+      { model: 'fraud', instance: 'scorer-1', report: first, at: expect.any(Date), replayed: false },
+      { model: 'fraud', instance: 'Scorer_2', report: reportOf(), at: expect.any(Date), replayed: false },
+    ]);
+    const later = listening(openReports(nats));
+    await until(() => later.heard.length === 2);
+    expect(later.heard.map(({ instance, replayed }) => ({ instance, replayed }))).toEqual([
+      { instance: 'scorer-1', replayed: true },
+      { instance: 'Scorer_2', replayed: true },
+    ]);
+  });
+
+  test('of who has stopped are taken back', async () => {
+    const { reports, ears, nats } = await heard(binary());
+    await reports.put('fraud', 'scorer-1', reportOf());
+    await reports.put('fraud', 'scorer-1', reportOf({ state: 'stopped' }));
+    await until(() => ears.heard.at(-1)?.report === null);
+    expect(ears.heard.at(-1)).toMatchObject({ model: 'fraud', instance: 'scorer-1' });
+    expect(await keysOf(nats)).toEqual([]);
+  });
+
+  test('are forgotten after their age', async () => {
+    const { reports, nats } = await heard(binary(), { maxAgeMs: 1_000 });
+    await reports.put('fraud', 'scorer-1', reportOf());
+    expect(reports.maxAgeMs).toBe(1_000);
+    await until(async () => (await keysOf(nats)).length === 0);
+    const later = listening(openReports(nats));
+    await until(() => later.states.includes('live'));
+    expect(later.heard).toEqual([]);
+  });
+
+  test('leave a trace of each change of what is served, and of no more', async () => {
+    const { reports, nats } = await heard(binary());
+    const other = openReports(nats);
+    const ready = reportOf({ state: 'ready', target: targetOf('1.0.0', 2), current: targetOf('1.0.0', 2) });
+    const say = (fields: Partial<LoaderReport>, through = reports) =>
+      through.put('fraud', 'a', { ...ready, ...fields });
+    const failed = { state: 'failed', target: targetOf('1.1.0', 5), error: errorOf('hydrate-failed', 'once') } as const;
+    await say({});
+    await say({ cache: { hits: 7, misses: 0 }, stale: true });
+    await say({ state: 'loading', target: targetOf('1.1.0', 5) });
+    await say(failed);
+    await say({ ...failed, error: errorOf('hydrate-failed', 'twice') });
+    await say({ since: '2026-03-03T14:06:00Z' });
+    await say({ state: 'stopped' });
+    await reports.put('fraud', 'b', ready);
+    // What another server was told in between does not hide the way back.
+    await say({ ...failed, since: '2026-03-03T14:07:00Z' }, other);
+    await say({ since: '2026-03-03T14:08:00Z' });
+    const told = (await storedIn(nats)).map(([subject, report]) => [subject, report.state, report.target?.version]);
+    expect(told).toEqual([
+      ['registry.loaders.fraud.a', 'ready', '1.0.0'],
+      ['registry.loaders.fraud.a', 'loading', '1.1.0'],
+      ['registry.loaders.fraud.a', 'failed', '1.1.0'],
+      ['registry.loaders.fraud.a', 'ready', '1.0.0'],
+      ['registry.loaders.fraud.a', 'stopped', '1.0.0'],
+      ['registry.loaders.fraud.b', 'ready', '1.0.0'],
+      ['registry.loaders.fraud.a', 'failed', '1.1.0'],
+      ['registry.loaders.fraud.a', 'ready', '1.0.0'],
+    ]);
+  });
+
+  test('are heard again after NATS was started anew, which forgets the bucket and keeps the trace', async () => {
+    const { server, reports, ears, nats } = await heard(binary());
+    await reports.put('fraud', 'before', reportOf());
+    await until(() => ears.heard.length === 1);
+    await server.kill();
+    await until(() => ears.states.at(-1) === 'cut-off');
+    await server.start();
+    await back(nats);
+    await insist(() => reports.put('fraud', 'after', reportOf()));
+    await until(() => ears.heard.at(-1)?.instance === 'after');
+    await until(() => ears.states.at(-1) === 'live');
+    expect(await keysOf(nats)).toEqual(['fraud.after']);
+    expect((await storedIn(nats)).map(([subject]) => subject)).toEqual([
+      'registry.loaders.fraud.before',
+      'registry.loaders.fraud.after',
+    ]);
+  });
+
+  test('are heard again after somebody removed the bucket', async () => {
+    const { reports, ears, nats } = await heard(binary());
+    await nats.jsm.streams.delete(`KV_${BUCKET}`);
+    await insist(() => reports.put('fraud', 'a', reportOf()));
+    await until(() => ears.heard.some(({ instance }) => instance === 'a'));
+  });
+
+  test('are refused within seconds while NATS is away, and nothing hangs', async () => {
+    const { server, reports, ears } = await heard(binary());
+    await server.kill();
+    await expect(reports.put('fraud', 'a', reportOf())).rejects.toThrow();
+    await until(() => ears.states.at(-1) === 'cut-off');
+  });
+
+  test('of who may only write create nothing', async () => {
+    const nats = await connected(await startNats(binary()));
+    const writer = openReports(nats, { create: false });
+    await expect(writer.put('fraud', 'a', reportOf())).rejects.toThrow();
+    const ears = listening(openReports(nats));
+    await until(() => ears.states.includes('live'));
+    await writer.put('fraud', 'a', reportOf());
+    await until(() => ears.heard.length === 1);
+  });
+
+  test('that are none are passed over, and those of a newer loader are not', async () => {
+    const { ears, nats } = await heard(binary());
+    const bucket = await new Kvm(nats.js).open(BUCKET);
+    await bucket.put('fraud.a', 'no JSON');
+    await bucket.put('fraud.a', '{"state":"ready"}');
+    await bucket.put('fraud', JSON.stringify(reportOf()));
+    await bucket.put('fraud.a.b', JSON.stringify(reportOf()));
+    await bucket.put('Fraud.a', JSON.stringify(reportOf()));
+    await bucket.put('fraud.new', JSON.stringify({ ...reportOf(), gpu: 'yes' }));
+    await until(() => ears.heard.length > 0);
+    expect(ears.heard).toMatchObject([{ instance: 'new', report: reportOf() }]);
+  });
+});
+
+describe.each(SERVERS)('reports on a $name cluster', { timeout: 120_000 }, ({ binary }) => {
+  test('have three replicas, and are heard again after all of them were started anew', async () => {
+    const servers = await startCluster(binary());
+    const nats = await connected(...servers);
+    const reports = openReports(nats);
+    const ears = listening(reports);
+    await insist(() => reports.put('fraud', 'before', reportOf()));
+    for (const stream of [`KV_${BUCKET}`, LOADERS]) {
+      expect((await nats.jsm.streams.info(stream)).config.num_replicas).toBe(3);
+    }
+    await Promise.all(servers.map((server) => server.kill()));
+    await Promise.all(servers.map((server) => server.start()));
+    await insist(() => reports.put('fraud', 'after', reportOf()));
+    await until(() => ears.heard.some(({ instance }) => instance === 'after'));
+  });
+});
+
+test('a stream of changes that cannot be made keeps no loader from being heard', async () => {
+  const nats = await connected(await startNats(SERVERS[0]!.binary()));
+  await nats.jsm.streams.add({ name: 'other', subjects: ['registry.loaders.>'] });
+  await expect(ensureLoaders(nats)).rejects.toThrow();
+  const reports = openReports(nats);
+  const ears = listening(reports);
+  await reports.put('fraud', 'a', reportOf());
+  await until(() => ears.heard.length === 1);
+});
+
+/** Reports on a server of their own, and somebody who listens already. */
+async function heard(binary: string, options = {}) {
+  const server = await startNats(binary);
+  const nats = await connected(server);
+  const reports = openReports(nats, options);
+  const ears = listening(reports);
+  await until(() => ears.states.includes('live'));
+  return { server, nats, reports, ears };
+}
+
+function listening(reports: Reports) {
+  const ears = { heard: [] as Heard[], states: [] as TailState[] };
+  const watch = reports.watch({
+    heard: (heard) => ears.heard.push(heard),
+    state: (state) => ears.states.push(state),
+  });
+  onTestFinished(() => watch.close());
+  return ears;
+}
+
+async function keysOf(nats: Nats): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const key of await (await new Kvm(nats.js).open(BUCKET)).keys()) keys.push(key);
+  return keys;
+}
+
+async function storedIn({ jsm }: Nats): Promise<[string, LoaderReport][]> {
+  const { state } = await jsm.streams.info(LOADERS);
+  const found: [string, LoaderReport][] = [];
+  for (let seq = 1; seq <= state.last_seq; seq++) {
+    const message = await jsm.streams.getMessage(LOADERS, { seq });
+    if (message) found.push([message.subject, message.json<LoaderReport>()]);
+  }
+  return found;
+}

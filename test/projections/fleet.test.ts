@@ -1,0 +1,111 @@
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import type { LoaderReport } from '../../src/domain/fleet.ts';
+import type { ReportListener } from '../../src/log/report-watch.ts';
+import { startFleet } from '../../src/projections/fleet.ts';
+import { reportOf } from '../support/loaders.ts';
+
+const START = Date.parse('2026-03-03T14:05:00Z');
+
+/** A fleet with a clock and reports of the test's own. */
+function fleetAt(limit?: number) {
+  let now = START;
+  let listener: ReportListener | undefined;
+  const lines: { level: number; msg: string }[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const watch = (given: ReportListener) => {
+    listener = given;
+    return { close: async () => {} };
+  };
+  const reports = { maxAgeMs: 90_000, put: async () => {}, watch };
+  const fleet = startFleet({ reports, log, now: () => now, ...(limit && { limit }) });
+  return {
+    lines,
+    names: (model = 'fraud') => fleet.of(model).map(({ instance }) => instance),
+    of: fleet.of,
+    state: (...told: Parameters<ReportListener['state']>) => listener!.state(...told),
+    pass: (seconds: number) => {
+      now += seconds * 1000;
+    },
+    heard(instance: string, report: LoaderReport | null = reportOf(), more: { replayed?: boolean; at?: Date } = {}) {
+      listener!.heard({ model: 'fraud', instance, report, at: new Date(now), replayed: false, ...more });
+    },
+  };
+}
+
+test('shows the last report of each loader of a model', () => {
+  const { heard, of } = fleetAt();
+  heard('a', reportOf({ state: 'fetching' }));
+  heard('a', reportOf({ state: 'ready' }));
+  heard('b');
+  expect(of('fraud')).toEqual([
+    { model: 'fraud', instance: 'a', reported_at: '2026-03-03T14:05:00.000Z', ...reportOf({ state: 'ready' }) },
+    { model: 'fraud', instance: 'b', reported_at: '2026-03-03T14:05:00.000Z', ...reportOf() },
+  ]);
+  expect(of('churn')).toEqual([]);
+});
+
+test('forgets who has stopped', () => {
+  const { heard, names } = fleetAt();
+  heard('a');
+  heard('a', null);
+  heard('b', null);
+  expect(names()).toEqual([]);
+});
+
+test('forgets who was silent for 90 seconds', () => {
+  const { heard, names, pass } = fleetAt();
+  heard('a');
+  pass(60);
+  heard('b');
+  pass(29.999);
+  expect(names()).toEqual(['a', 'b']);
+  pass(0.001);
+  expect(names()).toEqual(['b']);
+  heard('b');
+  pass(89);
+  expect(names()).toEqual(['b']);
+});
+
+test('counts from when it was heard, whatever the clock of NATS says', () => {
+  const { heard, names, pass } = fleetAt();
+  heard('a', reportOf(), { at: new Date(START - 3600_000) });
+  pass(89);
+  expect(names()).toEqual(['a']);
+});
+
+test('but from when it was said, if that was before anybody listened', () => {
+  const { heard, names, pass } = fleetAt();
+  heard('old', reportOf(), { replayed: true, at: new Date(START - 100_000) });
+  heard('a', reportOf(), { replayed: true, at: new Date(START - 60_000) });
+  heard('ahead', reportOf(), { replayed: true, at: new Date(START + 3600_000) });
+  expect(names()).toEqual(['a', 'ahead']);
+  pass(30);
+  expect(names()).toEqual(['ahead']);
+  pass(60);
+  expect(names()).toEqual([]);
+});
+
+test('keeps so many and no more, says so once, and takes others when there is room', () => {
+  const { heard, names, lines, pass } = fleetAt(2);
+  heard('a');
+  pass(60);
+  heard('b');
+  heard('c');
+  heard('d');
+  heard('b', reportOf({ state: 'ready' }));
+  expect(names()).toEqual(['a', 'b']);
+  expect(lines).toMatchObject([{ level: 40, msg: expect.stringContaining('more loaders report') }]);
+  pass(30);
+  heard('c');
+  expect(names()).toEqual(['b', 'c']);
+});
+
+test('says when reports are not heard, and when they are again', () => {
+  const { state, lines } = fleetAt();
+  state('live');
+  state('cut-off', new Error('gone'));
+  state('cut-off', new Error('gone still'));
+  state('live');
+  expect(lines.map(({ level }) => level)).toEqual([30, 40, 30]);
+});
