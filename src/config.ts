@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MAX_ACTIVATION_LIMIT } from './domain/model.ts';
-import { EnvironmentName } from './domain/names.ts';
+import { EnvironmentName, ModelName } from './domain/names.ts';
 
 const environments = z
   .string()
@@ -29,6 +29,19 @@ export const clientVariables = z.object({
   REGISTRY_VOLUME: z.string().default('./registry'),
 });
 export type ClientConfig = z.output<typeof clientVariables>;
+
+/** What loaders read. */
+export const loaderVariables = clientVariables.extend({
+  REGISTRY_MODEL: ModelName.default('default'),
+  REGISTRY_ENVIRONMENT: EnvironmentName.default('production'),
+  HOT_RELOAD_ENDPOINT: z
+    .string()
+    .regex(/^(https?|nats|tls):\/\//, 'must begin with https://, http://, nats:// or tls://')
+    .optional(),
+  MANIFEST_CACHE_DIR: z.string().optional(),
+  SIGNALBOX_LEGACY: z.string().optional(),
+});
+export type LoaderConfig = z.output<typeof loaderVariables>;
 
 /** @throws {Error} naming every variable that is wrong and what is wrong with it */
 export function readConfig<T>(variables: z.ZodType<T>, env: NodeJS.ProcessEnv): T {

@@ -7,7 +7,7 @@ const src = join(import.meta.dirname, '../src');
 /** What each room may import besides itself: imports run one way (docs/architecture.md). */
 const rooms: Record<string, string[]> = {
   domain: [],
-  log: ['domain'],
+  log: ['domain', 'cache-folder'],
   artifacts: ['domain'],
   commands: ['domain', 'log', 'artifacts'],
   projections: ['domain', 'log', 'artifacts', 'commands'],
@@ -15,8 +15,10 @@ const rooms: Record<string, string[]> = {
   access: ['domain', 'artifacts'],
   client: ['domain'],
   http: ['domain', 'log', 'artifacts', 'commands', 'projections', 'access'],
-  cli: ['domain', 'artifacts', 'access', 'client', 'config', 'telemetry', 'version', 'serve'],
+  loader: ['domain', 'log', 'artifacts', 'access', 'client', 'config', 'version', 'cache-folder'],
+  cli: ['domain', 'artifacts', 'access', 'client', 'loader', 'config', 'telemetry', 'version', 'serve'],
   config: ['domain'],
+  'cache-folder': [],
   telemetry: [],
   version: [],
   serve: ['domain', 'log', 'artifacts', 'commands', 'projections', 'discovery', 'access', 'http', 'config', 'version'],

@@ -2,12 +2,14 @@
 import { Command } from 'commander';
 import { version } from '../version.ts';
 import { activateVerb } from './activate.ts';
+import { agentVerb } from './agent.ts';
 import { archiveVerb, restoreVerb } from './archive.ts';
 import { deactivateVerb } from './deactivate.ts';
 import { failed } from './failure.ts';
 import { historyVerb } from './history.ts';
 import { latestVerb } from './latest.ts';
 import { listVerb } from './list.ts';
+import { loadersVerb } from './loaders.ts';
 import { notesVerb } from './notes.ts';
 import { publishVerb } from './publish.ts';
 import { rollbackVerb } from './rollback.ts';
@@ -17,7 +19,8 @@ import { showVerb } from './show.ts';
 import { tokenVerb } from './token.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule · 4 not found · 5 the registry or its log is away`;
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule · 4 not found · 5 the registry or its log is away ·
+6 not every loader serves it`;
 
 const program = new Command('signalbox')
   .description('A model registry whose only truth is an append-only log')
@@ -40,7 +43,9 @@ for (const verb of [
   showVerb,
   latestVerb,
   historyVerb,
+  loadersVerb,
   runtimeVerb,
+  agentVerb,
   tokenVerb,
 ]) {
   program.addCommand(verb().exitOverride());

@@ -23,6 +23,11 @@ export async function readNext({ jsm }: Nats, model: string, after: number): Pro
   return message(await jsm.streams.getMessage(STREAM, query));
 }
 
+/** The last message of a model, from the leader. */
+export async function readLast({ jsm }: Nats, model: string): Promise<LogMessage | null> {
+  return message(await jsm.streams.getMessage(STREAM, { last_by_subj: subjectOf(model) }));
+}
+
 /** Of a message's body, in hexadecimal: what the next event of the model carries as `prevhash`. */
 export function hashOf(body: Uint8Array): string {
   return sha256Hex(body);

@@ -1,0 +1,76 @@
+import { dirname, join, parse, resolve } from 'node:path';
+import { createBundle, type LeasedBundle } from './bundle.ts';
+import type { Engine, Status } from './engine.ts';
+import { failureOf } from './failure.ts';
+import type { Files, Hydration } from './load.ts';
+import type { LoaderLog } from './log.ts';
+
+/** Says of a file from elsewhere that no registry vouches for it. */
+const UNPUBLISHED = {
+  version: 'legacy',
+  manifest_digest: `sha256:${'0'.repeat(64)}`,
+  manifest: {
+    flavor: 'custom',
+    artifacts: [],
+    requires: {},
+    metrics: {},
+    params: {},
+    tags: {},
+    lineage: {},
+    signature: null,
+  },
+} as const;
+
+/**
+ * Serves one file, the way it was before there was a registry: nothing is contacted, nothing is verified. The service's
+ * code is the same: what it calls `model.…` is that file, anything else lies beside it.
+ */
+export function startLegacy<M>(path: string, model: string, service: Hydration<M>, log: LoaderLog): Engine<M> {
+  let status: Status = {
+    state: 'loading',
+    since: new Date().toISOString(),
+    stale: false,
+    target: null,
+    current: null,
+    error: null,
+    load_ms: null,
+    warm_up_ms: null,
+  };
+  let leased: LeasedBundle<M> | null = null;
+  const stop = new AbortController();
+  const info = { model, ...UNPUBLISHED, manifest: { ...UNPUBLISHED.manifest, artifacts: [] } };
+  const loading = (async () => {
+    const hydrated = await service.hydrate(info, legacyFiles(resolve(path)), stop.signal);
+    const failed = (err: unknown) => log.error({ err }, 'the model could not be disposed of');
+    const dispose = service.dispose ?? (() => {});
+    leased = createBundle(info, hydrated, { dispose, failed, clock: () => performance.now() });
+    status = { ...status, state: 'ready', since: new Date().toISOString() };
+    return leased.bundle;
+  })();
+  loading.catch((err: unknown) => {
+    const { code, message } = failureOf(err, 'hydrate-failed');
+    const at = new Date().toISOString();
+    status = { ...status, state: 'failed', since: at, error: { code, message, at } };
+    log.error({ err, path }, 'the model file of SIGNALBOX_LEGACY could not be loaded');
+  });
+
+  return {
+    status: () => status,
+    lease() {
+      if (leased) return leased.lease();
+      throw new Error(`${path} is not loaded: ${status.error?.message ?? status.state}.`);
+    },
+    ready: () => loading,
+    async close() {
+      stop.abort();
+      await loading.catch(() => {});
+      await leased?.retire();
+      leased = null;
+    },
+  };
+}
+
+function legacyFiles(path: string): Files {
+  const folder = dirname(path);
+  return { folder, path: (name) => (parse(name).name === 'model' ? path : join(folder, name)) };
+}

@@ -1,0 +1,149 @@
+import { join } from 'node:path';
+import type { Digest } from '../domain/digest.ts';
+import type { Target } from '../domain/fleet.ts';
+import { isArtifactPath, type Manifest } from '../domain/manifest.ts';
+import type { VersionInfo } from './bundle.ts';
+import type { Cache } from './cache.ts';
+import { failureOf, LoadFailure } from './failure.ts';
+import type { Fetcher } from './fetch.ts';
+import { checkGolden, GOLDEN_FILE } from './golden.ts';
+import { checkRequires, type RuntimeFacts } from './runtime.ts';
+
+/** A version's files, verified, under one folder. */
+export interface Files {
+  folder: string;
+  path(name: string): string;
+}
+
+/** What the service does with a version. */
+export interface Hydration<M> {
+  hydrate(version: VersionInfo, files: Files, signal: AbortSignal): Promise<M> | M;
+  /** Answers one input, for golden requests. */
+  predict?: ((model: M, input: unknown) => unknown) | undefined;
+  dispose?: ((model: M) => unknown) | undefined;
+}
+
+export interface LoadOptions<M> extends Hydration<M> {
+  model: string;
+  cache: Cache;
+  fetcher: Fetcher;
+  facts: RuntimeFacts;
+  timeoutMs: number;
+}
+
+export interface Loaded<M> {
+  info: VersionInfo;
+  model: M;
+  load_ms: number;
+  warm_up_ms: number;
+}
+
+export type Phase = 'fetching' | 'loading' | 'warming-up';
+
+/** Brings versions into memory: fetch, verify, check what they require, hydrate, warm up. */
+export type Load<M> = (target: Target, signal: AbortSignal, entered: (phase: Phase) => void) => Promise<Loaded<M>>;
+
+const PARALLEL = 4;
+
+/** Each `load` rejects with a {LoadFailure}, or the signal's reason. */
+export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...service }: LoadOptions<M>): Load<M> {
+  const dispose = service.dispose ?? (() => {});
+
+  return async (target, signal, entered) => {
+    const { version, manifest_digest } = target;
+    entered('fetching');
+    const manifest = await fetchAll(version, manifest_digest, signal);
+    checkRequires(manifest.requires, await facts(manifest.requires));
+    const folder = await cache.folder(manifest_digest, manifest);
+    await cache.touch(manifest_digest);
+    const info = { model, version, manifest, manifest_digest };
+
+    entered('loading');
+    const started = performance.now();
+    const hydrated = await withinTime(signal, timeoutMs, dispose, (limit) =>
+      service.hydrate(info, filesIn(folder), limit),
+    );
+    const loaded = performance.now();
+    entered('warming-up');
+    try {
+      await warmUp(hydrated, folder, manifest, signal);
+    } catch (error) {
+      await dispose(hydrated);
+      throw error;
+    }
+    const warm = performance.now();
+    const times = { load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
+    return { info, model: hydrated, ...times };
+  };
+
+  async function fetchAll(version: string, digest: Digest, signal: AbortSignal): Promise<Manifest> {
+    try {
+      const manifest = await cache.manifest(digest, () => fetcher.manifest(version, signal));
+      const waiting = [...manifest.artifacts];
+      const worker = async () => {
+        for (let artifact = waiting.shift(); artifact; artifact = waiting.shift()) {
+          const wanted = artifact;
+          await cache.blob(wanted, () => fetcher.bytes(version, wanted, signal));
+        }
+      };
+      await Promise.all(Array.from({ length: PARALLEL }, worker));
+      return manifest;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw failureOf(error, 'fetch-failed');
+    }
+  }
+
+  async function warmUp(hydrated: M, folder: string, { artifacts }: Manifest, signal: AbortSignal): Promise<void> {
+    const { predict } = service;
+    if (!predict || !artifacts.some(({ path }) => path === GOLDEN_FILE)) return;
+    const check = () => checkGolden(join(folder, GOLDEN_FILE), (input) => predict(hydrated, input));
+    await withinTime(signal, timeoutMs, () => {}, check);
+  }
+}
+
+export function filesIn(folder: string): Files {
+  return {
+    folder,
+    path(name) {
+      if (!isArtifactPath(name)) throw new TypeError(`${name} is no path inside a version`);
+      return join(folder, name);
+    },
+  };
+}
+
+/**
+ * What `action` makes, if it does so in time; what comes of it later is disposed of.
+ *
+ * @throws {LoadFailure} load-timeout, hydrate-failed, or what it throws as such
+ */
+async function withinTime<T>(
+  signal: AbortSignal,
+  timeoutMs: number,
+  dispose: (late: T) => unknown,
+  action: (limit: AbortSignal) => Promise<T> | T,
+): Promise<T> {
+  const limit = new AbortController();
+  const abandoned = Promise.withResolvers<never>();
+  const abandon = (reason: unknown) => {
+    limit.abort(reason);
+    abandoned.reject(reason);
+  };
+  const stop = () => abandon(signal.reason);
+  const timer = setTimeout(() => {
+    abandon(new LoadFailure('load-timeout', `it was not ready after ${timeoutMs / 1000} s`));
+  }, timeoutMs);
+  signal.addEventListener('abort', stop);
+  const made = (async () => action(limit.signal))();
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([made, abandoned.promise]);
+  } catch (error) {
+    made.then(dispose).catch(() => {}); // too late: nobody waits for it any more
+    signal.throwIfAborted();
+    throw failureOf(error, 'hydrate-failed');
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  }
+}

@@ -1,0 +1,59 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Problem } from '../domain/errors.ts';
+import type { LoaderReport } from '../domain/fleet.ts';
+import type { LoaderLog } from './log.ts';
+
+/** Carries one report to the registry. */
+export type SendReport = (report: LoaderReport, signal: AbortSignal) => Promise<void>;
+
+export interface Reporter {
+  /** Something has changed. */
+  changed(): void;
+  /** Sends the last report, as long as that takes no more than two seconds. */
+  close(): Promise<void>;
+}
+
+const EVERY_MS = 30_000;
+const TIMEOUT_MS = 5_000;
+const LAST_TIMEOUT_MS = 2_000;
+
+/** Reports at every change and every 30 seconds; one at a time, and always the newest state. */
+export function startReporter(report: () => LoaderReport, send: SendReport, log: LoaderLog): Reporter {
+  const stop = new AbortController();
+  let wake = Promise.withResolvers<void>();
+  let failing = false;
+  const running = run();
+  return {
+    changed: () => wake.resolve(),
+    async close() {
+      stop.abort();
+      wake.resolve();
+      await running;
+      await send(report(), AbortSignal.timeout(LAST_TIMEOUT_MS)).catch(told);
+    },
+  };
+
+  async function run(): Promise<void> {
+    while (!stop.signal.aborted) {
+      const woken = wake.promise;
+      try {
+        await send(report(), AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT_MS)]));
+        failing = false;
+      } catch (error) {
+        if (!stop.signal.aborted) told(error);
+        if (error instanceof Problem && error.code === 'forbidden') return;
+      }
+      const pause = new AbortController();
+      const late = sleep(EVERY_MS * (0.8 + Math.random() * 0.4), undefined, { signal: pause.signal }).catch(() => {});
+      await Promise.race([woken, late]);
+      pause.abort();
+      wake = Promise.withResolvers();
+    }
+  }
+
+  /** Once, until it works again. */
+  function told(error: unknown): void {
+    if (!failing) log.warn({ err: error }, 'the registry does not take this loader’s reports; it serves all the same');
+    failing = true;
+  }
+}

@@ -1,0 +1,50 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { checkRuntime, type Requires, type Runtime } from '../domain/requires.ts';
+import { LoadFailure } from './failure.ts';
+
+/** States the facts that some constraints are about, of the process that is to load the version. */
+export type RuntimeFacts = (requires: Requires) => Promise<Runtime>;
+
+/** This process: Node, and the packages named, as the service's own folder finds them. */
+export const nodeRuntime: RuntimeFacts = async ({ npm = {} }) => {
+  const installed: Record<string, string> = {};
+  for (const name of Object.keys(npm)) {
+    const version = await installedVersion(name);
+    if (version !== null) installed[name] = version;
+  }
+  return { node: process.versions.node, npm: installed };
+};
+
+async function installedVersion(name: string): Promise<string | null> {
+  const folders = createRequire(join(process.cwd(), 'service.js')).resolve.paths(name) ?? [];
+  for (const folder of folders) {
+    try {
+      return JSON.parse(await readFile(join(folder, name, 'package.json'), 'utf8')).version;
+    } catch {
+      // not there: the next folder up may have it
+    }
+  }
+  return null;
+}
+
+/**
+ * Whether a version's constraints hold, for the kinds of fact that the process states at all: what a Node service says
+ * nothing of is the training pipeline's Python.
+ *
+ * @throws {LoadFailure} runtime-mismatch
+ */
+export function checkRequires(requires: Requires, runtime: Runtime): void {
+  const { mismatches, unstated } = checkRuntime(requires, runtime, 'loader');
+  const absent = unstated.filter((name) => {
+    if (name === 'python' || name === 'node') return false;
+    return name.startsWith('npm:') ? runtime.npm !== undefined : runtime.packages !== undefined;
+  });
+  if (mismatches.length === 0 && absent.length === 0) return;
+  const told = [
+    ...mismatches.map(({ name, expected, actual }) => `${name} ${expected} wanted, ${actual} found`),
+    ...absent.map((name) => `${name} wanted, not installed`),
+  ];
+  throw new LoadFailure('runtime-mismatch', told.join('; '));
+}
