@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { isLoopback } from './access/loopback.ts';
 import { ensureSecret } from './access/secret.ts';
 import { MIN_SECRET_BYTES, tokenVerifier } from './access/tokens.ts';
 import { createCollector } from './artifacts/collector.ts';
@@ -174,7 +175,7 @@ async function secretOf({ REGISTRY_JWT_SECRET: secret, HOST }: ServerConfig, vol
     if (Buffer.byteLength(secret) >= MIN_SECRET_BYTES) return Buffer.from(secret);
     throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes.`);
   }
-  if (['localhost', '::1'].includes(HOST) || HOST.startsWith('127.')) return ensureSecret(volume);
+  if (isLoopback(HOST)) return ensureSecret(volume);
   throw new Error(`To listen on ${HOST}, beyond this machine, set REGISTRY_JWT_SECRET.`);
 }
 

@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os';
 import { Problem } from '../domain/errors.ts';
+import { isLoopback } from './loopback.ts';
 import { readSecret, secretFile } from './secret.ts';
 import { signToken } from './tokens.ts';
 
@@ -32,9 +33,8 @@ export function clientTokens(source: TokenSource): () => Promise<string> {
 }
 
 async function localTokenFor(config: TokenSource): Promise<string> {
-  const { hostname } = new URL(config.REGISTRY_DSN);
-  const local = ['localhost', '[::1]'].includes(hostname) || hostname.startsWith('127.');
-  if (!local) throw new Problem('unauthenticated', `No token for ${config.REGISTRY_DSN}.`);
+  if (!isLoopback(new URL(config.REGISTRY_DSN).hostname))
+    throw new Problem('unauthenticated', `No token for ${config.REGISTRY_DSN}.`);
   return localToken(config.REGISTRY_VOLUME, { role: 'admin', seconds: LOCAL_SECONDS });
 }
 

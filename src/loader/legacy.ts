@@ -44,7 +44,8 @@ export function startLegacy<M>(path: string, model: string, service: Hydration<M
     const failed = (err: unknown) => log.error({ err }, 'the model could not be disposed of');
     const dispose = service.dispose ?? (() => {});
     leased = createBundle(info, hydrated, { dispose, failed, clock: () => performance.now() });
-    status = { ...status, state: 'ready', since: new Date().toISOString() };
+    const current = { version: info.version, manifest_digest: info.manifest_digest, revision: 0 };
+    status = { ...status, state: 'ready', since: new Date().toISOString(), current };
     return leased.bundle;
   })();
   loading.catch((err: unknown) => {

@@ -75,7 +75,7 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
     return loaderOver(engine, report, engine.close);
   }
 
-  const folder = config.MANIFEST_CACHE_DIR ?? join(userCacheFolder(process.env), 'signalbox', 'loader');
+  const folder = config.MANIFEST_CACHE_DIR ?? ownCacheFolder(config.REGISTRY_DSN);
   const limit = options.cacheBytes ?? CACHE_BYTES;
   const cache = await openCache({ folder, model, environment, limit });
   const transport = openTransport(config, instance, log);
@@ -103,6 +103,11 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
     await reporter.close(); // its last word is that the loader has stopped
     await transport.close();
   });
+}
+
+/** One for each registry: what was last good at another would be taken for a log that was replaced. */
+function ownCacheFolder(dsn: string): string {
+  return join(userCacheFolder(process.env), 'signalbox', 'loader', new URL(dsn).host.replace(/[^\w.-]/g, '_'));
 }
 
 function loaderOver<M>(engine: Engine<M>, status: () => LoaderReport, close: () => Promise<void>): Loader<M> {

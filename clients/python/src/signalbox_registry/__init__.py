@@ -1,0 +1,28 @@
+"""Publish models to a Signalbox registry, and keep the active one in memory while requests go on."""
+
+from .bundle import Bundle, Lease
+from .errors import LoadError, NotReady, Problem, RegistryUnreachable, SignalboxError
+from .fetch import Files
+from .loader import Loader
+from .moves import activate, deactivate, rollback
+from .publish import publish
+from .registry import ModelRegistry
+from .version import __version__
+
+__all__ = [
+    "Bundle",
+    "Files",
+    "Lease",
+    "LoadError",
+    "Loader",
+    "ModelRegistry",
+    "NotReady",
+    "Problem",
+    "RegistryUnreachable",
+    "SignalboxError",
+    "__version__",
+    "activate",
+    "deactivate",
+    "publish",
+    "rollback",
+]

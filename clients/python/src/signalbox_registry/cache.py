@@ -1,0 +1,182 @@
+"""
+Files by content, on disk. Processes may share a cache without a lock: everything appears by rename, whole, and what
+is there is verified before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from .manifest import Artifact, parse_manifest
+
+YOUNG_SECONDS = 3600.0
+#: After which an unfinished file is that of a process that was killed.
+LEFT_BEHIND_SECONDS = 24 * 3600.0
+_CHUNK = 1024 * 1024
+
+
+class Cache:
+    def __init__(self, root: Path, limit: int) -> None:
+        self._blobs = root / "blobs" / "sha256"
+        self._manifests = root / "manifests"
+        self._versions = root / "versions"
+        self._last_good = root / "last-good"
+        self._temporary = root / "tmp"
+        self._limit = limit
+
+    def prepare(self) -> None:
+        # What is here is executed: nobody else may write to it.
+        self._temporary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self._blobs, self._manifests, self._versions, self._last_good, self._temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def blob(self, hex: str) -> Path:
+        return self._blobs / hex
+
+    def manifest(self, hex: str) -> Path:
+        return self._manifests / f"{hex}.json"
+
+    def last_good(self, model: str, environment: str) -> Path:
+        return self._last_good / f"{model}.{environment}.json"
+
+    def temporary(self, name: str) -> Path:
+        return self._temporary / name
+
+    def write(self, path: Path, content: bytes) -> None:
+        """The whole file, or none of it."""
+        unfinished = self.temporary(secrets.token_hex(8))
+        try:
+            with open(unfinished, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def adopt(self, unfinished: Path, hex: str) -> None:
+        """What was verified, as the blob of that name."""
+        unfinished.chmod(0o444)
+        os.replace(unfinished, self.blob(hex))
+
+    def lay_out(self, hex: str, artifacts: list[Artifact]) -> Path:
+        """The folder of a version whose blobs were verified: links to them, or copies where links fail."""
+        folder = self._versions / hex
+        if self._is_whole(folder, artifacts):
+            return folder
+        fresh = self.temporary(secrets.token_hex(8))
+        fresh.mkdir()
+        try:
+            for artifact in artifacts:
+                path = fresh / artifact.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _link(self.blob(artifact.hex), path)
+            self._put_in_place(fresh, folder, artifacts)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return folder
+
+    def _put_in_place(self, fresh: Path, folder: Path, artifacts: list[Artifact]) -> None:
+        with suppress(OSError):
+            os.rename(fresh, folder)
+            return
+        if self._is_whole(folder, artifacts):
+            return  # another process was faster
+        damaged = self.temporary(secrets.token_hex(8))
+        os.rename(folder, damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+        os.rename(fresh, folder)
+
+    def _is_whole(self, folder: Path, artifacts: list[Artifact]) -> bool:
+        files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        if {path.relative_to(folder).as_posix() for path in files} != {artifact.path for artifact in artifacts}:
+            return False
+        return all(self._is_same(folder / artifact.path, artifact) for artifact in artifacts)
+
+    def _is_same(self, path: Path, artifact: Artifact) -> bool:
+        with suppress(FileNotFoundError):
+            return path.samefile(self.blob(artifact.hex)) or is_verified(path, artifact)
+        return False
+
+    def touch(self, hex: str) -> None:
+        """Marks a version as used now."""
+        with suppress(FileNotFoundError, PermissionError):
+            os.utime(self.manifest(hex))
+
+    def sweep(self, in_use: Collection[str]) -> None:
+        """Lets the versions go that were not used for longest, until what is left fits; never one `in_use`, by hex."""
+        kept: dict[str, int] = {}
+        for path in sorted(self._manifests.glob("*.json"), key=_modified, reverse=True):
+            added = {artifact.hex: artifact.size for artifact in self._artifacts(path) if artifact.hex not in kept}
+            if path.stem in in_use or sum(kept.values()) + sum(added.values()) <= self._limit:
+                kept.update(added)
+            else:
+                path.unlink(missing_ok=True)
+                shutil.rmtree(self._versions / path.stem, ignore_errors=True)
+        for blob in self._blobs.iterdir():
+            # A young one may be of a version that another process is fetching.
+            if blob.name not in kept and _age(blob) > YOUNG_SECONDS:
+                blob.unlink(missing_ok=True)
+        for left_behind in self._temporary.iterdir():
+            if _age(left_behind) > LEFT_BEHIND_SECONDS:
+                _remove(left_behind)
+
+    def _artifacts(self, manifest: Path) -> list[Artifact]:
+        try:
+            return parse_manifest(manifest.read_bytes())[1]
+        except (OSError, ValueError):
+            return []  # what is damaged refers to nothing
+
+    def discard(self, name: str) -> None:
+        """What was begun under that name."""
+        for path in self._temporary.glob(f"{name}-*"):
+            path.unlink(missing_ok=True)
+
+
+def is_verified(path: Path, artifact: Artifact) -> bool:
+    """Whether the file is there, and is what was published."""
+    try:
+        return path.stat().st_size == artifact.size and hash_file(path) == artifact.hex
+    except FileNotFoundError:
+        return False
+
+
+def hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _link(blob: Path, path: Path) -> None:
+    try:
+        os.link(blob, path)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, one without links, or too many of them
+        shutil.copyfile(blob, path)
+
+
+def _modified(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _age(path: Path) -> float:
+    return time.time() - _modified(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,132 @@
+"""The registry over HTTP."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from .cancellation import Cancellation
+from .config import Registry
+from .errors import Problem, RegistryUnreachable, SignalboxError
+from .tokens import Tokens
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+MAX_PROBLEM_BYTES = 64 * 1024
+
+Content = bytes | Iterator[bytes]
+
+
+class Client:
+    """Thread-safe. Raises `Problem` for what the registry refuses, `RegistryUnreachable` where no registry answers."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.dsn = registry.dsn
+        self._http = httpx.Client(auth=Tokens(registry), timeout=TIMEOUT)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        json: object = None,
+        content: Content | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout = TIMEOUT,
+    ) -> Any:
+        """The answer's JSON, or None where it has no body."""
+        response = self._send(method, path, params=query, json=json, content=content, headers=headers, timeout=timeout)
+        if not response.is_success:
+            raise problem_of(response, response.content)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as cause:
+            raise RegistryUnreachable(f"{self.dsn} answered, and not as a registry does.") from cause
+
+    def has(self, path: str) -> bool:
+        """Whether something is there: False for a 404."""
+        response = self._send("HEAD", path)
+        if not response.is_success and response.status_code != 404:
+            self.call("GET", path)  # the answer to a HEAD has no body to say why; the one to a GET has
+        return response.is_success
+
+    def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, self.dsn + path, **how)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as cause:
+            raise RegistryUnreachable(f"There is no answer from {self.dsn}: {said(cause)}.") from cause
+
+    @contextmanager
+    def stream(
+        self, url: str, headers: Mapping[str, str], cancellation: Cancellation, timeout: httpx.Timeout = TIMEOUT
+    ) -> Iterator[httpx.Response]:
+        """An answer whose body is read as it comes; a cancellation cuts the connection. Raises httpx's own errors."""
+        # What is hashed and resumed by its offset must not be packed on the way.
+        sent = {"Accept-Encoding": "identity", **headers}
+        with self._http.stream("GET", url, headers=sent, timeout=timeout) as response:
+            with cancellation.calling(lambda: _cut(response)):
+                yield response
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path."""
+    return quote(name, safe="")
+
+
+def versions_path(model: str) -> str:
+    return f"/api/models/{segment(model)}/versions"
+
+
+def read_bounded(response: httpx.Response, limit: int) -> bytes:
+    """At most one byte more than `limit`."""
+    body = b""
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > limit:
+            return body[: limit + 1]
+    return body
+
+
+def problem_of(response: httpx.Response, body: bytes) -> SignalboxError:
+    with suppress(ValueError):
+        document = jsonlib.loads(body)
+        if isinstance(document, dict) and isinstance(document.get("code"), str):
+            fields = {name: value for name, value in document.items() if name not in ("type", "title", "status")}
+            code, detail = fields.pop("code"), str(fields.pop("detail", ""))
+            return Problem(code, response.status_code, detail, fields)
+    return RegistryUnreachable(f"{response.url.host} answered {response.status_code}, and not as a registry does.")
+
+
+def said(error: BaseException) -> str:
+    """An error in words; some have none but their name."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _cut(response: httpx.Response) -> None:
+    """Wakes a thread that waits for bytes: closing a socket does not, shutting it down does."""
+    stream = response.extensions.get("network_stream")
+    connection = stream and stream.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            # Not the method of an SSLSocket, which forgets its session while another thread reads with it.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)

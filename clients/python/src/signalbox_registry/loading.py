@@ -1,0 +1,93 @@
+"""From a target to a bundle: fetch, check `requires`, hydrate, golden requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .bundle import Bundle
+from .cancellation import Cancellation
+from .errors import LoadError
+from .fetch import Fetched
+from .golden import GOLDEN_FILE, MAX_GOLDEN_BYTES, check_golden, parse_golden
+from .hydration import Hydration
+from .options import Options
+from .position import Target
+from .requires import mismatches
+
+M = TypeVar("M")
+
+#: Hydrates that were left behind and still run, at which a target is tried once only.
+MAX_LEFT_BEHIND = 3
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[M]):
+    bundle: Bundle[M]
+    load_ms: int
+    warm_up_ms: int | None
+
+
+class Loading(Generic[M]):
+    def __init__(self, options: Options[M], fetch: Callable[[Target, Cancellation], Fetched]) -> None:
+        self._options = options
+        self._fetch = fetch
+        self._left_behind: list[Hydration[Loaded[M]]] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether as many hydrates as may be were left behind, and still run."""
+        self._left_behind = [hydration for hydration in self._left_behind if hydration.runs]
+        return len(self._left_behind) >= MAX_LEFT_BEHIND
+
+    def load(self, target: Target, cancellation: Cancellation, phase: Callable[[str], None]) -> Loaded[M]:
+        """Raises `LoadError`, `Cancelled`."""
+        phase("fetching")
+        fetched = self._fetch(target, cancellation)
+        unmet = mismatches(fetched.manifest.get("requires") or {})
+        if unmet:
+            raise LoadError("runtime-mismatch", "; ".join(unmet))
+        if self.exhausted:
+            self._left_behind[-1].wait(cancellation)
+            cancellation.check()
+        phase("loading")
+        hydration = Hydration(
+            lambda: self._hydrate(target.version, fetched, phase),
+            lambda loaded: loaded.bundle.retire(),
+            self._options.load_timeout,
+        )
+        try:
+            return hydration.result(cancellation)
+        finally:
+            if hydration.runs:
+                self._left_behind.append(hydration)
+
+    def _hydrate(self, version: str, fetched: Fetched, phase: Callable[[str], None]) -> Loaded[M]:
+        options = self._options
+        started = time.monotonic()
+        model = options.hydrate(version, fetched.files)
+        load_ms = _milliseconds_since(started)
+        bundle = Bundle(model, version, fetched.manifest, fetched.files, options.dispose)
+        try:
+            return Loaded(bundle, load_ms, self._warm_up(model, fetched, phase))
+        except BaseException:
+            bundle.retire()
+            raise
+
+    def _warm_up(self, model: M, fetched: Fetched, phase: Callable[[str], None]) -> int | None:
+        """How long the golden requests took, where there are any."""
+        predict = self._options.predict
+        if predict is None or not fetched.ships(GOLDEN_FILE):
+            return None
+        phase("warming-up")
+        with open(fetched.files.path(GOLDEN_FILE), "rb") as file:
+            golden = parse_golden(file.read(MAX_GOLDEN_BYTES + 1))
+        started = time.monotonic()
+        check_golden(golden, lambda given: predict(model, given))
+        return _milliseconds_since(started)
+
+
+def _milliseconds_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

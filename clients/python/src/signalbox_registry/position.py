@@ -1,0 +1,114 @@
+"""Which target wins (docs/loaders.md): what a follower is told, judged against what it took last. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ID = re.compile(r"[\x21-\x7e]{0,200}")
+_MAX_VERSION = 128
+
+
+class Malformed(ValueError):
+    """What came is not what a registry says."""
+
+
+@dataclass(frozen=True)
+class Target:
+    version: str
+    manifest_digest: str
+    #: Of the event that moved the environment to it.
+    revision: int
+
+    def same_content(self, other: Target | None) -> bool:
+        return other is not None and self.version == other.version and self.manifest_digest == other.manifest_digest
+
+    def as_json(self) -> dict[str, Any]:
+        return {"version": self.version, "manifest_digest": self.manifest_digest, "revision": self.revision}
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a log was followed; `id` is what the registry calls it."""
+
+    generation: int
+    #: None while the log was empty.
+    epoch: str | None
+    revision: int
+    id: str
+
+
+@dataclass(frozen=True)
+class Message:
+    position: Position
+    active: Mapping[str, Target | None]
+    stale: bool
+    #: The registry says that its log does not hold what was followed.
+    reset: bool
+
+
+class Verdict(Enum):
+    TAKEN = "taken"
+    PASSED_OVER = "passed over"
+    DIVERGED = "diverged"
+
+
+def judge(last: Position | None, message: Message) -> Verdict:
+    now = message.position
+    if last is None or now.generation > last.generation:
+        return Verdict.TAKEN
+    # An empty log has no epoch yet: its first event makes no other log of it.
+    another = last.epoch is not None and now.epoch != last.epoch
+    if message.reset or another or now.generation < last.generation:
+        return Verdict.DIVERGED
+    return Verdict.PASSED_OVER if now.revision < last.revision else Verdict.TAKEN
+
+
+def parse_message(value: object, model: str, id: str, reset: bool) -> Message:
+    """A snapshot as docs/http.md has it. Raises `Malformed`."""
+    data = as_object(value)
+    if data.get("model") != model:
+        raise Malformed(f"It is about the model {data.get('model')!r}, not {model}.")
+    active = {name: parse_target(pointer) for name, pointer in as_object(data.get("active")).items()}
+    return Message(parse_position({**data, "id": id}), active, data.get("stale") is True, reset)
+
+
+def parse_position(data: Mapping[str, Any]) -> Position:
+    epoch, id = data.get("epoch"), data.get("id")
+    if epoch is not None and not isinstance(epoch, str):
+        raise Malformed("Its epoch is no text.")
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise Malformed("Its id is no plain text.")
+    return Position(as_count(data.get("generation")), epoch, as_count(data.get("revision")), id)
+
+
+def parse_target(value: object) -> Target | None:
+    if value is None:
+        return None
+    pointer = as_object(value)
+    version = pointer.get("version")
+    if not isinstance(version, str) or not 0 < len(version) <= _MAX_VERSION:
+        raise Malformed("It names no version.")
+    return Target(version, as_digest(pointer.get("manifest_digest")), as_count(pointer.get("revision")))
+
+
+def as_object(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise Malformed("An object is missing.")
+
+
+def as_count(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise Malformed(f"{value!r} is no whole number.")
+
+
+def as_digest(value: object) -> str:
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return value
+    raise Malformed(f"{value!r} is no digest.")

@@ -1,0 +1,164 @@
+"""Publishing a folder as a version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .cache import hash_file
+from .client import Client, versions_path
+from .config import Registry, model_name
+
+AT_ONCE = 4
+UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_CHUNK = 256 * 1024
+#: The more telling first.
+METADATA_FILES = ("training_metadata.json", "metadata.json")
+DESCRIBED = ("flavor", "metrics", "params", "tags", "lineage", "signature")
+
+
+def publish(
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    version: str | None = None,
+    bump: str | None = None,
+    flavor: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    requires: Mapping[str, Any] | None = None,
+    lineage: Mapping[str, Any] | None = None,
+    signature: Any = None,
+    notes: str | None = None,
+    dsn: str | None = None,
+    token: str | None = None,
+) -> dict[str, Any]:
+    """
+    Publishes a folder's files as `version`, or as the version after the highest one (`bump`: major, minor or patch).
+    What is not said here is taken from `training_metadata.json` and `metadata.json` in the folder. Safe to call again:
+    what arrived is not sent twice, and the same content is the same version. Returns the version as the API shows it.
+    """
+    if (version is None) == (bump is None):
+        raise ValueError("Give version or bump.")
+    said = {
+        "version": version,
+        "bump": bump,
+        "flavor": flavor,
+        "metrics": metrics,
+        "params": params,
+        "tags": tags,
+        "requires": requires,
+        "lineage": lineage,
+        "signature": signature,
+        "notes": notes,
+    }
+    files = list_files(Path(folder))
+    body = {**described(files), **{name: value for name, value in said.items() if value is not None}}
+    with Client(Registry.of(dsn, token)) as client:
+        return _publish(client, model_name(model), files, body)
+
+
+def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[str, Any]) -> dict[str, Any]:
+    digests = {path: f"sha256:{hash_file(file)}" for path, file in files.items()}
+    body["artifacts"] = [
+        {"path": path, "digest": digests[path], "size": file.stat().st_size} for path, file in files.items()
+    ]
+    _send_missing(client, {digests[path]: file for path, file in files.items()})
+    # A bump asked for again with the same content must not become another version.
+    key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    headers = {"Idempotency-Key": f"publish-{key}"}
+    published: dict[str, Any] = client.call("POST", versions_path(model), json=body, headers=headers)
+    return published
+
+
+def list_files(folder: Path) -> dict[str, Path]:
+    """By path; what hides behind a dot or belongs to Python's cache is no part of a version. Raises ValueError."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == "__pycache__":
+            continue
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise ValueError(f"{path} is neither a file nor a folder.")
+        if path.is_dir():
+            files.update({f"{path.name}/{below}": file for below, file in list_files(path).items()})
+        else:
+            files[path.name] = path
+    return files
+
+
+def described(files: Mapping[str, Path]) -> dict[str, Any]:
+    """What the metadata files say in a manifest's own words; `requires` the registry reads in them itself."""
+    documents = [_document(files[name]) for name in METADATA_FILES if name in files]
+    found = {
+        name: document[name]
+        for document in reversed(documents)
+        for name in DESCRIBED
+        if name in document and _fits(name, document[name])
+    }
+    return {"flavor": _flavor(documents, files), **found}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as cause:
+        raise ValueError(f"{path} is not JSON.") from cause
+    return document if isinstance(document, dict) else {}
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether it has the manifest's shape: metadata may mean something else by the same word."""
+    if name == "flavor":
+        return isinstance(value, str) and 0 < len(value) <= 64
+    if name == "signature":
+        return True
+    allowed: dict[str, tuple[type, ...]] = {
+        "metrics": (int, float),
+        "params": (str, int, float, type(None)),
+        "tags": (str,),
+        "lineage": (object,),
+    }
+    return isinstance(value, dict) and all(
+        isinstance(item, allowed[name]) and not (name == "metrics" and isinstance(item, bool))
+        for item in value.values()
+    )
+
+
+def _flavor(documents: list[dict[str, Any]], files: Mapping[str, Path]) -> str:
+    places = [place for document in documents for place in _fact_places(document)]
+    sklearn = any(name in place for place in places for name in ("sklearn", "scikit-learn", "sklearn_version"))
+    if sklearn and any(re.search(r"\.(joblib|pkl|pickle)$", path) for path in files):
+        return "sklearn"
+    return "onnx" if any(path.endswith(".onnx") for path in files) else "custom"
+
+
+def _fact_places(document: dict[str, Any]) -> list[dict[str, Any]]:
+    nested = [document.get(name) for name in ("runtime", "environment", "versions")]
+    return [document, *(place for place in nested if isinstance(place, dict))]
+
+
+def _send_missing(client: Client, blobs: Mapping[str, Path]) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda blob: _send(client, *blob), blobs.items()))
+
+
+def _send(client: Client, digest: str, file: Path) -> None:
+    path = f"/api/blobs/{digest}"
+    if client.has(path):
+        return
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
+    client.call("PUT", path, content=_chunks(file), headers=headers, timeout=UPLOAD_TIMEOUT)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk

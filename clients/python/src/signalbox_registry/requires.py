@@ -1,0 +1,199 @@
+"""
+`requires` of a version, checked against this process. The specifiers are PEP 440's; a runtime is a fact, so that it
+is a pre-release does not take it out of a range it lies in.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+# PEP 440, appendix B.
+_VERSION = re.compile(
+    r"""\s* v?
+    (?:(?P<epoch>[0-9]+)!)?
+    (?P<release>[0-9]+(?:\.[0-9]+)*)
+    (?P<pre>[-_.]?(?P<pre_kind>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]+)?)?
+    (?P<post>-(?P<post_implicit>[0-9]+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_number>[0-9]+)?)?
+    (?P<dev>[-_.]?dev[-_.]?(?P<dev_number>[0-9]+)?)?
+    (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?
+    \s*""",
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+_SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*(\S+)\s*")
+#: A report is at most 15 KiB.
+MAX_REPORTED = 100
+
+_PRE_ORDER = {"alpha": 0, "a": 0, "beta": 1, "b": 1, "preview": 2, "pre": 2, "c": 2, "rc": 2}
+
+_Pre = tuple[int, int]
+_Local = tuple[tuple[int, int, str], ...]
+_Key = tuple[int, tuple[int, ...], _Pre, int, tuple[int, int], _Local]
+
+
+@dataclass(frozen=True)
+class Version:
+    epoch: int
+    release: tuple[int, ...]
+    pre: _Pre | None
+    post: int | None
+    dev: int | None
+    local: _Local
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Raises ValueError."""
+        found = _VERSION.fullmatch(text)
+        if not found:
+            raise ValueError(f"{text!r} is no version of PEP 440")
+        part = found.groupdict()
+        pre = (_PRE_ORDER[part["pre_kind"].lower()], int(part["pre_number"] or 0)) if part["pre"] else None
+        post = int(part["post_implicit"] or part["post_number"] or 0) if part["post"] else None
+        dev = int(part["dev_number"] or 0) if part["dev"] else None
+        release = tuple(int(number) for number in part["release"].split("."))
+        return cls(int(part["epoch"] or 0), release, pre, post, dev, _local(part["local"]))
+
+    @property
+    def public(self) -> _Key:
+        """What sorts a version by, without its local part."""
+        before_all, after_all = (-1, 0), (3, 0)
+        only_dev = self.pre is None and self.post is None and self.dev is not None
+        pre = self.pre or (before_all if only_dev else after_all)
+        post = -1 if self.post is None else self.post
+        dev = (1, 0) if self.dev is None else (0, self.dev)
+        return (*self.base, pre, post, dev, ())
+
+    @property
+    def key(self) -> _Key:
+        return (*self.public[:5], self.local)
+
+    @property
+    def base(self) -> tuple[int, tuple[int, ...]]:
+        """Epoch and release; trailing zeros do not count."""
+        release = self.release
+        while len(release) > 1 and release[-1] == 0:
+            release = release[:-1]
+        return (self.epoch, release)
+
+    @property
+    def is_prerelease(self) -> bool:
+        return self.pre is not None or self.dev is not None
+
+    def starts_with(self, epoch: int, prefix: tuple[int, ...]) -> bool:
+        padded = self.release + (0,) * (len(prefix) - len(self.release))
+        return self.epoch == epoch and padded[: len(prefix)] == prefix
+
+
+def satisfies(version: str, specifiers: str) -> bool:
+    """Whether a version lies within all of the specifiers. Raises ValueError where either is not of PEP 440."""
+    # Each one is read, so that a wrong one is told whatever the others say.
+    return all([_satisfies(version, one) for one in specifiers.split(",") if one.strip()])
+
+
+def _satisfies(text: str, specifier: str) -> bool:
+    found = _SPECIFIER.fullmatch(specifier)
+    if not found:
+        raise ValueError(f"{specifier!r} is no specifier of PEP 440")
+    operator, operand = found.groups()
+    if operator == "===":
+        return text.strip().lower() == operand.lower()
+    version = Version.parse(text)
+    if operand.endswith(".*") and operator in ("==", "!="):
+        prefix = Version.parse(operand[:-2])
+        if prefix != Version(prefix.epoch, prefix.release, None, None, None, ()):
+            raise ValueError(f"{specifier!r} is no specifier of PEP 440")
+        return version.starts_with(prefix.epoch, prefix.release) is (operator == "==")
+    wanted = Version.parse(operand)
+    if wanted.local and operator not in ("==", "!="):
+        raise ValueError(f"{specifier!r} has a local version where PEP 440 allows none")
+    return _compares(version, operator, wanted)
+
+
+def _compares(version: Version, operator: str, wanted: Version) -> bool:
+    match operator:
+        case "==" | "!=":
+            same = version.key == wanted.key if wanted.local else version.public == wanted.public
+            return same is (operator == "==")
+        case "<=":
+            return version.public <= wanted.public
+        case ">=":
+            return version.public >= wanted.public
+        case "<":
+            # 1.0rc1 comes before 1.0, and is not meant by <1.0.
+            return version.key < (wanted if wanted.is_prerelease else replace(wanted, dev=0)).key
+        case ">":
+            return version.key > wanted.key and not _is_later_build(version, wanted)
+        case _:  # ~=
+            if len(wanted.release) < 2:
+                raise ValueError("~= needs two numbers at least")
+            return version.public >= wanted.public and version.starts_with(wanted.epoch, wanted.release[:-1])
+
+
+def _is_later_build(version: Version, of: Version) -> bool:
+    """1.0.post1 and 1.0+local come after 1.0, and are not meant by >1.0."""
+    if of.dev is None and of.post is None:
+        return (version.base, version.pre) == (of.base, of.pre)
+    return version.public == of.public
+
+
+def _local(text: str | None) -> _Local:
+    if text is None:
+        return ()
+    parts = re.split(r"[-_.]", text.lower())
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+
+
+def python_version() -> str:
+    """As PEP 440 has it; `platform` tells of a distribution's own builds in other words, such as 3.13.1+."""
+    major, minor, micro, level, serial = sys.version_info
+    before = {"alpha": f"a{serial}", "beta": f"b{serial}", "candidate": f"rc{serial}"}
+    return f"{major}.{minor}.{micro}{before.get(level, '')}"
+
+
+def mismatches(requires: Mapping[str, Any]) -> list[str]:
+    """What does not hold in this process, in words. What is required of Node is not asked of Python."""
+    wanted: list[tuple[str, Any, str | None]] = [("python", requires.get("python"), python_version())]
+    for name, specifiers in _packages(requires).items():
+        wanted.append((name, specifiers, _installed(name)))
+    return [
+        f"{name} {specifiers} wanted, {f'{actual} found' if actual else 'not installed'}"
+        for name, specifiers, actual in wanted
+        if specifiers is not None and not _holds(actual, specifiers)
+    ]
+
+
+def runtime(names: Iterable[str]) -> dict[str, Any]:
+    """Facts about this process: its Python, and those of the packages that are installed."""
+    packages = {name: version for name in names if (version := _installed(name)) and _is_version(version)}
+    return {"python": python_version(), "packages": packages}
+
+
+def required_packages(manifest: Mapping[str, Any]) -> list[str]:
+    return list(_packages(manifest.get("requires") or {}))[:MAX_REPORTED]
+
+
+def _packages(requires: Mapping[str, Any]) -> Mapping[str, Any]:
+    packages = requires.get("packages")
+    return packages if isinstance(packages, dict) else {}
+
+
+def _holds(actual: str | None, specifiers: object) -> bool:
+    try:
+        return actual is not None and satisfies(actual, str(specifiers))
+    except ValueError:
+        return False
+
+
+def _is_version(text: str) -> bool:
+    return _VERSION.fullmatch(text) is not None
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except (metadata.PackageNotFoundError, ValueError):
+        return None

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signalbox_registry import Loader, LoadError, activate
+from signalbox_registry.cache import Cache
+from signalbox_registry.manifest import Artifact, parse_manifest
+from support import eventually, publish_value, read_value
+
+
+def stored(cache: Cache, content: bytes, path: str = "model.json") -> Artifact:
+    hex = hashlib.sha256(content).hexdigest()
+    unfinished = cache.temporary("unfinished")
+    unfinished.write_bytes(content)
+    cache.adopt(unfinished, hex)
+    return Artifact(path, f"sha256:{hex}", len(content))
+
+
+def laid_out(cache: Cache, number: int, artifact: Artifact) -> str:
+    """A version that was used `number` days ago, whose manifest goes by a name that is none of its digest."""
+    hex = str(number) * 64
+    entry = {"path": artifact.path, "digest": artifact.digest, "size": artifact.size}
+    cache.manifest(hex).write_text(json.dumps({"artifacts": [entry]}))
+    cache.lay_out(hex, [artifact])
+    for path in (cache.manifest(hex), cache.blob(artifact.hex)):
+        aged(path, number)
+    return hex
+
+
+def aged(path: Path, days: int) -> None:
+    then = time.time() - days * 86_400
+    os.utime(path, (then, then))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    cache = Cache(tmp_path / "cache", limit=250)
+    cache.prepare()
+    return cache
+
+
+def test_what_was_not_used_for_longest_goes_first(cache: Cache, tmp_path: Path) -> None:
+    artifacts = [stored(cache, bytes([number]) * 100) for number in range(5)]
+    hexes = [laid_out(cache, number, artifact) for number, artifact in enumerate(artifacts)]
+    cache.sweep(in_use={hexes[4]})
+    left = [0, 1, 4]
+    assert names(tmp_path / "cache" / "versions") == {hexes[number] for number in left}
+    assert names(tmp_path / "cache" / "manifests") == {f"{hexes[number]}.json" for number in left}
+    assert names(tmp_path / "cache" / "blobs" / "sha256") == {artifacts[number].hex for number in left}
+    cache.touch(hexes[1])
+    laid_out(cache, 5, stored(cache, b"x" * 200))
+    cache.touch("5" * 64)
+    cache.sweep(in_use=set())
+    assert names(tmp_path / "cache" / "versions") == {"5" * 64}
+
+
+def test_a_blob_of_several_versions_counts_once(cache: Cache, tmp_path: Path) -> None:
+    artifact = stored(cache, b"x" * 200)
+    hexes = {laid_out(cache, number, artifact) for number in range(3)}
+    cache.sweep(in_use=set())
+    assert names(tmp_path / "cache" / "versions") == hexes
+
+
+def test_a_young_blob_stays_for_whoever_fetches_it(cache: Cache) -> None:
+    young, old = stored(cache, b"young"), stored(cache, b"old")
+    aged(cache.blob(old.hex), 1)
+    cache.sweep(in_use=set())
+    assert (cache.blob(young.hex).exists(), cache.blob(old.hex).exists()) == (True, False)
+
+
+def test_what_a_killed_process_left_behind_goes(cache: Cache) -> None:
+    old, fresh = cache.temporary("old"), cache.temporary("fresh")
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    aged(old, 2)
+    cache.sweep(in_use=set())
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_copies_where_links_fail(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError("links are not permitted here")
+
+    monkeypatch.setattr(os, "link", refused)
+    artifact = stored(cache, b"content")
+    folder = cache.lay_out("0" * 64, [artifact])
+    assert (folder / "model.json").read_bytes() == b"content"
+    before = folder.stat().st_ino
+    assert cache.lay_out("0" * 64, [artifact]).stat().st_ino == before
+    (folder / "model.json").write_bytes(b"changed")
+    assert (cache.lay_out("0" * 64, [artifact]) / "model.json").read_bytes() == b"content"
+
+
+def test_a_file_is_written_whole_or_not_at_all(cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = cache.last_good("fraud", "production")
+    cache.write(path, b"first")
+
+    def broken(_: object) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        cache.write(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+
+
+def test_the_cache_is_its_owners(tmp_path: Path) -> None:
+    Cache(tmp_path / "fresh", 1).prepare()
+    assert (tmp_path / "fresh").stat().st_mode & 0o077 == 0
+
+
+def artifact_json(path: object = "model.json", digest: object = "sha256:" + "0" * 64, size: object = 1) -> bytes:
+    return json.dumps({"artifacts": [{"path": path, "digest": digest, "size": size}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"artifacts": [5]}',
+        *(
+            artifact_json(path=path)
+            for path in ["/etc/passwd", "../x", "a/../../x", "a//b", ".", "", "a\\b", "a\0b", 5]
+        ),
+        artifact_json(digest="sha256:" + "0" * 63 + "/"),
+        artifact_json(digest="md5:0"),
+        artifact_json(size=-1),
+        artifact_json(size=1.5),
+    ],
+)
+def test_a_manifest_that_would_write_elsewhere_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_manifest(body)
+
+
+def fill(model: str, start: Any, done: Any) -> None:
+    with Loader(model, hydrate=read_value) as loader:
+        start.wait()
+        loader.ready(30)
+        done.put(loader.lease().model)
+
+
+def test_two_processes_fill_one_cache(model: str, tmp_path: Path) -> None:
+    files = {f"weights-{number}.bin": os.urandom(200_000) for number in range(10)}
+    publish_value(model, "1.0.0", 1, files)
+    activate("1.0.0", "production", model=model)
+    context = multiprocessing.get_context("spawn")
+    start, done = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=fill, args=(model, start, done)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [done.get(timeout=60) for _ in processes] == [1, 1]
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0]
+    cache = tmp_path / "cache"
+    assert len(list((cache / "blobs" / "sha256").iterdir())) == 11
+    assert len(list((cache / "versions").iterdir())) == 1
+    assert list((cache / "tmp").iterdir()) == []
+
+
+def test_a_small_cache_keeps_what_serves(model: str, tmp_path: Path) -> None:
+    with Loader(model, hydrate=read_value, cache_bytes=150_000) as loader:
+        for number in range(4):
+            publish_value(model, f"1.{number}.0", number, {"weights.bin": os.urandom(100_000)})
+            activate(f"1.{number}.0", "production", model=model)
+            eventually(lambda number=number: serving(loader) == f"1.{number}.0")  # type: ignore[misc]
+        eventually(lambda: len(list((tmp_path / "cache" / "versions").iterdir())) == 1)
+
+
+def serving(loader: Loader[Any]) -> str | None:
+    return (loader.status()["current"] or {}).get("version")
+
+
+def test_load_errors_say_whether_trying_again_can_help() -> None:
+    assert LoadError("digest-mismatch", "").permanent
+    assert not LoadError("fetch-failed", "").permanent

@@ -1,0 +1,114 @@
+"""ModelRegistry with real models, and versions of scikit-learn that do not fit each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sklearn
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from signalbox_registry import Loader, LoadError, ModelRegistry, Problem, activate, rollback
+from signalbox_registry.registry import _precedence
+from support import error_of, eventually, publish_value, serves
+
+TESTS = Path(__file__).parent
+
+
+def fitted(**params: Any) -> LogisticRegression:
+    return LogisticRegression(max_iter=500, **params).fit(*load_iris(return_X_y=True))
+
+
+def test_models_are_saved_and_loaded_by_version(model: str) -> None:
+    rows = load_iris().data[:5]
+    first, second = fitted(), fitted(C=0.001)
+    with ModelRegistry(model) as registry:
+        registry.save_model("1.0.0", first, {"metrics": {"accuracy": 0.97}, "note": "first"})
+        registry.save_model("1.10.0", second, {})
+        registry.save_model("1.9.0", first, {})
+        assert registry.list_versions() == ["1.0.0", "1.9.0", "1.10.0"]
+        assert registry.get_latest_version() == "1.10.0"
+        metadata = registry.get_metadata("1.0.0")
+        assert (metadata["note"], metadata["sklearn_version"]) == ("first", sklearn.__version__)
+        assert registry.get_model("1.0.0").predict_proba(rows).tolist() == first.predict_proba(rows).tolist()
+        assert registry.get_latest_model().predict_proba(rows).tolist() == second.predict_proba(rows).tolist()
+        with pytest.raises(Problem, match="No version is active"):
+            registry.get_active_model("production")
+        activate("1.9.0", "production", model=model)
+        assert registry.get_active_model().C == 1.0
+
+
+def test_a_version_that_does_not_fit_is_not_opened(model: str) -> None:
+    publish_value(model, "1.0.0", 1, {"model.joblib": b"cos\nsystem\n(S'false'\ntR."}, requires={"python": "<3"})
+    with ModelRegistry(model) as registry, pytest.raises(LoadError, match="python <3 wanted"):
+        registry.get_model("1.0.0")
+    with ModelRegistry(model) as registry, pytest.raises(FileNotFoundError, match="metadata.json"):
+        registry.get_metadata("1.0.0")
+    with ModelRegistry(model) as registry, pytest.raises(Problem, match="9.9.9"):
+        registry.get_model("9.9.9")
+
+
+def test_without_joblib_it_says_what_is_missing(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "joblib", None)
+    with ModelRegistry(model) as registry, pytest.raises(ModuleNotFoundError, match="pip install joblib"):
+        registry.save_model("1.0.0", object(), {})
+
+
+def test_versions_are_ordered_as_semantic_versioning_says() -> None:
+    ordered = ["0.9.0", "1.0.0-1", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-rc.2", "1.0.0-rc.11",
+               "1.0.0", "1.2.0", "1.10.0", "2.0.0-0", "2.0.0"]  # fmt: skip
+    assert sorted(ordered[::-1], key=_precedence) == ordered
+
+
+@pytest.fixture
+def older() -> Callable[..., dict[str, Any]]:
+    """Runs older.py in an environment with scikit-learn 1.5."""
+    python = os.environ.get("SIGNALBOX_OLDER_PYTHON")
+    if not python:
+        pytest.skip("SIGNALBOX_OLDER_PYTHON names no Python with scikit-learn 1.5")
+
+    def run(*arguments: str) -> dict[str, Any]:
+        environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}"}
+        command = [python, str(TESTS / "older.py"), *arguments]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 0, ended.stderr
+        answer: dict[str, Any] = json.loads(ended.stdout)
+        return answer
+
+    return run
+
+
+def test_models_of_two_releases_of_scikit_learn_keep_apart(
+    model: str, loader_of: Callable[..., Loader[Any]], older: Callable[..., dict[str, Any]]
+) -> None:
+    with ModelRegistry(model) as registry:
+        registry.save_model("1.9.0", fitted(), {})
+    saved = older("save", model, "1.5.0")
+    assert saved["manifest"]["requires"]["packages"]["scikit-learn"] == "~=1.5.0"
+    rows = load_iris().data[:5].tolist()
+
+    activate("1.9.0", "production", model=model)
+    loader = loader_of(model, hydrate=None)
+    loader.ready(30)
+    activate("1.5.0", "production", model=model)
+    eventually(lambda: error_of(loader) == "runtime-mismatch")
+    told = loader.status()["error"]["message"]
+    assert f"scikit-learn ~=1.5.0 wanted, {sklearn.__version__} found" in told
+    with loader.lease() as serving:
+        assert serving.predict(rows).tolist() == [0] * 5
+
+    # There, what is refused here serves, and what serves here is refused.
+    there = older("follow", model, "1.9.0")
+    assert there["first"] == {"state": "ready", "current": "1.5.0", "predicted": 0}
+    assert there["then"]["state"] == "failed" and there["then"]["current"] == "1.5.0"
+    assert there["then"]["predicted"] == 0
+    assert "scikit-learn ~=1.9.0 wanted, 1.5" in there["then"]["error"]
+    eventually(lambda: serves(loader, "1.9.0"))
+    rollback("production", "tried out", model=model)
+    eventually(lambda: error_of(loader) == "runtime-mismatch")

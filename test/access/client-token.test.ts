@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { clientTokens } from '../../src/access/client-token.ts';
+import { isLoopback } from '../../src/access/loopback.ts';
+import { ensureSecret } from '../../src/access/secret.ts';
+import { temporaryFolder } from '../support/folder.ts';
+
+describe('a token signed with the local secret', () => {
+  it('is sent to this machine only', async () => {
+    const REGISTRY_VOLUME = await temporaryFolder();
+    await ensureSecret(REGISTRY_VOLUME);
+    const tokenFor = (REGISTRY_DSN: string) => clientTokens({ REGISTRY_DSN, REGISTRY_VOLUME })();
+    for (const dsn of ['http://127.0.0.1:8080', 'http://127.1:1', 'http://localhost', 'http://[::1]:8080']) {
+      expect(await tokenFor(dsn)).toMatch(/^ey/);
+    }
+    for (const dsn of ['http://127.example.org', 'http://127.0.0.1.example.org', 'http://localhost.example.org']) {
+      await expect(tokenFor(dsn)).rejects.toMatchObject({ code: 'unauthenticated' });
+    }
+  });
+
+  it('does not stand in for one that was given', async () => {
+    const given = {
+      REGISTRY_DSN: 'https://registry.example.org',
+      REGISTRY_TOKEN: 'given',
+      REGISTRY_VOLUME: '/nowhere',
+    };
+    expect(await clientTokens(given)()).toBe('given');
+  });
+});
+
+it('a host that only begins like a loopback address is none', () => {
+  expect(['127.0.0.1', '127.8.9.1', '::1', '[::1]', 'localhost'].every(isLoopback)).toBe(true);
+  expect(['127.example.org', '0.0.0.0', '10.0.0.1', '::', '', '127.'].some(isLoopback)).toBe(false);
+});

@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { access, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { userCacheFolder } from '../../src/cache-folder.ts';
+
+const INSTALL_TIMEOUT_MS = 15 * 60_000;
+/** What the pinned packages are built for. */
+const OLDEST: [number, number] = [3, 11];
+const NEEDED = `python3 ${OLDEST.join('.')} or newer, with its venv module, is needed to test the Python client`;
+
+/**
+ * The interpreter of a virtual environment with what a requirements file pins. It is made once, in the user's cache
+ * folder, and appears there whole; who makes the same one at the same time throws the second away.
+ */
+export async function pythonWith(requirements: string): Promise<string> {
+  const version = await pythonVersion();
+  const hash = createHash('sha256')
+    .update(version)
+    .update(await readFile(requirements));
+  const folder = join(userCacheFolder(process.env), 'signalbox', `python-${hash.digest('hex').slice(0, 16)}`);
+  const python = join(folder, 'bin', 'python');
+  if (!(await exists(python))) await make(folder, requirements);
+  return python;
+}
+
+async function make(folder: string, requirements: string): Promise<void> {
+  await mkdir(dirname(folder), { recursive: true });
+  const fresh = await mkdtemp(join(dirname(folder), '.python-'));
+  try {
+    await run('python3', ['-m', 'venv', fresh]).catch((cause: Error) => {
+      throw new Error(`${NEEDED}: ${cause.message}`, { cause });
+    });
+    const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements];
+    await run(join(fresh, 'bin', 'python'), pip);
+    await rename(fresh, folder).catch(async (error: unknown) => {
+      if (!(await exists(join(folder, 'bin', 'python')))) throw error;
+    });
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+  }
+}
+
+async function pythonVersion(): Promise<string> {
+  const { stdout } = await run('python3', ['--version']).catch((cause: Error) => {
+    throw new Error(`${NEEDED}: ${cause.message}`, { cause });
+  });
+  const [, major, minor] = /^Python (\d+)\.(\d+)/.exec(stdout) ?? [];
+  const enough = Number(major) === OLDEST[0] && Number(minor) >= OLDEST[1];
+  if (!enough) throw new Error(`${NEEDED}: this one is ${stdout.trim()}`);
+  return stdout.trim();
+}
+
+function run(program: string, args: string[]) {
+  return promisify(execFile)(program, args, { timeout: INSTALL_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
