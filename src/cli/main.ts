@@ -51,6 +51,12 @@ for (const verb of [
   program.addCommand(verb().exitOverride());
 }
 
+// Whoever reads has read enough, as in `signalbox list | head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { constraintFrom, packageName, type Requires } from './requires.ts';
+import { constraintFrom, packageName, Requires } from './requires.ts';
 
 /** The files beside a model that say how it was trained, the more telling first. */
 export const METADATA_FILES = ['training_metadata.json', 'metadata.json'] as const;
@@ -14,10 +14,16 @@ const PACKAGES: Record<string, string[]> = {
 };
 
 /**
- * What metadata documents say about the runtime, for a manifest that says nothing: facts become "same minor release",
- * at the top or under `runtime`, `environment` or `versions`; the first document that names something wins.
+ * What metadata documents say about the runtime, for a manifest that says nothing: `requires` in the manifest's own shape,
+ * and facts, which become "same minor release"; the first document that names something wins.
  */
 export function requiresFromMetadata(documents: unknown[]): Requires {
+  const stated = documents.map((document) => Requires.safeParse(Fields.safeParse(document).data?.requires).data ?? {});
+  return mergeRequires(...stated, requiresFromFacts(documents));
+}
+
+/** Facts stand at the top or under `runtime`, `environment` or `versions`. */
+function requiresFromFacts(documents: unknown[]): Requires {
   const places = documents.flatMap(factPlaces);
   const find = (names: string[]) => firstConstraint(places, names);
   const packages: Record<string, string> = {};

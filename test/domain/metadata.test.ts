@@ -27,6 +27,15 @@ describe('what a metadata document says', () => {
     expect(requiresFromMetadata([document])).toEqual(expected);
   });
 
+  test('may be the constraints themselves, before any fact', () => {
+    const requires = { node: '>=22', npm: { 'onnxruntime-node': '~1.30.0' }, packages: { joblib: '>=1.2' } };
+    const document = { requires, joblib: '1.4.2', python: '3.11.7' };
+    expect(requiresFromMetadata([document])).toEqual({ ...requires, python: '~=3.11.0' });
+    for (const wrong of [null, 1, [], 'node', { node: 1 }, { node: 'not a range' }, { extra: {} }]) {
+      expect(requiresFromMetadata([{ requires: wrong, joblib: '1.4.2' }])).toEqual({ packages: { joblib: '~=1.4.0' } });
+    }
+  });
+
   test('is put together from all of its places', () => {
     const document = { python: '3.11.7', versions: { sklearn: '1.5.1' }, environment: { joblib_version: '1.4.2' } };
     expect(requiresFromMetadata([document])).toEqual({

@@ -1,0 +1,46 @@
+"""Tells which of three cultivars wines were made from, with the version of the model that the registry has activated."""
+
+import os
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, Field, FiniteFloat
+from signalbox_registry import Loader
+
+# A version is its model.joblib, where no `hydrate` says otherwise. Each of uvicorn's workers has a loader of its own.
+loader = Loader("wine", predict=lambda model, rows: model.predict_proba(rows))
+
+Row = Annotated[list[FiniteFloat], Field(min_length=13, max_length=13)]
+
+
+class Wines(BaseModel):
+    rows: Annotated[list[Row], Field(min_length=1, max_length=1000)]
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI):
+    await run_in_threadpool(loader.ready, timeout=30)
+    yield
+    await run_in_threadpool(loader.close)
+
+
+app = FastAPI(title="Wine", lifespan=lifespan)
+
+
+@app.post("/predict")
+def predict(wines: Wines):
+    with loader.bundle() as bundle:
+        probabilities = bundle.model.predict_proba(wines.rows)
+        return {
+            "version": bundle.version,
+            "pid": os.getpid(),
+            "cultivars": probabilities.argmax(axis=1).tolist(),
+            "probabilities": probabilities.tolist(),
+        }
+
+
+@app.get("/healthz")
+def health():
+    return loader.status()
