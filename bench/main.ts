@@ -1,11 +1,14 @@
 /** `npm run bench [name…]`: ratios between Signalbox and the bare parts it is made of, each pair measured in this run. */
 import { cpus } from 'node:os';
 import { activation } from './activation.ts';
+import { delivery } from './delivery.ts';
+import { followers } from './followers.ts';
 import { getActive } from './get-active.ts';
 import { replay } from './replay.ts';
+import { swap } from './swap.ts';
 import { upload } from './upload.ts';
 
-const all = { 'get-active': getActive, activation, replay, upload };
+const all = { 'get-active': getActive, activation, delivery, followers, replay, swap, upload };
 const wanted = process.argv.slice(2);
 
 console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);

@@ -17,10 +17,9 @@ export interface Running {
 
 /** Starts a program of this repository and waits for the line that says where it listens. */
 export async function run(file: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Running> {
-  const stdio = ['ignore', 'pipe', 'pipe'] as const;
   const child = spawn(process.execPath, [join(root, file), ...args], {
     env: { ...process.env, ...env },
-    stdio: [...stdio],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   const url = await new Promise<string>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
@@ -65,20 +64,22 @@ export function temporaryFolder(): Promise<string> {
 /** Publishes the two sample versions. */
 export async function publishSamples(registry: Registry): Promise<void> {
   for (const version of ['1.0.0', '1.1.0']) {
-    const env = { ...process.env, REGISTRY_DSN: registry.url, REGISTRY_VOLUME: registry.volume };
-    const args = [
-      join(root, 'src/cli/main.ts'),
-      'publish',
-      join(root, 'registry/versions', version),
-      '--version',
-      version,
-    ];
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
-    const [code] = await once(child, 'exit');
-    if (code !== 0) throw new Error(`publish ended with ${code}`);
+    await publishVersion(registry, version, join(root, 'registry/versions', version));
   }
 }
 
+export async function publishVersion(registry: Registry, version: string, folder: string): Promise<void> {
+  const env = { ...process.env, REGISTRY_DSN: registry.url, REGISTRY_VOLUME: registry.volume };
+  const args = [join(root, 'src/cli/main.ts'), 'publish', folder, '--version', version];
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new Error(`publish ended with ${code}`);
+}
+
 export function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  return quantile(values, 0.5);
+}
+
+export function quantile(values: number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)]!;
 }

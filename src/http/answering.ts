@@ -87,15 +87,22 @@ export function answering(route: Route, services: Services) {
   }
 }
 
-/** Answers past the adapter, which would keep a web stream for each. */
+/** Answers past the adapter, which would keep a web stream for each; what goes on for minutes keeps little else, either. */
 function streamed(
   c: HttpContext,
   status: number,
   headers: Record<string, string>,
   stream: NonNullable<Reply['stream']>,
 ) {
+  const { incoming } = c.env;
   const outgoing = c.env.outgoing as ServerResponse;
   outgoing.writeHead(status, headers);
+  // Sent by itself the head becomes one text; otherwise the dozens of pieces that it was made of stay.
+  outgoing.flushHeaders();
+  // The adapter would keep the request, to abort a signal of it that nobody has.
+  outgoing.removeAllListeners('close');
+  incoming.rawHeaders.length = 0;
+  incoming.headers = {};
   stream(outgoing);
   return RESPONSE_ALREADY_SENT;
 }

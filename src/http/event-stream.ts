@@ -55,7 +55,7 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     const followers = models.get(model) ?? new Map<ServerResponse, number>();
     models.set(model, followers);
     followers.set(follower, performance.now() + MIN_AGE_MS + Math.random() * (MAX_AGE_MS - MIN_AGE_MS));
-    follower.once('close', () => {
+    follower.on('close', () => {
       followers.delete(follower);
       if (followers.size === 0 && models.get(model) === followers) models.delete(model);
     });

@@ -5,6 +5,7 @@ import { join, relative, resolve } from 'node:path';
 import { pointLink } from '../artifacts/link.ts';
 import type { VersionInfo } from './bundle.ts';
 import { type Loader, type LoaderOptions, startLoader } from './loader.ts';
+import { consoleLog } from './log.ts';
 import { pythonRuntime } from './python-runtime.ts';
 
 export interface AgentOptions extends Pick<LoaderOptions<string>, 'model' | 'environment' | 'volume' | 'log'> {
@@ -27,46 +28,69 @@ export async function startAgent({ folder, python, onChange, ...options }: Agent
   const told = join(own, 'told');
   // One at a time, whatever has overtaken what: else an older one might put its link back over a newer.
   let turn: Promise<unknown> = Promise.resolve();
+  let shown: Change | null = null;
+  let closing = false;
 
-  return startLoader<string>({
+  const loader = await startLoader<string>({
     ...options,
     cacheDir: own,
     runtime: python === undefined ? async () => ({}) : pythonRuntime(python),
     hydrate(version, files, signal) {
-      const mine = turn.then(() => change(version, files.folder, signal));
+      const mine = turn.then(() => change({ version, to: files.folder }, signal));
       turn = mine.catch(() => {});
       return mine;
     },
   });
+  return {
+    ...loader,
+    close() {
+      closing = true;
+      return loader.close();
+    },
+  };
 
-  async function change(version: VersionInfo, to: string, signal: AbortSignal): Promise<string> {
+  async function change(next: Change, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted();
     const before = await readlink(current).catch(() => null);
-    await pointLink(current, relative(resolve(folder), to));
+    await pointLink(current, relative(resolve(folder), next.to));
     try {
-      if (onChange !== undefined && (await readFile(told, 'utf8').catch(() => '')) !== version.manifest_digest) {
-        await tell(onChange, version, to, signal);
-        await writeFile(told, version.manifest_digest);
-      }
+      if ((await readFile(told, 'utf8').catch(() => '')) !== next.version.manifest_digest) await tell(next, signal);
+      signal.throwIfAborted();
     } catch (error) {
       await pointLink(current, before);
+      // The service may have changed already, and who overtook this may be content with what served before.
+      if (signal.aborted && shown && !closing) await tell(shown).catch(unheard);
       throw error;
     }
-    return version.version;
+    shown = next;
+    return next.version.version;
+  }
+
+  async function tell(change: Change, signal?: AbortSignal): Promise<void> {
+    if (onChange === undefined) return;
+    await writeFile(told, ''); // until it is done, nobody knows what the service has heard
+    await send(onChange, change, signal);
+    await writeFile(told, change.version.manifest_digest);
+  }
+
+  function unheard(err: unknown): void {
+    (options.log ?? consoleLog).error({ err }, 'the service could not be told that the link is back');
   }
 }
 
+/** A version that `current` may point at, and its folder. */
+interface Change {
+  version: VersionInfo;
+  to: string;
+}
+
 /** @throws {Error} for an exit code other than 0, or an answer that is no success */
-async function tell(
-  whom: string,
-  { model, version, manifest_digest }: VersionInfo,
-  folder: string,
-  signal: AbortSignal,
-) {
+async function send(whom: string, { version: info, to: folder }: Change, signal?: AbortSignal): Promise<void> {
+  const { model, version, manifest_digest } = info;
   if (/^https?:\/\//.test(whom)) {
     const body = JSON.stringify({ model, version, manifest_digest, folder });
     const headers = { 'Content-Type': 'application/json' };
-    const response = await fetch(whom, { method: 'POST', body, headers, signal });
+    const response = await fetch(whom, { method: 'POST', body, headers, signal: signal ?? null });
     await response.body?.cancel();
     if (!response.ok) throw new Error(`${whom} answered ${response.status}`);
     return;

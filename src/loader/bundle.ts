@@ -20,7 +20,7 @@ export interface DeriveOptions<T> {
 export interface Bundle<M> extends Omit<VersionInfo, 'model'> {
   model: M;
   /** Builds a resource once and keeps it until its time has passed or the bundle goes. A build that fails is not kept. */
-  derived<T>(name: string, build: () => T | Promise<T>, options?: DeriveOptions<T>): Promise<T>;
+  derived<T>(name: string, build: () => T | Promise<T>, options?: DeriveOptions<NoInfer<T>>): Promise<T>;
 }
 
 /** A bundle that stays whole until `release` is called. */
@@ -61,6 +61,7 @@ export function createBundle<M>(
   const idle = Promise.withResolvers<void>();
   let leases = 0;
   let retired = false;
+  let gone = false;
   const bundle: Bundle<M> = Object.freeze({ version, manifest, manifest_digest, model, derived });
 
   return {
@@ -81,6 +82,7 @@ export function createBundle<M>(
     async retire() {
       retired = true;
       if (leases > 0) await idle.promise;
+      gone = true;
       await disposeAll([...expired.splice(0), ...resources.values()]);
       resources.clear();
       await attempt(() => dispose(model));
@@ -92,15 +94,22 @@ export function createBundle<M>(
     build: () => T | Promise<T>,
     { ttl_ms = Number.POSITIVE_INFINITY, dispose = () => {} }: DeriveOptions<T> = {},
   ): Promise<T> {
+    if (gone) return Promise.reject(new Error(`Version ${version} was let go: nothing is derived from it any more.`));
     const known = resources.get(name);
     if (known && known.expires > clock()) return known.value as Promise<T>;
     if (known) expired.push(known);
     const value = (async () => build())();
-    const made: Derived = { value, expires: clock() + ttl_ms, dispose };
+    // Its time begins when it is there: a build that takes longer than that would be begun again by every caller.
+    const made: Derived = { value, expires: Number.POSITIVE_INFINITY, dispose };
     resources.set(name, made);
-    value.catch(() => {
-      if (resources.get(name) === made) resources.delete(name);
-    });
+    value.then(
+      () => {
+        made.expires = clock() + ttl_ms;
+      },
+      () => {
+        if (resources.get(name) === made) resources.delete(name);
+      },
+    );
     return value;
   }
 

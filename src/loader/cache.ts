@@ -1,5 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isErrno } from '../artifacts/errno.ts';
@@ -50,6 +49,7 @@ export interface CacheOptions {
   reserve?: number;
 }
 
+const PIECE_BYTES = 128 * 1024;
 const HOUR_MS = 3600_000;
 /** Older unfinished files are nobody's any more. */
 const ABANDONED_MS = 24 * HOUR_MS;
@@ -85,13 +85,25 @@ export async function openCache({ folder, model, environment, limit, reserve }: 
 
     async folder(digest, { artifacts }) {
       const made = join(versions, hexOf(digest));
-      const whole = await Promise.all(
-        artifacts.map((artifact) => isPlaced(join(made, artifact.path), artifact, store)),
-      );
-      if (whole.every(Boolean)) return made;
-      const fresh = await mkdtemp(join(versions, '.new-'));
-      for (const { path, digest } of artifacts) await placeBlob(store.pathOf(digest), join(fresh, path), new Date(0));
-      await replaceFolder(fresh, made);
+      const isWhole = async () => {
+        const placed = artifacts.map((artifact) => isPlaced(join(made, artifact.path), artifact, store));
+        return (await Promise.all(placed)).every(Boolean);
+      };
+      if (await isWhole()) return made;
+      try {
+        const fresh = await mkdtemp(join(versions, '.new-'));
+        try {
+          for (const { path, digest } of artifacts) {
+            await placeBlob(store.pathOf(digest), join(fresh, path), new Date(0));
+          }
+          // Another process may have made it meanwhile, and have opened it.
+          if (!(await moveFolder(fresh, made)) && !(await isWhole())) await replaceFolder(fresh, made);
+        } finally {
+          await rm(fresh, { recursive: true, force: true });
+        }
+      } catch (error) {
+        throw asFull(error, made);
+      }
       return made;
     },
 
@@ -153,8 +165,10 @@ async function ensureBlob(
   { digest, size, path }: Artifact,
   fetch: () => AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  if (await hasBytes(store.pathOf(digest), digest, size)) return;
-  await store.delete(digest); // a damaged one would be taken for the bytes
+  const there = await stateOf(store.pathOf(digest), digest, size);
+  if (there === 'whole') return;
+  // It would be taken for the bytes. One that was missing is left alone: another process may have put it there by now.
+  if (there === 'damaged') await store.delete(digest);
   try {
     await store.put(digest, fetch(), size);
   } catch (error) {
@@ -174,16 +188,32 @@ function isMismatch(error: unknown): error is Problem {
 async function isPlaced(path: string, { digest, size }: Artifact, store: VolumeStore): Promise<boolean> {
   const [file, blob] = await Promise.all([statOrNull(path), statOrNull(store.pathOf(digest))]);
   if (file === null || blob === null) return false;
-  return (file.ino === blob.ino && file.dev === blob.dev) || hasBytes(path, digest, size);
+  return (file.ino === blob.ino && file.dev === blob.dev) || (await stateOf(path, digest, size)) === 'whole';
 }
 
-async function hasBytes(path: string, digest: Digest, size: number): Promise<boolean> {
+async function stateOf(path: string, digest: Digest, size: number): Promise<'whole' | 'damaged' | 'missing'> {
   try {
-    for await (const _ of verified(createReadStream(path, { highWaterMark: 1024 * 1024 }), digest, size));
-    return true;
+    for await (const _ of verified(readPieces(path), digest, size));
+    return 'whole';
   } catch (error) {
-    if (isMismatch(error) || isErrno(error, 'ENOENT')) return false;
+    if (isMismatch(error)) return 'damaged';
+    if (isErrno(error, 'ENOENT')) return 'missing';
     throw error;
+  }
+}
+
+/** Into the same memory again and again: hashing a file makes no garbage, and holds no request up for long. */
+async function* readPieces(path: string): AsyncGenerator<Uint8Array> {
+  const file = await open(path);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, PIECE_BYTES);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
   }
 }
 
@@ -224,8 +254,12 @@ async function replaceFile(path: string, text: string): Promise<void> {
     await rename(fresh, path);
   } catch (error) {
     await rm(fresh, { force: true });
-    throw isErrno(error, 'ENOSPC', 'EDQUOT') ? new LoadFailure('cache-full', `no room for ${path}`, error) : error;
+    throw asFull(error, path);
   }
+}
+
+function asFull(error: unknown, path: string): unknown {
+  return isErrno(error, 'ENOSPC', 'EDQUOT') ? new LoadFailure('cache-full', `no room for ${path}`, error) : error;
 }
 
 /** A folder cannot be renamed over one that is not empty: the old one goes first, and whoever comes first wins. */
@@ -233,9 +267,20 @@ async function replaceFolder(fresh: string, path: string): Promise<void> {
   const old = `${fresh}-old`;
   try {
     await rename(path, old).catch(ignoring('ENOENT'));
-    await rename(fresh, path).catch(ignoring('ENOTEMPTY', 'EEXIST'));
+    await moveFolder(fresh, path);
   } finally {
-    for (const left of [fresh, old]) await rm(left, { recursive: true, force: true });
+    await rm(old, { recursive: true, force: true });
+  }
+}
+
+/** False where there is a folder already. */
+async function moveFolder(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false;
+    throw error;
   }
 }
 

@@ -3,7 +3,7 @@ import type { LoaderErrorCode, LoaderState, Target } from '../domain/fleet.ts';
 import { createBackoff } from './backoff.ts';
 import { type Bundle, createBundle, type Lease, type LeasedBundle } from './bundle.ts';
 import type { Cache } from './cache.ts';
-import { failureOf } from './failure.ts';
+import { failureOf, NotReady } from './failure.ts';
 import type { Load, Loaded } from './load.ts';
 import type { LoaderLog } from './log.ts';
 import type { Position } from './position.ts';
@@ -33,29 +33,37 @@ export interface EngineOptions<M> {
   graceMs?: number;
   /** Of the pauses between attempts: the first and the longest. */
   backoffMs?: [number, number];
+  /** How long closing waits for requests that hold a lease. */
+  closeMs?: number;
 }
 
 export interface Engine<M> {
   status(): Status;
-  /** @throws {Error} while nothing serves */
+  /** @throws {NotReady} */
   lease(): Lease<M>;
-  /** Resolves when something serves. @throws {Error} saying why not, after `timeoutMs` */
+  /** Resolves when something serves. @throws {NotReady} saying why not, after `timeoutMs` */
   ready(timeoutMs: number): Promise<Bundle<M>>;
   close(): Promise<void>;
+}
+
+interface Serving<M> {
+  leased: LeasedBundle<M>;
+  target: Target;
 }
 
 const GRACE_MS = 2_000;
 const TOUCH_EVERY_MS = 3600_000;
 const DRAIN_WARNING_MS = 60_000;
-/** How long closing waits for requests that hold a lease. */
-const CLOSE_TIMEOUT_MS = 10_000;
+const BACKOFF_MS: [number, number] = [1_000, 60_000];
+const CLOSE_MS = 10_000;
 
 /**
  * Keeps the version that is active in memory. The newest target wins; whatever fails, what served before serves on.
  */
 export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
-  const { source, load, cache, dispose, log, graceMs = GRACE_MS, backoffMs = [1_000, 60_000] } = options;
-  let serving: { leased: LeasedBundle<M>; target: Target } | null = null;
+  const { source, load, cache, dispose, log } = options;
+  const { graceMs = GRACE_MS, backoffMs = BACKOFF_MS, closeMs = CLOSE_MS } = options;
+  let serving: Serving<M> | null = null;
   let status: Status = {
     state: 'starting',
     since: new Date().toISOString(),
@@ -72,6 +80,10 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   const stop = new AbortController();
   const served = Promise.withResolvers<void>();
   const pending = new Set<Promise<unknown>>();
+  /** What was replaced, and requests still use. */
+  const draining = new Set<Target>();
+  let keeping = Promise.resolve();
+  let sweeping: Promise<void> | null = null;
   const touching = setInterval(
     () => serving && inBackground(cache.touch(serving.target.manifest_digest)),
     TOUCH_EVERY_MS,
@@ -99,14 +111,14 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
         break;
       case 'diverged':
         if (status.state === 'diverged') return;
-        attempt.abort();
         log.error({}, 'the log is no longer the one that was followed; what serves now serves on');
         set({ state: 'diverged' });
+        inBackground(fallBack(begin()));
         break;
       case 'unknown-environment':
         if (status.error?.code === sighting.state) return;
-        attempt.abort();
         fail('unknown-environment', 'the registry has no such environment');
+        inBackground(fallBack(begin()));
         break;
       case 'following':
         position = sighting.position;
@@ -118,8 +130,8 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   /** Goes for a target, unless it is the one that is gone for, or was given up on, already. */
   function aim(target: Target | null): void {
     const known = !['starting', 'diverged'].includes(status.state) && status.error?.code !== 'unknown-environment';
-    if (known && status.target?.revision === target?.revision) return;
-    const { signal } = begin();
+    if (known && isSameMove(status.target, target)) return;
+    const signal = begin();
     if (target === null) {
       set({ state: 'no-target', target, error: null });
     } else if (serving && isSame(serving.target, target)) {
@@ -127,16 +139,16 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
       set({ state: 'ready', target, current: target, error: null });
       inBackground(keep(target));
     } else {
-      set({ target });
+      set({ state: 'fetching', target, error: null });
       inBackground(pursue(target, signal));
     }
   }
 
   /** Whatever was under way is overtaken. */
-  function begin(): AbortController {
+  function begin(): AbortSignal {
     attempt.abort();
     attempt = new AbortController();
-    return attempt;
+    return AbortSignal.any([attempt.signal, stop.signal]);
   }
 
   /** Until it serves, cannot ever, or is overtaken. */
@@ -144,39 +156,45 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     const backoff = createBackoff(...backoffMs);
     while (!signal.aborted) {
       try {
+        if (sweeping) await Promise.allSettled([sweeping]); // it does not know that this version is wanted
+        signal.throwIfAborted();
         const loaded = await load(target, signal, (state) => signal.aborted || set({ state }));
-        if (await swap(loaded, target, signal)) await keep(target);
+        if (await swap(loaded, target, signal, { state: 'ready', error: null })) await keep(target);
         return;
       } catch (error) {
         if (signal.aborted) return;
         const failure = failureOf(error, 'fetch-failed');
         log.error({ err: error, version: target.version, code: failure.code }, 'a version could not be loaded');
         fail(failure.code, failure.message);
-        if (!serving) await fallBack({ signal });
+        await fallBack(signal, target);
         if (failure.permanent) return;
       }
       await backoff.pause(signal);
     }
   }
 
-  /** Serves the last good version while there is nothing better. */
-  async function fallBack({ signal }: Pick<AbortController, 'signal'>): Promise<void> {
-    const lastGood = await cache.lastGood();
-    if (!lastGood || signal.aborted || serving || lastGood.target.revision === status.target?.revision) return;
+  /** Serves the last good version while there is nothing better; not if that is what has just failed. */
+  async function fallBack(signal: AbortSignal, failed: Target | null = null): Promise<void> {
+    const lastGood = serving ? null : await cache.lastGood();
+    if (!lastGood || signal.aborted || isSameMove(lastGood.target, failed)) return;
     const { target } = lastGood;
     try {
       const loaded = await load(target, signal, () => {});
-      const { state, error } = status;
-      if (!(await swap(loaded, target, signal))) return;
+      const unheard = status.state === 'starting' && { state: 'ready' as const, target };
+      if (!(await swap(loaded, target, signal, failed ? {} : { stale: true, ...unheard }))) return;
       log.warn({ version: target.version }, 'the last good version serves until the registry is heard');
-      set(error ? { state, error } : { target, stale: true });
     } catch (err) {
       if (!signal.aborted) log.error({ err, version: target.version }, 'the last good version could not be loaded');
     }
   }
 
   /** Puts a version in the place of the one that serves; false if it was overtaken. */
-  async function swap({ info, model, load_ms, warm_up_ms }: Loaded<M>, target: Target, signal: AbortSignal) {
+  async function swap(
+    { info, model, load_ms, warm_up_ms }: Loaded<M>,
+    target: Target,
+    signal: AbortSignal,
+    change: Partial<Status>,
+  ): Promise<boolean> {
     const failed = (err: unknown) => log.error({ err, version: info.version }, 'a version could not be disposed of');
     const leased = createBundle(info, model, { dispose, failed, clock: () => performance.now() });
     if (signal.aborted) {
@@ -185,31 +203,41 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     }
     const old = serving;
     serving = { leased, target };
-    set({ state: 'ready', current: target, error: null, load_ms, warm_up_ms });
+    set({ ...change, current: target, load_ms, warm_up_ms });
     log.info({ version: info.version, previous: old?.target.version ?? null, load_ms, warm_up_ms }, 'a version serves');
     served.resolve();
-    if (old) inBackground(drain(old.leased, old.target.version));
+    if (old) inBackground(drain(old));
     return true;
   }
 
   /** However long requests take, their model stays: it is only said when they take long. */
-  async function drain(leased: LeasedBundle<M>, version: string): Promise<void> {
+  async function drain({ leased, target }: Serving<M>): Promise<void> {
     const warning = setTimeout(
-      () => log.warn({ version }, 'a version is still in use a minute after it was replaced'),
+      () => log.warn({ version: target.version }, 'a version is still in use a minute after it was replaced'),
       DRAIN_WARNING_MS,
     );
     warning.unref();
+    draining.add(target);
     await leased.retire();
+    draining.delete(target);
     clearTimeout(warning);
   }
 
-  async function keep(target: Target): Promise<void> {
-    try {
-      if (position) await cache.keepLastGood({ ...position, target });
-      await cache.sweep(serving ? [serving.target.manifest_digest] : []);
-    } catch (err) {
-      log.warn({ err }, 'the cache could not be written');
-    }
+  /** One after the other: where the disk is slow, an older version must not have the last word. */
+  function keep(target: Target): Promise<void> {
+    keeping = keeping.then(async () => {
+      try {
+        if (position) await cache.keepLastGood({ ...position, target });
+        const used = [serving?.target, status.target, ...draining].filter((one) => one != null);
+        sweeping = cache.sweep([...new Set(used.map(({ manifest_digest }) => manifest_digest))]);
+        await sweeping;
+      } catch (err) {
+        log.warn({ err }, 'the cache could not be written');
+      } finally {
+        sweeping = null;
+      }
+    });
+    return keeping;
   }
 
   function fail(code: LoaderErrorCode, message: string): void {
@@ -225,12 +253,12 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 
   function lease(): Lease<M> {
     if (serving) return serving.leased.lease();
-    throw new Error(`No version serves yet: ${why()}.`);
+    throw new NotReady(`No version serves yet: ${why()}.`);
   }
 
   async function ready(timeoutMs: number): Promise<Bundle<M>> {
     const waited = new AbortController();
-    const late = sleep(timeoutMs, undefined, { signal: waited.signal });
+    const late = sleep(timeoutMs, undefined, { signal: AbortSignal.any([waited.signal, stop.signal]) });
     const first = await Promise.race([
       served.promise.then(() => 'served'),
       late.then(
@@ -240,7 +268,8 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     ]);
     waited.abort();
     if (first === 'served' && serving) return serving.leased.bundle;
-    throw new Error(`No version serves after ${timeoutMs / 1000} s: ${why()}.`);
+    if (stop.signal.aborted) throw new NotReady(`No version serves: ${reasons.stopped}.`);
+    throw new NotReady(`No version serves after ${timeoutMs / 1000} s: ${why()}.`);
   }
 
   function why(): string {
@@ -258,14 +287,13 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 
   async function close(): Promise<void> {
     stop.abort();
-    attempt.abort();
     clearInterval(touching);
     await running;
     set({ state: 'stopped' });
     const last = serving;
     serving = null;
-    if (last) inBackground(drain(last.leased, last.target.version));
-    const waited = sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false });
+    if (last) inBackground(drain(last));
+    const waited = sleep(closeMs, undefined, { ref: false });
     await Promise.race([Promise.all(pending), waited]);
   }
 }
@@ -273,8 +301,16 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 const reasons: Partial<Record<LoaderState, string>> = {
   starting: 'the registry has not said what is active',
   'no-target': 'none is active',
+  diverged:
+    'the log is no longer the one that was followed; if it was made anew on purpose, delete "last-good" in the cache folder',
   stopped: 'the loader is closed',
 };
+
+/** Whether it is the same version, and the same event that made it active; both null is the same, too. */
+function isSameMove(one: Target | null, other: Target | null): boolean {
+  if (one === null || other === null) return one === other;
+  return one.revision === other.revision && isSame(one, other);
+}
 
 function isSame(one: Target, other: Target): boolean {
   return one.version === other.version && one.manifest_digest === other.manifest_digest;

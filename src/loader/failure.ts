@@ -23,3 +23,8 @@ export function failureOf(error: unknown, otherwise: LoaderErrorCode): LoadFailu
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return new LoadFailure(otherwise, message, error);
 }
+
+/** Nothing serves: a service answers 503 to that. */
+export class NotReady extends Error {
+  override readonly name = 'NotReady';
+}

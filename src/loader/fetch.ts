@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import type { RegistryClient } from '../client/client.ts';
+import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import { createBackoff } from './backoff.ts';
@@ -19,21 +20,20 @@ export interface FetcherOptions {
   volume?: string | undefined;
 }
 
-const IDLE_MS = 30_000;
+/** How long a body may stand still. */
+const TIMINGS = { idleMs: 30_000 };
 const ATTEMPTS = 4;
 
-export function createFetcher({ client, model, volume }: FetcherOptions): Fetcher {
+export function createFetcher({ client, model, volume }: FetcherOptions, { idleMs } = TIMINGS): Fetcher {
   const pathOf = (version: string) => `/api/models/${model}/versions/${version}`;
 
   return {
     async manifest(version, signal) {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(IDLE_MS)]);
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(idleMs)]);
       return (await client.open(`${pathOf(version)}/manifest`, { signal: limit })).text();
     },
     bytes(version, artifact, signal) {
-      if (volume !== undefined) {
-        return createReadStream(join(volume, 'blobs/sha256', artifact.digest.slice('sha256:'.length)));
-      }
+      if (volume !== undefined) return blobIn(volume, artifact.digest);
       const path = `${pathOf(version)}/files/${artifact.path.split('/').map(encodeURIComponent).join('/')}`;
       return download(path, artifact.size, signal);
     },
@@ -62,7 +62,7 @@ export function createFetcher({ client, model, volume }: FetcherOptions): Fetche
 
   async function* read(path: string, from: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const idle = new AbortController();
-    const watchdog = setTimeout(() => idle.abort(new Error('the body fell silent')), IDLE_MS);
+    const watchdog = setTimeout(() => idle.abort(new Error('the body fell silent')), idleMs);
     try {
       const headers: Record<string, string> = from > 0 ? { Range: `bytes=${from}-` } : {};
       const response = await client.open(path, { headers, signal: AbortSignal.any([signal, idle.signal]) });
@@ -75,4 +75,9 @@ export function createFetcher({ client, model, volume }: FetcherOptions): Fetche
       clearTimeout(watchdog);
     }
   }
+}
+
+/** The file is opened by who reads it: a stream that nobody reads would fail where nobody hears it. */
+async function* blobIn(volume: string, digest: Digest): AsyncGenerator<Uint8Array> {
+  yield* createReadStream(join(volume, 'blobs/sha256', digest.slice('sha256:'.length)));
 }

@@ -15,12 +15,17 @@ const Golden = z.object({
 /**
  * Answers a version's golden requests with its model, one after the other: a smoke test that also warms up.
  *
- * @throws {LoadFailure} golden-mismatch
+ * @throws {LoadFailure} golden-mismatch; the signal's reason
  */
-export async function checkGolden(path: string, predict: (input: unknown) => unknown): Promise<void> {
+export async function checkGolden(
+  path: string,
+  predict: (input: unknown) => unknown,
+  signal?: AbortSignal,
+): Promise<void> {
   const golden = await readGolden(path);
   if (!golden) return;
   for (const [index, { input, output }] of golden.requests.entries()) {
+    signal?.throwIfAborted();
     let answer: unknown;
     try {
       answer = await predict(input);
@@ -57,7 +62,17 @@ export function difference(expected: unknown, actual: unknown, tolerance: number
     const names = [...new Set([...Object.keys(expected), ...Object.keys(found)])];
     return firstOf(names.map((name) => () => difference(expected[name], found[name], tolerance, `${at}.${name}`)));
   }
-  return expected === found ? null : `${at} is ${JSON.stringify(found)}, not ${JSON.stringify(expected)}`;
+  return expected === found ? null : `${at} is ${textOf(found)}, not ${textOf(expected)}`;
+}
+
+/** As JSON, where there is such a thing. */
+function textOf(value: unknown): string {
+  if (typeof value === 'number') return String(value);
+  try {
+    return JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? String(part) : part)) ?? String(value);
+  } catch {
+    return 'what JSON has no word for';
+  }
 }
 
 function firstOf(checks: (() => string | null)[]): string | null {

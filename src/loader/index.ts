@@ -1,5 +1,6 @@
 /** `signalbox/loader`: what inference services import. */
 export type { Bundle, DeriveOptions, Lease, VersionInfo } from './bundle.ts';
+export { NotReady } from './failure.ts';
 export type { Files } from './load.ts';
 export { type Loader, type LoaderOptions, startLoader } from './loader.ts';
 export type { LoaderLog } from './log.ts';

@@ -1,7 +1,7 @@
 import { dirname, join, parse, resolve } from 'node:path';
 import { createBundle, type LeasedBundle } from './bundle.ts';
 import type { Engine, Status } from './engine.ts';
-import { failureOf } from './failure.ts';
+import { failureOf, NotReady } from './failure.ts';
 import type { Files, Hydration } from './load.ts';
 import type { LoaderLog } from './log.ts';
 
@@ -59,7 +59,7 @@ export function startLegacy<M>(path: string, model: string, service: Hydration<M
     status: () => status,
     lease() {
       if (leased) return leased.lease();
-      throw new Error(`${path} is not loaded: ${status.error?.message ?? status.state}.`);
+      throw new NotReady(`${path} is not loaded: ${status.error?.message ?? status.state}.`);
     },
     ready: () => loading,
     async close() {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Digest } from '../domain/digest.ts';
 import type { Target } from '../domain/fleet.ts';
-import { isArtifactPath, type Manifest } from '../domain/manifest.ts';
+import { type Artifact, isArtifactPath, type Manifest } from '../domain/manifest.ts';
 import type { VersionInfo } from './bundle.ts';
 import type { Cache } from './cache.ts';
 import { failureOf, LoadFailure } from './failure.ts';
@@ -65,12 +65,7 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...serv
     );
     const loaded = performance.now();
     entered('warming-up');
-    try {
-      await warmUp(hydrated, folder, manifest, signal);
-    } catch (error) {
-      await dispose(hydrated);
-      throw error;
-    }
+    await warmUp(hydrated, folder, manifest, signal);
     const warm = performance.now();
     const times = { load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
     return { info, model: hydrated, ...times };
@@ -79,14 +74,7 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...serv
   async function fetchAll(version: string, digest: Digest, signal: AbortSignal): Promise<Manifest> {
     try {
       const manifest = await cache.manifest(digest, () => fetcher.manifest(version, signal));
-      const waiting = [...manifest.artifacts];
-      const worker = async () => {
-        for (let artifact = waiting.shift(); artifact; artifact = waiting.shift()) {
-          const wanted = artifact;
-          await cache.blob(wanted, () => fetcher.bytes(version, wanted, signal));
-        }
-      };
-      await Promise.all(Array.from({ length: PARALLEL }, worker));
+      await fetchBlobs(version, manifest.artifacts, signal);
       return manifest;
     } catch (error) {
       signal.throwIfAborted();
@@ -94,11 +82,49 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...serv
     }
   }
 
+  /** Some at a time; when one fails, the others are left off, and nothing is under way any more. */
+  async function fetchBlobs(version: string, artifacts: readonly Artifact[], signal: AbortSignal): Promise<void> {
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    const waiting = [...artifacts];
+    const worker = async () => {
+      for (let artifact = waiting.shift(); artifact && !either.aborted; artifact = waiting.shift()) {
+        const wanted = artifact;
+        await cache.blob(wanted, () => fetcher.bytes(version, wanted, either));
+      }
+    };
+    const workers = Array.from({ length: PARALLEL }, worker);
+    try {
+      await Promise.all(workers);
+    } finally {
+      failed.abort();
+      await Promise.allSettled(workers);
+    }
+    signal.throwIfAborted();
+  }
+
+  /** A model that does not stand it is let go, but not before it has answered what it was asked last. */
   async function warmUp(hydrated: M, folder: string, { artifacts }: Manifest, signal: AbortSignal): Promise<void> {
     const { predict } = service;
     if (!predict || !artifacts.some(({ path }) => path === GOLDEN_FILE)) return;
-    const check = () => checkGolden(join(folder, GOLDEN_FILE), (input) => predict(hydrated, input));
-    await withinTime(signal, timeoutMs, () => {}, check);
+    let asked: Promise<void> = Promise.resolve();
+    try {
+      await withinTime(
+        signal,
+        timeoutMs,
+        () => {},
+        (limit) => {
+          asked = checkGolden(join(folder, GOLDEN_FILE), (input) => predict(hydrated, input), limit);
+          return asked;
+        },
+      );
+    } catch (error) {
+      asked
+        .catch(() => {})
+        .then(() => dispose(hydrated))
+        .catch(() => {}); // why the model is refused matters more
+      throw error;
+    }
   }
 }
 
@@ -123,8 +149,10 @@ async function withinTime<T>(
   dispose: (late: T) => unknown,
   action: (limit: AbortSignal) => Promise<T> | T,
 ): Promise<T> {
+  signal.throwIfAborted();
   const limit = new AbortController();
   const abandoned = Promise.withResolvers<never>();
+  abandoned.promise.catch(() => {}); // `action` itself may have it abandoned, before anybody waits
   const abandon = (reason: unknown) => {
     limit.abort(reason);
     abandoned.reject(reason);
@@ -136,7 +164,6 @@ async function withinTime<T>(
   signal.addEventListener('abort', stop);
   const made = (async () => action(limit.signal))();
   try {
-    signal.throwIfAborted();
     return await Promise.race([made, abandoned.promise]);
   } catch (error) {
     made.then(dispose).catch(() => {}); // too late: nobody waits for it any more

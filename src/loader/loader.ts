@@ -41,11 +41,11 @@ export interface LoaderOptions<M> extends Hydration<M> {
 
 /** A service's model, kept at the version that is active. */
 export interface Loader<M> {
-  /** Resolves when a version serves. @throws {Error} saying why none does after `timeoutMs` (30 s) */
+  /** Resolves when a version serves. @throws {NotReady} saying why none does after `timeoutMs` (30 s) */
   ready(timeoutMs?: number): Promise<Bundle<M>>;
-  /** Lends the current bundle until it is released. @throws {Error} while none serves */
+  /** Lends the current bundle until it is released. @throws {NotReady} */
   lease(): Lease<M>;
-  /** Lends the current bundle while `work` runs. @throws {Error} while none serves */
+  /** Lends the current bundle while `work` runs. @throws {NotReady} */
   use<T>(work: (bundle: Bundle<M>) => T | Promise<T>): Promise<T>;
   /** What is reported to the registry. */
   status(): LoaderReport;

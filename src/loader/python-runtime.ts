@@ -15,7 +15,7 @@ for name in sys.argv[1:]:
         packages[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-print(json.dumps({"python": platform.python_version(), "packages": packages}))
+print(json.dumps({"python": platform.python_version().rstrip("+"), "packages": packages}))
 `;
 
 /**

@@ -13,12 +13,17 @@ export interface Reporter {
   close(): Promise<void>;
 }
 
-const EVERY_MS = 30_000;
+const TIMINGS = { everyMs: 30_000 };
 const TIMEOUT_MS = 5_000;
 const LAST_TIMEOUT_MS = 2_000;
 
 /** Reports at every change and every 30 seconds; one at a time, and always the newest state. */
-export function startReporter(report: () => LoaderReport, send: SendReport, log: LoaderLog): Reporter {
+export function startReporter(
+  report: () => LoaderReport,
+  send: SendReport,
+  log: LoaderLog,
+  { everyMs } = TIMINGS,
+): Reporter {
   const stop = new AbortController();
   let wake = Promise.withResolvers<void>();
   let failing = false;
@@ -44,7 +49,7 @@ export function startReporter(report: () => LoaderReport, send: SendReport, log:
         if (error instanceof Problem && error.code === 'forbidden') return;
       }
       const pause = new AbortController();
-      const late = sleep(EVERY_MS * (0.8 + Math.random() * 0.4), undefined, { signal: pause.signal }).catch(() => {});
+      const late = sleep(everyMs * (0.8 + Math.random() * 0.4), undefined, { signal: pause.signal }).catch(() => {});
       await Promise.race([woken, late]);
       pause.abort();
       wake = Promise.withResolvers();

@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { checkRuntime, type Requires, type Runtime } from '../domain/requires.ts';
 import { LoadFailure } from './failure.ts';
 
 /** States the facts that some constraints are about, of the process that is to load the version. */
 export type RuntimeFacts = (requires: Requires) => Promise<Runtime>;
 
-/** This process: Node, and the packages named, as the service's own folder finds them. */
+/** This process: Node, and the packages named, as the service's own main file finds them, wherever it was started. */
 export const nodeRuntime: RuntimeFacts = async ({ npm = {} }) => {
   const installed: Record<string, string> = {};
   for (const name of Object.keys(npm)) {
@@ -18,7 +18,7 @@ export const nodeRuntime: RuntimeFacts = async ({ npm = {} }) => {
 };
 
 async function installedVersion(name: string): Promise<string | null> {
-  const folders = createRequire(join(process.cwd(), 'service.js')).resolve.paths(name) ?? [];
+  const folders = createRequire(resolve(process.argv[1] ?? 'service.js')).resolve.paths(name) ?? [];
   for (const folder of folders) {
     try {
       return JSON.parse(await readFile(join(folder, name, 'package.json'), 'utf8')).version;

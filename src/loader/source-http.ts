@@ -13,15 +13,21 @@ export interface HttpSourceOptions {
   client: RegistryClient;
   /** Of the event stream, at the client's address. */
   path: string;
+  model: string;
   environment: string;
   log: LoaderLog;
 }
 
-/** Three heartbeats. */
-const IDLE_MS = 45_000;
-const SILENT_MS = 90_000;
-const POLL_EVERY_MS = 30_000;
-const POLL_TIMEOUT_MS = 10_000;
+const TIMINGS = {
+  /** After which a stream that carries nothing is made anew: three heartbeats. */
+  idleMs: 45_000,
+  /** After which nothing having been heard at all is told. */
+  silentMs: 90_000,
+  pollEveryMs: 30_000,
+  pollTimeoutMs: 10_000,
+  /** Of the pauses between streams: the first and the longest. */
+  backoffMs: [1_000, 30_000] as [number, number],
+};
 const HEALTHY_MS = 120_000;
 const MAX_EVENT_CHARACTERS = 1024 * 1024;
 const EVENTS = ['reset', 'snapshot', 'activation', 'heartbeat'];
@@ -30,12 +36,17 @@ const EVENTS = ['reset', 'snapshot', 'activation', 'heartbeat'];
  * Follows a model by its event stream. The loop is our own: what browsers do ends for good at the first 502. While the
  * stream is away, polling goes on beside its attempts to come back, and never in their place.
  */
-export function httpSource({ client, path, environment, log }: HttpSourceOptions): Source {
+export function httpSource(
+  { client, path, model, environment, log }: HttpSourceOptions,
+  timings: Partial<typeof TIMINGS> = {},
+): Source {
+  const { idleMs, silentMs, pollEveryMs, pollTimeoutMs, backoffMs } = { ...TIMINGS, ...timings };
+
   return {
     async *follow(held, signal) {
       const inbox = createMailbox<Sighting>();
-      const hearing = listener(environment, held, inbox.put);
-      const silence = setInterval(hearing.checkSilence, 5_000);
+      const hearing = listener(model, environment, held, inbox.put);
+      const silence = setInterval(() => hearing.checkSilence(silentMs), silentMs / 20);
       silence.unref();
       const streaming = stream(hearing, signal);
       try {
@@ -48,7 +59,7 @@ export function httpSource({ client, path, environment, log }: HttpSourceOptions
   };
 
   async function stream(hearing: Listener, signal: AbortSignal): Promise<void> {
-    const backoff = createBackoff(1_000, 30_000);
+    const backoff = createBackoff(...backoffMs);
     let polling: { stop: AbortController; ended: Promise<void> } | null = null;
     let told = false;
     const heard = () => {
@@ -78,7 +89,7 @@ export function httpSource({ client, path, environment, log }: HttpSourceOptions
   /** Until the stream ends or falls silent. */
   async function readStream(hearing: Listener, signal: AbortSignal, heard: () => void): Promise<void> {
     const idle = new AbortController();
-    const watchdog = setTimeout(() => idle.abort(new Error('the event stream fell silent')), IDLE_MS);
+    const watchdog = setTimeout(() => idle.abort(new Error('the event stream fell silent')), idleMs);
     try {
       const headers = { Accept: 'text/event-stream', ...lastEventId(hearing) };
       const response = await client.open(path, { headers, signal: AbortSignal.any([signal, idle.signal]) });
@@ -118,7 +129,7 @@ export function httpSource({ client, path, environment, log }: HttpSourceOptions
     while (!signal.aborted) {
       try {
         const headers = { Accept: 'application/json', ...lastEventId(hearing), ...(etag && { 'If-None-Match': etag }) };
-        const limit = AbortSignal.any([signal, AbortSignal.timeout(POLL_TIMEOUT_MS)]);
+        const limit = AbortSignal.any([signal, AbortSignal.timeout(pollTimeoutMs)]);
         const response = await client.open(path, { headers, signal: limit });
         if (response.status === 304) hearing.hearAgain();
         else hearing.hear(await response.json());
@@ -126,7 +137,7 @@ export function httpSource({ client, path, environment, log }: HttpSourceOptions
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, 'the registry could not be polled');
       }
-      await sleep(POLL_EVERY_MS * (0.8 + Math.random() * 0.4), undefined, { signal }).catch(() => {});
+      await sleep(pollEveryMs * (0.8 + Math.random() * 0.4), undefined, { signal }).catch(() => {});
     }
   }
 }
@@ -142,11 +153,17 @@ interface Listener {
   hear(said: unknown): ReturnType<typeof judge>;
   /** The registry says that nothing has changed since. */
   hearAgain(): void;
-  checkSilence(): void;
+  /** Tells of it if nothing was heard for so long. */
+  checkSilence(silentMs: number): void;
 }
 
 /** Judges what is heard, and tells of it. */
-function listener(environment: string, from: Position | null, tell: (sighting: Sighting) => void): Listener {
+function listener(
+  model: string,
+  environment: string,
+  from: Position | null,
+  tell: (sighting: Sighting) => void,
+): Listener {
   let held = from;
   let last: Sighting | null = null;
   let heardAt = performance.now();
@@ -155,13 +172,16 @@ function listener(environment: string, from: Position | null, tell: (sighting: S
   return { held: () => held, hear, hearAgain, checkSilence };
 
   function hear(said: unknown): ReturnType<typeof judge> {
-    const { generation, epoch, revision, active, stale = false } = Snapshot.parse(said);
+    const { generation, epoch, revision, active, stale = false, model: of } = Snapshot.parse(said);
+    if (of !== model) throw new Error(`what is told there is about the model ${of}, not ${model}`);
     const { id, reset = false } = said as { id: string; reset?: boolean };
-    const verdict = judge(held, { generation, epoch, revision }, reset);
+    const position = { generation, epoch, revision, id };
+    const sighting = sightingOf(position, active[environment], stale);
+    const verdict = judge(held, position, reset);
     hearAgain();
     if (verdict === 'pass') return verdict;
-    if (verdict === 'take') held = { generation, epoch, revision, id };
-    last = verdict === 'diverged' ? { state: 'diverged' } : sightingOf(held!, active[environment], stale);
+    if (verdict === 'take') held = position;
+    last = verdict === 'take' ? sighting : { state: 'diverged' };
     tell(last);
     return verdict;
   }
@@ -172,8 +192,8 @@ function listener(environment: string, from: Position | null, tell: (sighting: S
     silent = false;
   }
 
-  function checkSilence(): void {
-    if (silent || performance.now() - heardAt < SILENT_MS) return;
+  function checkSilence(silentMs: number): void {
+    if (silent || performance.now() - heardAt < silentMs) return;
     silent = true;
     tell({ state: 'silent' });
   }

@@ -15,10 +15,11 @@ export interface NatsSourceOptions {
   log: LoaderLog;
 }
 
-const SILENT_MS = 90_000;
+/** After which the log having been away is told. */
+const TIMINGS = { silentMs: 90_000 };
 
 /** Follows a model by its subject in the log itself. Whether it is still the same log is compared at every reconnect. */
-export function natsSource({ nats, model, environment, log }: NatsSourceOptions): Source {
+export function natsSource({ nats, model, environment, log }: NatsSourceOptions, { silentMs } = TIMINGS): Source {
   return {
     async *follow(held, signal) {
       const inbox = createMailbox<Sighting>();
@@ -39,7 +40,7 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions)
         state(state, why) {
           if (state === 'cut-off') {
             log.debug({ err: why }, 'the log is away');
-            silence ??= setTimeout(() => inbox.put({ state: 'silent' }), SILENT_MS).unref();
+            silence ??= setTimeout(() => inbox.put({ state: 'silent' }), silentMs).unref();
             return;
           }
           clearTimeout(silence);

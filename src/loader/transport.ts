@@ -31,7 +31,7 @@ function overHttp(endpoint: string | undefined, config: LoaderConfig, instance: 
   const registry = createClient({ dsn, token: clientTokens(config) });
   const path = `/api/models/${model}/loaders/${instance}`;
   return {
-    source: httpSource({ client: events, path: pathname + search, environment, log }),
+    source: httpSource({ client: events, path: pathname + search, model, environment, log }),
     send: (report, signal) => registry.call('PUT', path, { json: report, signal }),
     close: async () => {},
   };
@@ -41,12 +41,13 @@ function overHttp(endpoint: string | undefined, config: LoaderConfig, instance: 
 function overNats(endpoint: string, config: LoaderConfig, instance: string, log: LoaderLog): Transport {
   const { REGISTRY_MODEL: model, REGISTRY_ENVIRONMENT: environment } = config;
   let nats: Nats | null = null;
-  const connecting = connectNats(parseNatsUrl(endpoint), `signalbox-loader ${instance}`);
+  const stop = new AbortController();
+  const connecting = connectNats(parseNatsUrl(endpoint), `signalbox-loader ${instance}`, stop.signal);
   const connected = connecting.then((connection) => {
     nats = connection;
     return { nats: connection, reports: openReports(connection, { create: false }) };
   });
-  connected.catch((err: unknown) => log.error({ err }, 'there is no way to follow the log'));
+  connected.catch((err: unknown) => stop.signal.aborted || log.error({ err }, 'there is no way to follow the log'));
   return {
     source: {
       async *follow(held, signal) {
@@ -61,7 +62,7 @@ function overNats(endpoint: string, config: LoaderConfig, instance: string, log:
       await (await connected).reports.put(model, instance, report);
     },
     async close() {
-      // One that never came about goes on trying until it does, and is closed then.
+      stop.abort();
       if (nats) await nats.nc.close();
       else void connecting.then(({ nc }) => nc.close()).catch(() => {});
     },

@@ -34,13 +34,18 @@ export function parseNatsUrl(text: string): NatsAddress {
 }
 
 /**
- * Connects and never gives up reconnecting: the client's default closes the connection for good after some 20 seconds,
- * and notices a half-open one only after minutes.
+ * Connects and never gives up, unless the signal aborts, nor gives up reconnecting: the client's default closes the
+ * connection for good after some 20 seconds, and notices a half-open one only after minutes.
  *
  * @throws {Error} where the server is older than any that keeps what it acknowledges
  */
-export async function connectNats(address: NatsAddress, name: string): Promise<Nats> {
-  const nc = await connect({ ...options(address), name });
+export async function connectNats(address: NatsAddress, name: string, signal?: AbortSignal): Promise<Nats> {
+  // The client has no other way to be told to stop while it has no connection yet.
+  const reconnectToServer = () => {
+    signal?.throwIfAborted();
+    return null; // whichever is next
+  };
+  const nc = await connect({ ...options(address), name, reconnectToServer });
   try {
     checkVersion(nc.info!.version);
     return { nc, js: jetstream(nc, { timeout: API_TIMEOUT_MS }), jsm: await manager(nc) };

@@ -29,7 +29,9 @@ async function followOnce(nats: Nats, model: string, follower: ModelFollower, ov
   const whileWanted = <T>(asked: Promise<T>) => Promise.race([aborted, asked]);
   const head = await whileWanted(readHead(nats));
   const held = follower.checkpoint();
-  if (held && (await whileWanted(compareLog(nats, head, held))) === 'diverged') {
+  // One from before a restore that is known of is another one, even where it holds the same so far.
+  const older = held !== null && head.generation < held.generation;
+  if (older || (held && (await whileWanted(compareLog(nats, head, held))) === 'diverged')) {
     return { diverged: true, progressed: false };
   }
   const last = await whileWanted(readLast(nats, model));
@@ -47,14 +49,19 @@ async function followOnce(nats: Nats, model: string, follower: ModelFollower, ov
   const consumer = await whileWanted(nats.js.consumers.get(STREAM, { ...start, filter_subjects: subjectOf(model) }));
   const missed = Promise.withResolvers<void>();
   const callback = (m: JsMsg): void => {
-    if (m.seq <= checkpoint.revision) return;
+    if (over.aborted || m.seq <= checkpoint.revision) return;
     // An empty log gets its epoch with its first message, which may be another model's.
     if (checkpoint.epoch === null && m.seq === 1) checkpoint.epoch = hashOf(m.data);
     const follows = checkpoint.hash === null || previousHash(m.data) === checkpoint.hash;
     if (!follows || checkpoint.epoch === null) missed.resolve();
     else tell({ revision: m.seq, model: modelOf(m.subject), body: m.data });
   };
-  const messages = await whileWanted(consumer.consume({ callback, expires: 5_000 }));
+  const consuming = consumer.consume({ callback, expires: 5_000 });
+  consuming.then(
+    (late) => over.aborted && late.stop(),
+    () => {},
+  );
+  const messages = await whileWanted(consuming);
   follower.state('live');
   try {
     const why = await Promise.race([aborted, missed.promise, lost(messages), messages.closed()]);

@@ -1,0 +1,125 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { poster } from './load.ts';
+import { publishVersion, quantile, run, startRegistry, temporaryFolder } from './processes.ts';
+import type { Result } from './result.ts';
+
+const SIZE_MB = 50;
+const ROUNDS = 5;
+const SWAPS = 100;
+const VERSIONS = ['1.0.0', '1.1.0'];
+const EVERY_MS = 5;
+const PAUSE_MS = 100;
+const QUIET_MS = 5_000;
+
+/**
+ * A service that answers 200 requests a second while its model of 50 MB is swapped 100 times: requests that fail, and how
+ * long they take while one swap follows the other, a tenth of a second apart, against while there is none.
+ */
+export async function swap(): Promise<Result[]> {
+  const folder = await temporaryFolder();
+  const registry = await startRegistry();
+  for (const version of VERSIONS) {
+    const source = join(folder, version);
+    await mkdir(source);
+    const args = ['if=/dev/urandom', `of=${join(source, 'model.bin')}`, 'bs=1M', `count=${SIZE_MB}`];
+    await promisify(execFile)('dd', args);
+    await publishVersion(registry, version, source);
+  }
+  const http = await poster(registry.url, registry.headers);
+  const activate = (version: string) => http.post(`/api/models/default/versions/${version}/activate`, {});
+  await activate(VERSIONS[0]!);
+  const token = registry.headers.Authorization!.slice('Bearer '.length);
+  const cache = join(folder, 'cache');
+  const env = { REGISTRY_DSN: registry.url, REGISTRY_TOKEN: token, MANIFEST_CACHE_DIR: cache };
+  const service = await run('bench/service.ts', [], env);
+  const load = constantLoad(service.url);
+  for (let i = 1; i <= 10; i++) await swapTo(VERSIONS[i % 2]!); // fetched, and compiled
+  const times = { quiet: [] as number[], swapping: [] as number[], swaps: [] as number[] };
+  for (let round = 0; round < ROUNDS; round++) {
+    await sleep(1_000); // what the last swap has left behind is gone
+    load.take();
+    await sleep(QUIET_MS);
+    times.quiet.push(...load.take());
+    for (let i = 1; i <= SWAPS / ROUNDS; i++) {
+      const started = performance.now();
+      await swapTo(VERSIONS[i % 2]!);
+      times.swaps.push(performance.now() - started);
+      await sleep(PAUSE_MS);
+    }
+    times.swapping.push(...load.take());
+  }
+  const failures = load.end();
+  http.end();
+  await service.stop();
+  await registry.stop();
+  await rm(folder, { recursive: true });
+  const p99 = (values: number[]) => quantile(values, 0.99);
+  const ms = (values: number[]) => `${p99(values).toFixed(1)} ms (median ${quantile(values, 0.5).toFixed(1)})`;
+  return [
+    {
+      name: `requests that fail while a model of ${SIZE_MB} MB is swapped ${SWAPS} times`,
+      ratio: failures,
+      aim: '0',
+      told: `${times.swapping.length} requests, a swap takes ${quantile(times.swaps, 0.5).toFixed(0)} ms`,
+    },
+    {
+      name: 'p99 of requests during swaps / without',
+      ratio: p99(times.swapping) / p99(times.quiet),
+      aim: '≤ 1.5',
+      told: `${ms(times.swapping)}, without ${ms(times.quiet)}`,
+    },
+  ];
+
+  async function swapTo(version: string): Promise<void> {
+    await activate(version);
+    await load.answeredBy(version);
+  }
+}
+
+/** A request every few milliseconds, whether or not those before are answered. */
+function constantLoad(url: string) {
+  const { hostname, port } = new URL(url);
+  const request = `GET / HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`;
+  const idle: Socket[] = [];
+  const times: number[] = [];
+  let failures = 0;
+  let awaited = { version: '', resolve: () => {} };
+  const sending = setInterval(() => void ask(), EVERY_MS);
+  return {
+    /** How long those took that were answered since the last call. */
+    take: () => times.splice(0),
+    answeredBy(version: string): Promise<void> {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      awaited = { version, resolve };
+      return promise;
+    },
+    /** Returns how many failed. */
+    end(): number {
+      clearInterval(sending);
+      for (const socket of idle) socket.destroy();
+      return failures;
+    },
+  };
+
+  async function ask(): Promise<void> {
+    const started = performance.now();
+    try {
+      const socket = idle.pop() ?? connect(Number(port), hostname).setNoDelay();
+      socket.write(request);
+      const [answer] = await once(socket, 'data');
+      times.push(performance.now() - started);
+      idle.push(socket);
+      const text = answer.toString('latin1');
+      if (!text.startsWith('HTTP/1.1 200')) failures++;
+      else if (text.includes(`\r\n\r\n${awaited.version} `)) awaited.resolve();
+    } catch {
+      failures++;
+    }
+  }
+}

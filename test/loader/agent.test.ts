@@ -1,0 +1,156 @@
+import { mkdir, readFile, readlink, realpath, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { emptyProgram, shared, until } from '../program/support.ts';
+import { temporaryFolder } from '../support/folder.ts';
+import { cliWith } from '../support/program.ts';
+import { agentsOf, notebook, opened, shows } from './agents.ts';
+import { startProxy } from './proxy.ts';
+
+const started = shared(emptyProgram);
+const { published, startAgent, reported } = agentsOf(started);
+
+describe('the agent', () => {
+  it('keeps a link at the active version, which a reader never finds broken or mixed', async () => {
+    const model = await published();
+    const dir = await temporaryFolder();
+    await startAgent(model, dir);
+    await shows(dir, '1.0.0');
+    let reading = true;
+    const seen = new Set<string>();
+    const reader = (async () => {
+      while (reading) {
+        expect(await readFile(join(dir, 'current/model.txt'), 'utf8')).toMatch(/^1\.\d\.0$/);
+        const folder = await realpath(join(dir, 'current'));
+        const files = ['model.txt', 'deep/words.txt'].map((name) => readFile(join(folder, name), 'utf8'));
+        const [version, words] = await Promise.all(files);
+        expect(words).toBe(version);
+        seen.add(version!);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    reader.catch(() => {});
+    for (const version of ['1.1.0', '1.2.0', '1.0.0', '1.2.0', '1.1.0']) {
+      await model.activate(version);
+      await shows(dir, version);
+      await until(() => seen.has(version));
+    }
+    reading = false;
+    await reader;
+    expect(await readlink(join(dir, 'current'))).toMatch(/^\.signalbox\/versions\/[0-9a-f]{64}$/);
+    await until(async () => (await reported(model))?.current?.version === '1.1.0');
+    expect(await reported(model)).toMatchObject({ state: 'ready', runtime: {} });
+  });
+
+  it('goes on without the registry where it was, and ends when it is told to', async () => {
+    const model = await published();
+    const dir = await temporaryFolder();
+    const { path, lines } = await notebook();
+    const onChange = ['--on-change', `echo "$SIGNALBOX_VERSION" >> ${path}`];
+    const first = await startAgent(model, dir, onChange);
+    await shows(dir, '1.0.0');
+    await until(async () => (await reported(model))?.state === 'ready');
+    expect(await first.stop()).toBe(0);
+    await until(async () => (await reported(model)) === undefined);
+    expect(await opened(dir)).toBe('1.0.0');
+    const proxy = await startProxy(null);
+    const second = await startAgent(model, dir, onChange, { REGISTRY_DSN: proxy.url });
+    await until(() => second.told().includes('the last good version serves'));
+    expect(await opened(dir)).toBe('1.0.0');
+    proxy.target = started().url;
+    await model.activate('1.1.0');
+    await shows(dir, '1.1.0');
+    await until(async () => (await lines()).length === 2);
+    expect(await lines()).toEqual(['1.0.0', '1.1.0']);
+    expect(await second.stop()).toBe(0);
+  });
+
+  it('ends when it is told to, where nobody answers', async () => {
+    const model = await published();
+    const nowhere = { REGISTRY_DSN: 'http://127.0.0.1:9', HOT_RELOAD_ENDPOINT: 'nats://127.0.0.1:9' };
+    for (const [name, address] of Object.entries(nowhere)) {
+      const agent = await startAgent(model, await temporaryFolder(), [], { [name]: address });
+      await until(() => agent.told().includes('Following'));
+      expect(await agent.stop()).toBe(0);
+    }
+  });
+
+  it('reads the bytes from a volume that is mounted', async () => {
+    const model = await published();
+    const dir = await temporaryFolder();
+    const proxy = await startProxy(started().url);
+    await startAgent(model, dir, ['--volume', started().volume], { REGISTRY_DSN: proxy.url });
+    await shows(dir, '1.0.0');
+    expect(proxy.requests.filter(({ path }) => path.includes('/files/'))).toEqual([]);
+  });
+
+  it('leaves alone what is no link', async () => {
+    const model = await published();
+    const dir = await temporaryFolder();
+    await mkdir(join(dir, 'current'));
+    await writeFile(join(dir, 'current/model.txt'), 'somebody’s own');
+    await startAgent(model, dir);
+    await until(async () => (await reported(model))?.state === 'failed');
+    expect((await reported(model))?.error).toMatchObject({
+      code: 'hydrate-failed',
+      message: expect.stringContaining('is no link; move it away'),
+    });
+    expect(await opened(dir)).toBe('somebody’s own');
+  });
+
+  it('says what it needs', async () => {
+    const { code, stderr } = await cliWith({}, 'agent', '--env', 'production');
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--dir')]);
+  });
+});
+
+describe('--python', () => {
+  /** This machine's Python, or what stands for one that has a scikit-learn. */
+  async function python(scikit: string | null): Promise<string> {
+    const path = join(await temporaryFolder(), 'python');
+    const facts = { python: '3.11.7', packages: scikit ? { 'scikit-learn': scikit } : {} };
+    await writeFile(path, `#!/bin/sh\necho '${JSON.stringify(facts)}'\n`, { mode: 0o755 });
+    return path;
+  }
+  const needing = (packages: object) => ({ '1.1.0': { requires: { packages } } });
+
+  it('refuses what the interpreter cannot load; the link stays', async () => {
+    const model = await published(needing({ 'no-such-package': '>=1' }));
+    const dir = await temporaryFolder();
+    await startAgent(model, dir, ['--python', 'python3']);
+    await shows(dir, '1.0.0');
+    await model.activate('1.1.0');
+    await until(async () => (await reported(model))?.state === 'failed');
+    expect(await reported(model)).toMatchObject({
+      current: { version: '1.0.0' },
+      error: { code: 'runtime-mismatch', message: 'no-such-package wanted, not installed' },
+      runtime: { python: expect.stringMatching(/^3\.\d+/) },
+    });
+    expect(await opened(dir)).toBe('1.0.0');
+    await model.activate('1.2.0');
+    await shows(dir, '1.2.0');
+  });
+
+  it('is asked before every change: what is installed may have changed', async () => {
+    const model = await published(needing({ 'scikit-learn': '~=1.5.1' }));
+    const dir = await temporaryFolder();
+    const interpreter = await python('1.4.2');
+    await startAgent(model, dir, ['--python', interpreter]);
+    await shows(dir, '1.0.0');
+    await model.activate('1.1.0');
+    await until(async () => (await reported(model))?.state === 'failed');
+    expect((await reported(model))!.error!.message).toBe('scikit-learn ~=1.5.1 wanted, 1.4.2 found');
+    await writeFile(interpreter, await readFile(await python('1.5.2')));
+    await model.reactivate('1.1.0');
+    await shows(dir, '1.1.0');
+    await until(async () => (await reported(model))?.state === 'ready');
+    expect((await reported(model))!.runtime).toEqual({ python: '3.11.7', packages: { 'scikit-learn': '1.5.2' } });
+  });
+
+  it('that there is none of is told at once', async () => {
+    const model = await published();
+    const agent = await startAgent(model, await temporaryFolder(), ['--python', '/no/such/python']);
+    expect(await agent.ended).toBe(1);
+    expect(agent.told()).toContain('/no/such/python');
+  });
+});

@@ -1,0 +1,78 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import type { LoaderView } from '../../src/domain/fleet.ts';
+import { ok, until } from '../program/support.ts';
+import { temporaryFolder } from '../support/folder.ts';
+import { MAIN, type Program } from '../support/program.ts';
+import { type OwnModel, ownModel } from './support.ts';
+
+export interface Agent {
+  /** What it wrote to standard error so far. */
+  told(): string;
+  ended: Promise<number | null>;
+  /** SIGTERM, and its exit code. */
+  stop(): Promise<number | null>;
+}
+
+/** Agents that follow models of one registry. */
+export function agentsOf(program: () => Program) {
+  return {
+    /** A model with 1.0.0, 1.1.0 and 1.2.0, whose files all say which version they are of; the first is active. */
+    async published(more: Record<string, object> = {}): Promise<OwnModel> {
+      const model = ownModel(program());
+      for (const version of ['1.0.0', '1.1.0', '1.2.0']) {
+        await model.publish(version, version, { 'deep/words.txt': version }, more[version]);
+      }
+      await model.activate('1.0.0');
+      return model;
+    },
+
+    /** `signalbox agent` as a process, which ends with the test. */
+    async startAgent(
+      model: OwnModel,
+      dir: string,
+      args: string[] = [],
+      env: Record<string, string> = {},
+    ): Promise<Agent> {
+      const all = ['agent', '--model', model.name, '--env', 'production', '--dir', dir, ...args];
+      const variables = { REGISTRY_DSN: program().url, REGISTRY_TOKEN: await program().token(), ...env };
+      const child = spawn(process.execPath, [MAIN, ...all], {
+        env: { ...process.env, ...variables },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      let told = '';
+      child.stderr.on('data', (chunk) => {
+        told += chunk;
+      });
+      const ended = once(child, 'exit').then(([code]) => code as number | null);
+      const end = (signal: NodeJS.Signals) => {
+        child.kill(signal);
+        return ended;
+      };
+      onTestFinished(async () => void (await end('SIGKILL')));
+      return { told: () => told, ended, stop: () => end('SIGTERM') };
+    },
+
+    /** What the registry hears of the model's only loader. */
+    async reported({ name }: OwnModel): Promise<LoaderView | undefined> {
+      return (await ok(program(), 'GET', `/api/models/${name}/loaders`)).loaders[0];
+    },
+  };
+}
+
+/** What a service finds that opens the file in `current`; null for nothing. */
+export const opened = (dir: string) => readFile(join(dir, 'current/model.txt'), 'utf8').catch(() => null);
+
+export async function shows(dir: string, version: string): Promise<void> {
+  await until(async () => (await opened(dir)) === version);
+}
+
+/** A file that commands write to, a line each. */
+export async function notebook() {
+  const path = join(await temporaryFolder(), 'told');
+  const lines = async () => (await readFile(path, 'utf8').catch(() => '')).split('\n').filter(Boolean);
+  return { path, lines };
+}
