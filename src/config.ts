@@ -18,6 +18,12 @@ export const serverVariables = z.object({
   HOST: z.string().default('127.0.0.1'),
   PORT: z.coerce.number().int().min(0).max(65535).default(8080),
   REGISTRY_JWT_SECRET: z.string().optional(),
+  REGISTRY_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
+  REGISTRY_JWT_ISSUER: z.string().optional(),
+  REGISTRY_JWT_AUDIENCE: z.string().optional(),
+  REGISTRY_ROLE_CLAIM: z.string().default('role'),
+  REGISTRY_GROUPS_CLAIM: z.string().default('groups'),
+  REGISTRY_POLICY: z.string().optional(),
 });
 export type ServerConfig = z.output<typeof serverVariables>;
 

@@ -3,8 +3,9 @@ import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { isLoopback } from './access/loopback.ts';
+import { DEFAULT_POLICY, readPolicy } from './access/policy.ts';
 import { ensureSecret } from './access/secret.ts';
-import { MIN_SECRET_BYTES, tokenVerifier } from './access/tokens.ts';
+import { MIN_SECRET_BYTES, type Provider, tokenVerifier } from './access/tokens.ts';
 import { createCollector } from './artifacts/collector.ts';
 import { lockVolume } from './artifacts/lock.ts';
 import { openVolumeStore } from './artifacts/volume-store.ts';
@@ -12,6 +13,7 @@ import { createDispatch } from './commands/dispatch.ts';
 import type { ServerConfig } from './config.ts';
 import { type Discovery, startDiscovery } from './discovery/discovery.ts';
 import { createApp } from './http/app.ts';
+import { createBlobAccess } from './http/blob-access.ts';
 import { createEventStream } from './http/event-stream.ts';
 import { listen } from './http/listen.ts';
 import { connectNats, type Nats, parseNatsUrl } from './log/connection.ts';
@@ -70,7 +72,13 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   await mkdir(volume, { recursive: true });
   const lock = lockVolume(volume);
   opened(() => lock.release());
-  const verifyToken = tokenVerifier(await secretOf(config, volume));
+  const verifyToken = tokenVerifier({
+    secret: await secretOf(config, volume),
+    provider: providerOf(config),
+    roleClaim: config.REGISTRY_ROLE_CLAIM,
+    groupsClaim: config.REGISTRY_GROUPS_CLAIM,
+  });
+  const policy = config.REGISTRY_POLICY === undefined ? DEFAULT_POLICY : await readPolicy(config.REGISTRY_POLICY);
 
   const nats = await openLog({ config, volume, log, progress }, opened);
   const generation = await checkPosition(nats, volume);
@@ -137,6 +145,8 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
       log,
       environments,
       verifyToken,
+      policy,
+      blobAccess: createBlobAccess(registry),
       registry,
       artifacts: store,
       collector,
@@ -169,14 +179,28 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   }
 }
 
-/** @throws {Error} beyond loopback without a secret, or with one too short to sign with */
-async function secretOf({ REGISTRY_JWT_SECRET: secret, HOST }: ServerConfig, volume: string): Promise<Uint8Array> {
+/**
+ * What tokens are signed with here; null where only the provider's are taken.
+ *
+ * @throws {Error} beyond loopback without a secret or a provider, or with a secret too short to sign with
+ */
+async function secretOf(config: ServerConfig, volume: string): Promise<Uint8Array | null> {
+  const { REGISTRY_JWT_SECRET: secret, REGISTRY_JWKS_URL: jwks, HOST } = config;
   if (secret !== undefined) {
     if (Buffer.byteLength(secret) >= MIN_SECRET_BYTES) return Buffer.from(secret);
     throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes.`);
   }
   if (isLoopback(HOST)) return ensureSecret(volume);
-  throw new Error(`To listen on ${HOST}, beyond this machine, set REGISTRY_JWT_SECRET.`);
+  if (jwks !== undefined) return null;
+  throw new Error(`To listen on ${HOST}, beyond this machine, set REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.`);
+}
+
+/** @throws {Error} for a provider without issuer and audience: any of its tokens, meant for anybody, would be taken */
+function providerOf(config: ServerConfig): Provider | undefined {
+  const { REGISTRY_JWKS_URL: jwks, REGISTRY_JWT_ISSUER: issuer, REGISTRY_JWT_AUDIENCE: audience } = config;
+  if (jwks === undefined) return undefined;
+  if (issuer !== undefined && audience !== undefined) return { jwksUrl: new URL(jwks), issuer, audience };
+  throw new Error('With REGISTRY_JWKS_URL, set REGISTRY_JWT_ISSUER and REGISTRY_JWT_AUDIENCE, too.');
 }
 
 interface OpenLog extends ServeOptions {

@@ -41,7 +41,7 @@ async function localTokenFor(config: TokenSource): Promise<string> {
 /** @throws {Problem} unauthenticated where the volume has no secret of its own, or none that this user may read */
 export async function localToken(
   volume: string,
-  { role, seconds, actor = userInfo().username }: { role: 'admin' | 'user'; seconds: number; actor?: string },
+  { role, seconds, actor = userInfo().username }: { role: string; seconds: number; actor?: string },
 ): Promise<string> {
   const secret = await readSecret(volume).catch((cause: unknown) => {
     throw new Problem('unauthenticated', `${secretFile(volume)} cannot be read.`, {}, cause);

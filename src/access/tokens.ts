@@ -1,25 +1,56 @@
-import { errors, jwtVerify, SignJWT } from 'jose';
+import {
+  createRemoteJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+  SignJWT,
+} from 'jose';
 import { z } from 'zod';
 import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
-import { ROLES, type Role } from './permissions.ts';
+import type { Identity } from './policy.ts';
 
-/** Who a token says is calling. */
-export interface Identity {
-  actor: string;
-  role: Role;
+/** The keys of an identity provider, and what its tokens must say to be meant for this registry. */
+export interface Provider {
+  jwksUrl: URL;
+  issuer: string;
+  audience: string;
 }
 
-const Claims = z.object({ sub: z.string().min(1).max(200), role: z.enum(ROLES), exp: z.number() });
+export interface VerifierOptions {
+  /** Of HS256 tokens; null where only the provider's are taken. */
+  secret: Uint8Array | null;
+  provider?: Provider | undefined;
+  /** Where a token says the role and the groups; a dot leads into an object. */
+  roleClaim?: string;
+  groupsClaim?: string;
+  /** How long after the provider's keys were fetched they may be fetched again. */
+  keysCooldownMs?: number;
+}
+
+const Claims = z.looseObject({ sub: z.string().min(1).max(200), exp: z.number() });
+const Groups = z.array(z.string().max(200)).max(1000).catch([]);
 
 const MAX_CACHED = 10_000;
 const CLOCK_TOLERANCE_S = 5;
+/** Without those of shared secrets: a public key is no secret to sign with (RFC 8725, section 3.1). */
+const PROVIDER_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+const JWKS_TIMEOUT_MS = 5_000;
+const KEYS_COOLDOWN_MS = 30_000;
+const MAX_TOKEN_LENGTH = 8192;
 
 /** HS256 needs a key as long as its hash (RFC 7518, section 3.2). */
 export const MIN_SECRET_BYTES = 32;
 
-/** A token for `sub`, good for `seconds`. */
-export function signToken(secret: Uint8Array, { actor, role }: Identity, seconds: number, now: Date): Promise<string> {
+/** A token for `actor`, good for `seconds`. */
+export function signToken(
+  secret: Uint8Array,
+  { actor, role }: { actor: string; role: string },
+  seconds: number,
+  now: Date,
+): Promise<string> {
   const issued = Math.floor(now.getTime() / 1000);
   return new SignJWT({ role })
     .setProtectedHeader({ alg: 'HS256' })
@@ -29,15 +60,17 @@ export function signToken(secret: Uint8Array, { actor, role }: Identity, seconds
     .sign(secret);
 }
 
-/** @throws {Problem} unauthenticated */
+/** @throws {Problem} unauthenticated; identity-unavailable where the provider's keys cannot be had */
 export type VerifyToken = (token: string) => Identity | Promise<Identity>;
 
 /**
- * Verifies HS256 tokens. A verified one is remembered until it expires, among at most 10,000: verifying on every read
- * halves the rate of reads.
+ * Verifies tokens by the registry's secret or the provider's keys, which are asked for anew when one is not known. A
+ * verified token is remembered until it expires, among at most 10,000: verifying on every read halves the rate of reads.
  */
-export function tokenVerifier(secret: Uint8Array): VerifyToken {
+export function tokenVerifier(options: VerifierOptions): VerifyToken {
+  const { roleClaim = 'role', groupsClaim = 'groups' } = options;
   const verified = new BoundedMap<string, { identity: Identity; until: number }>(MAX_CACHED);
+  const verifyClaims = claimsVerifier(options);
 
   return (token) => {
     const known = verified.get(token);
@@ -47,20 +80,57 @@ export function tokenVerifier(secret: Uint8Array): VerifyToken {
   };
 
   async function verify(token: string): Promise<Identity> {
-    const { sub, role, exp } = await claimsOf(token, secret);
-    const identity = { actor: sub, role };
-    verified.set(token, { identity, until: (exp + CLOCK_TOLERANCE_S) * 1000 });
+    const claims = await verifyClaims(token);
+    const role = claimAt(claims, roleClaim);
+    const groups = Groups.parse(claimAt(claims, groupsClaim));
+    const identity = { actor: claims.sub, role: typeof role === 'string' ? role : null, groups };
+    verified.set(token, { identity, until: (claims.exp + CLOCK_TOLERANCE_S) * 1000 });
     return identity;
   }
 }
 
-async function claimsOf(token: string, secret: Uint8Array): Promise<z.infer<typeof Claims>> {
-  try {
-    // The algorithm is pinned, so that no token chooses how it is verified (RFC 8725, section 3.1).
-    const { payload } = await jwtVerify(token, secret, { algorithms: ['HS256'], clockTolerance: CLOCK_TOLERANCE_S });
-    return Claims.parse(payload);
-  } catch (cause) {
-    const why = cause instanceof errors.JWTExpired ? 'The token has expired.' : 'The token is not valid.';
-    throw new Problem('unauthenticated', why, {}, cause);
-  }
+function claimsVerifier({ secret, provider, keysCooldownMs }: VerifierOptions) {
+  const providerKey = provider && keyFetcher(provider.jwksUrl, keysCooldownMs);
+  const checks: JWTVerifyOptions = { clockTolerance: CLOCK_TOLERANCE_S, requiredClaims: ['sub', 'exp'] };
+
+  return async (token: string): Promise<z.infer<typeof Claims>> => {
+    try {
+      if (token.length > MAX_TOKEN_LENGTH) throw new errors.JWTInvalid('the token is too long');
+      // The header chooses only which of our keys is asked; each is pinned to the algorithms it is made for.
+      const { alg } = decodeProtectedHeader(token);
+      if (alg === 'HS256' && secret) {
+        return Claims.parse((await jwtVerify(token, secret, { ...checks, algorithms: ['HS256'] })).payload);
+      }
+      if (!provider || !providerKey) throw new errors.JOSEAlgNotAllowed('no key is there for the algorithm');
+      const { issuer, audience } = provider;
+      const meant = { ...checks, issuer, audience, algorithms: PROVIDER_ALGORITHMS };
+      return Claims.parse((await jwtVerify(token, providerKey, meant)).payload);
+    } catch (cause) {
+      if (cause instanceof Problem) throw cause;
+      const why = cause instanceof errors.JWTExpired ? 'The token has expired.' : 'The token is not valid.';
+      throw new Problem('unauthenticated', why, {}, cause);
+    }
+  };
+}
+
+/** The provider's keys; that they cannot be had is no fault of the token's. */
+function keyFetcher(jwksUrl: URL, cooldownDuration = KEYS_COOLDOWN_MS): JWTVerifyGetKey {
+  const keys = createRemoteJWKSet(jwksUrl, { timeoutDuration: JWKS_TIMEOUT_MS, cooldownDuration });
+  return async (header, token) => {
+    try {
+      return await keys(header, token);
+    } catch (cause) {
+      if (cause instanceof errors.JWKSNoMatchingKey || cause instanceof errors.JOSENotSupported) throw cause;
+      throw new Problem('identity-unavailable', 'The keys of the identity provider cannot be fetched.', {}, cause);
+    }
+  };
+}
+
+/** `realm_access.roles` and the like; a claim of the whole name comes first. */
+function claimAt(claims: Record<string, unknown>, path: string): unknown {
+  if (Object.hasOwn(claims, path)) return claims[path];
+  return path.split('.').reduce<unknown>((value, name) => {
+    const isObject = typeof value === 'object' && value !== null;
+    return isObject && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+  }, claims);
 }

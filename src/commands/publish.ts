@@ -44,14 +44,17 @@ export const publish: Command<PublishInput> = {
     if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
     if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);
     const gone = context.missing[0];
-    if (gone) {
-      const detail = `Send the bytes of ${gone.path} before the version that lists them.`;
-      throw new Problem('artifact-missing', detail, { path: gone.path, digest: gone.digest });
-    }
+    if (gone) throw artifactMissing(gone);
     const active = activeMap(model, context.environments);
     return { draft: { type: 'version.published', data: { version, manifest, manifest_digest, notes, active } } };
   },
 };
+
+/** Bytes that are not there, or not for this caller: neither is told from the other. */
+export function artifactMissing({ path, digest }: Artifact): Problem {
+  const detail = `Send the bytes of ${path} before the version that lists them.`;
+  return new Problem('artifact-missing', detail, { path, digest });
+}
 
 function versionExists(model: Model, version: string, published: string, offered: string): Problem {
   const detail = `${model.name} ${version} was published with other content; publish under another version.`;

@@ -32,6 +32,7 @@ const problems = {
   'too-many-activations': [429, 'Too many activations in a minute'],
   internal: [500, 'Something went wrong here'],
   'log-unavailable': [503, 'The log cannot be reached'],
+  'identity-unavailable': [503, 'The identity provider cannot be reached'],
   'outcome-unknown': [503, 'It is not known whether the command was stored'],
   'volume-full': [507, 'The volume is full'],
   'log-full': [507, 'The log is full'],

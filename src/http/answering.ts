@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import { mayDo, type Permission } from '../access/permissions.ts';
+import { allows, type Identity, type Wish } from '../access/policy.ts';
 import { Problem } from '../domain/errors.ts';
 import { readJson } from './body.ts';
 import { addressReader, check } from './input.ts';
@@ -36,24 +36,44 @@ export function answering(route: Route, services: Services) {
 
   /** Without a promise where there is nothing to wait for: most of the requests are the same read again. */
   function handle(c: HttpContext, known: Known): Reply | Promise<Reply> {
-    const actor = route.permission ? identify(c, route.permission, services) : known.actor;
-    if (actor instanceof Promise || route.body) return handleSlowly(c, known, actor);
-    known.actor = actor;
-    return route.handle({ c, ...address(c, known), body: undefined, actor, request_id: known.request_id }, services);
+    const identity = route.permission ? identify(c, services) : ANONYMOUS;
+    if (identity instanceof Promise || route.body) return handleSlowly(c, known, identity);
+    const named = identified(c, known, identity);
+    return route.handle({ c, ...named, ...whoAsks(known, identity), body: undefined }, services);
   }
 
-  async function handleSlowly(c: HttpContext, known: Known, identified: string | Promise<string>): Promise<Reply> {
-    const actor = await identified;
-    known.actor = actor;
-    const { params, query } = address(c, known);
+  async function handleSlowly(c: HttpContext, known: Known, asked: Identity | Promise<Identity>): Promise<Reply> {
+    const identity = await asked;
+    const named = identified(c, known, identity);
     const body = route.body && check(route.body, await readJson(c), 'body');
-    return route.handle({ c, params, query, body, actor, request_id: known.request_id }, services);
+    if (route.permission) authorize(identity, wishOf(route, named.params, body));
+    return route.handle({ c, ...named, ...whoAsks(known, identity), body }, services);
   }
 
-  function address(c: HttpContext, known: Known) {
+  /** What the address says, once it is known that the caller may ask for it. */
+  function identified(c: HttpContext, known: Known, identity: Identity) {
+    known.actor = identity.actor;
+    // First of all whether it could be allowed at all: who may do nothing here learns nothing of what is wrong.
+    if (route.permission) authorize(identity, { permission: route.permission });
     const named = readAddress(c);
     known.model = (named.params as { model?: string }).model;
+    if (route.permission) authorize(identity, wishOf(route, named.query, named.params));
     return named;
+  }
+
+  function whoAsks({ request_id }: Known, identity: Identity) {
+    const may = (wish: Wish) => allows(services.policy, identity, wish);
+    return { actor: identity.actor, request_id, may };
+  }
+
+  /** @throws {Problem} forbidden */
+  function authorize(identity: Identity, wish: Wish): void {
+    if (allows(services.policy, identity, wish)) return;
+    const { permission, model, environment } = wish;
+    const where = `${model === undefined ? '' : ` for ${model}`}${environment === undefined ? '' : ` in ${environment}`}`;
+    throw new Problem('forbidden', `This takes the permission ${permission}${where}, which you do not have.`, {
+      permission,
+    });
   }
 
   function logRequest(c: HttpContext, reply: Reply, { request_id, actor, failure }: Known, started: number): void {
@@ -123,17 +143,19 @@ function requestId(c: HttpContext): string {
   return given && REQUEST_ID.test(given) ? given : crypto.randomUUID();
 }
 
-/** The caller, if its token allows what the route asks for. @throws {Problem} unauthenticated, forbidden */
-function identify(c: HttpContext, permission: Permission, { verifyToken }: Services): string | Promise<string> {
+const ANONYMOUS: Identity = { actor: 'anonymous', role: null, groups: [] };
+
+/** What a request names, in its path, its query or its body. */
+function wishOf({ permission, model: about }: Route, ...said: unknown[]): Wish {
+  const { model = about, environment } = Object.assign({}, ...said) as { model?: string; environment?: string };
+  return { permission: permission!, model, environment };
+}
+
+/** The caller. @throws {Problem} unauthenticated */
+function identify(c: HttpContext, { verifyToken }: Services): Identity | Promise<Identity> {
   const header = c.req.header('authorization') ?? '';
   if (!header.startsWith('Bearer ') && !/^bearer /i.test(header)) {
     throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
   }
-  const identity = verifyToken(header.slice('Bearer '.length).trim());
-  return identity instanceof Promise ? identity.then(permitted) : permitted(identity);
-
-  function permitted({ actor, role }: Awaited<typeof identity>): string {
-    if (mayDo(role, permission)) return actor;
-    throw new Problem('forbidden', `This takes the permission ${permission}, which the role ${role} does not have.`);
-  }
+  return verifyToken(header.slice('Bearer '.length).trim());
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Digest } from '../domain/digest.ts';
+import { Problem } from '../domain/errors.ts';
 import { bodyBytes, contentLength } from './body.ts';
 import { blobReply } from './bytes.ts';
 import { route } from './route.ts';
@@ -14,7 +15,12 @@ const get = route({
   params,
   answer: { status: 200, type: 'application/octet-stream' },
   errors: ['unknown-blob', 'range-not-satisfiable'],
-  handle: ({ c, params }, { artifacts }) => blobReply(c, artifacts, params.digest),
+  handle(request, { artifacts, blobAccess }) {
+    const { digest } = request.params;
+    if (!blobAccess.mayHave(request, digest))
+      throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
+    return blobReply(request.c, artifacts, digest);
+  },
 });
 
 const put = route({
@@ -26,9 +32,10 @@ const put = route({
   rawBody: { 'application/octet-stream': null },
   answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
   errors: ['checksum-mismatch', 'volume-full'],
-  async handle({ c, params: { digest } }, { artifacts }) {
+  async handle({ c, params: { digest }, actor }, { artifacts, blobAccess }) {
     const known = await artifacts.stat(digest);
     const { size } = await artifacts.put(digest, bodyBytes(c), contentLength(c));
+    blobAccess.sent(actor, digest);
     return { status: known ? 200 : 201, json: { digest, size } };
   },
 });

@@ -18,11 +18,11 @@ const models = route({
   query: z.object(Paging),
   answer: { status: 200, schema: z.object({ models: z.array(ModelView), next_page_token: z.string().nullable() }) },
   errors: [],
-  handle({ query }, { registry, environments }) {
+  handle({ query, may }, { registry, environments }) {
     const listing = ['models', registry().checkpoint.epoch];
     const published = [...registry().models.values()]
       .map(({ model }) => model)
-      .filter(({ versions }) => versions.size > 0);
+      .filter(({ name, versions }) => versions.size > 0 && may({ permission: 'read', model: name }));
     const newestFirst = published.sort((a, b) => b.revision - a.revision);
     const { entries, next_page_token } = page(newestFirst, pageStart(listing, query.page_token), query, listing);
     return { json: { models: entries.map((model) => modelView(model, environments)), next_page_token } };
@@ -33,6 +33,7 @@ const short = route({
   method: 'GET',
   path: '/models',
   permission: 'gateway',
+  model: DEFAULT_MODEL,
   summary: 'The default model in short: its versions in order, the latest and the active one',
   answer: {
     status: 200,
@@ -51,6 +52,7 @@ const shortLatest = route({
   method: 'GET',
   path: '/models/latest',
   permission: 'gateway',
+  model: DEFAULT_MODEL,
   summary: 'The latest version of the default model and its metadata.json',
   answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
   errors: ['unknown-version'],

@@ -1,4 +1,4 @@
-import { PublishBody, type PublishInput, publish } from '../commands/publish.ts';
+import { artifactMissing, PublishBody, type PublishInput, publish } from '../commands/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { VersionView } from '../domain/views.ts';
 import { checkType, mediaType, readJson } from './body.ts';
@@ -25,7 +25,10 @@ const publishRoute = route({
     checkType(request.c, 'application/json', MULTIPART);
     const caller = callerOf(request);
     if (mediaType(request.c) !== MULTIPART) {
-      return run(check(PublishBody, await readJson(request.c), 'body'));
+      const input = check(PublishBody, await readJson(request.c), 'body');
+      const foreign = input.artifacts.find(({ digest }) => !services.blobAccess.mayHave(request, digest));
+      if (foreign) throw artifactMissing(foreign);
+      return run(input);
     }
     const received = await receiveMultipart(request.c, services);
     try {

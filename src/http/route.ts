@@ -3,6 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 import type { z } from 'zod';
 import type { Permission } from '../access/permissions.ts';
+import type { Wish } from '../access/policy.ts';
 import type { ProblemCode } from '../domain/errors.ts';
 import type { Services } from './services.ts';
 
@@ -30,6 +31,8 @@ export interface Request<P, Q, B> {
   /** Who calls; `anonymous` where the route asks for no permission. */
   actor: string;
   request_id: string;
+  /** Whether the caller may do something else, too: what a listing shows is what may be read. */
+  may(wish: Wish): boolean;
 }
 
 type Shape = z.ZodType;
@@ -40,6 +43,8 @@ export interface Route<P extends Shape = Shape, Q extends Shape = Shape, B exten
   /** As Hono has it; `:path{.+}` takes slashes too. */
   path: string;
   permission: Permission | null;
+  /** The model it is about, where the address does not name one. */
+  model?: string;
   summary: string;
   params?: P;
   query?: Q;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Policy } from '../access/policy.ts';
 import type { VerifyToken } from '../access/tokens.ts';
 import type { Collector } from '../artifacts/collector.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
@@ -7,6 +8,7 @@ import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';
 import type { Registry } from '../projections/registry.ts';
+import type { BlobAccess } from './blob-access.ts';
 import type { EventStream } from './event-stream.ts';
 
 /** What the routes stand on; `serve.ts` wires it. */
@@ -14,6 +16,8 @@ export interface Services {
   log: Logger;
   environments: readonly string[];
   verifyToken: VerifyToken;
+  policy: Policy;
+  blobAccess: BlobAccess;
   registry(): Registry;
   artifacts: ArtifactStore;
   collector: Collector;

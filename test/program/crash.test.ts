@@ -5,10 +5,12 @@ import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { DEFAULT_POLICY } from '../../src/access/policy.ts';
 import { createCollector } from '../../src/artifacts/collector.ts';
 import { openVolumeStore } from '../../src/artifacts/volume-store.ts';
 import { Problem } from '../../src/domain/errors.ts';
 import { createApp } from '../../src/http/app.ts';
+import { createBlobAccess } from '../../src/http/blob-access.ts';
 import { createEventStream } from '../../src/http/event-stream.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import { createLogger } from '../../src/telemetry.ts';
@@ -211,7 +213,9 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
       {
         log: createLogger('silent'),
         environments: ['production'],
-        verifyToken: () => ({ actor: 'tester', role: 'admin' }),
+        verifyToken: () => ({ actor: 'tester', role: 'admin', groups: [] }),
+        policy: DEFAULT_POLICY,
+        blobAccess: createBlobAccess(() => emptyRegistry()),
         registry: () => emptyRegistry(),
         artifacts,
         collector: createCollector(artifacts, { referenced: () => new Set(), complete: () => true }),

@@ -1,0 +1,43 @@
+import { EVERY_MODEL, type Wish } from '../access/policy.ts';
+import { BoundedMap } from '../domain/bounded-map.ts';
+import type { Digest } from '../domain/digest.ts';
+import type { Registry } from '../projections/registry.ts';
+
+/** Who asks, as a request has it. */
+interface Asker {
+  actor: string;
+  may(wish: Wish): boolean;
+}
+
+/**
+ * Which bytes a caller may have. A digest is no secret, so it opens nothing by itself: neither for reading, nor for
+ * publishing a version of one's own that refers to somebody else's bytes and reading them there.
+ */
+export interface BlobAccess {
+  /** The caller has sent these bytes, and so has them already. */
+  sent(actor: string, digest: Digest): void;
+  /** Whether the caller sent them, or may read a version that refers to them. */
+  mayHave(asker: Asker, digest: Digest): boolean;
+}
+
+const MAX_REMEMBERED = 100_000;
+
+export function createBlobAccess(registry: () => Registry): BlobAccess {
+  const sent = new BoundedMap<string, true>(MAX_REMEMBERED);
+  const key = (actor: string, digest: Digest) => `${digest} ${actor}`;
+
+  return {
+    sent: (actor, digest) => void sent.set(key(actor, digest), true),
+
+    mayHave({ actor, may }, digest) {
+      if (may({ permission: 'read', model: EVERY_MODEL }) || sent.has(key(actor, digest))) return true;
+      for (const { model } of registry().models.values()) {
+        if (!may({ permission: 'read', model: model.name })) continue;
+        for (const { manifest } of model.versions.values()) {
+          if (manifest.artifacts.some((artifact) => artifact.digest === digest)) return true;
+        }
+      }
+      return false;
+    },
+  };
+}

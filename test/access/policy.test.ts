@@ -1,0 +1,104 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PERMISSIONS } from '../../src/access/permissions.ts';
+import { allows, DEFAULT_POLICY, EVERY_MODEL, type Identity, readPolicy } from '../../src/access/policy.ts';
+import { temporaryFolder } from '../support/folder.ts';
+
+const ana: Identity = { actor: 'ana', role: 'scientist', groups: ['risk', 'everyone'] };
+
+async function policyOf(text: string) {
+  const path = join(await temporaryFolder(), 'policy.yaml');
+  await writeFile(path, text);
+  return readPolicy(path);
+}
+
+describe('the default table', () => {
+  it('lets admins do everything and users read', () => {
+    for (const permission of PERMISSIONS) {
+      const wish = { permission, model: 'fraud', environment: 'production' };
+      expect(allows(DEFAULT_POLICY, { ...ana, role: 'admin' }, wish)).toBe(true);
+      expect(allows(DEFAULT_POLICY, { ...ana, role: 'user' }, wish)).toBe(permission === 'read');
+      expect(allows(DEFAULT_POLICY, { ...ana, role: null }, wish)).toBe(false);
+      expect(allows(DEFAULT_POLICY, ana, wish)).toBe(false);
+    }
+  });
+});
+
+describe('a table', () => {
+  it('reaches as far as it says, and no further', async () => {
+    const policy = await policyOf(`
+grants:
+  - { allow: [activate], group: risk, models: fraud-*, environments: [staging] }
+  - { allow: [read], group: everyone, models: [fraud-*, churn] }
+`);
+    const may = (wish: Parameters<typeof allows>[2]) => allows(policy, ana, wish);
+    expect(may({ permission: 'activate', model: 'fraud-eu', environment: 'staging' })).toBe(true);
+    expect(may({ permission: 'activate', model: 'fraud-eu', environment: 'production' })).toBe(false);
+    expect(may({ permission: 'activate', model: 'churn', environment: 'staging' })).toBe(false);
+    expect(may({ permission: 'read', model: 'churn' })).toBe(true);
+    expect(may({ permission: 'read', model: 'churn-2' })).toBe(false);
+    expect(may({ permission: 'read', model: 'not-fraud-eu' })).toBe(false);
+    expect(may({ permission: 'read', model: EVERY_MODEL })).toBe(false);
+    expect(may({ permission: 'publish' })).toBe(false);
+  });
+
+  it('asks for everything that a line names', async () => {
+    const policy = await policyOf('grants: [{ allow: all, role: scientist, group: risk, subject: ana }]');
+    const wish = { permission: 'operate' as const };
+    expect(allows(policy, ana, wish)).toBe(true);
+    for (const other of [{ role: 'user' }, { groups: [] }, { actor: 'ben' }]) {
+      expect(allows(policy, { ...ana, ...other }, wish)).toBe(false);
+    }
+  });
+
+  it('may reserve production', async () => {
+    const policy = await policyOf(`
+grants:
+  - { allow: [read, activate], role: scientist, environments: [staging, dev] }
+  - { allow: all, group: release-managers }
+`);
+    const production = { permission: 'activate' as const, model: 'fraud', environment: 'production' };
+    expect(allows(policy, ana, production)).toBe(false);
+    expect(allows(policy, { ...ana, groups: ['release-managers'] }, production)).toBe(true);
+  });
+
+  it('that is wrong is refused, and says where', async () => {
+    for (const [text, told] of [
+      ['grants: [{ allow: [fly], role: user }]', 'grants'],
+      ['grants: [{ allow: [read] }]', 'must name a role, a group or a subject'],
+      ['grants: [{ allow: [], role: user }]', 'grants'],
+      ['grants: [{ allow: [read], role: user, models: "Fraud(.*" }]', 'must be a model’s name'],
+      ['grants: [{ allow: [read], role: user, environment: [dev] }]', 'environment'],
+      ['- 1', 'policy.yaml'],
+      ['', 'policy.yaml'],
+    ] as const) {
+      await expect(policyOf(text), text).rejects.toThrow(told);
+    }
+    await expect(readPolicy('/nowhere/policy.yaml')).rejects.toThrow('/nowhere/policy.yaml cannot be read');
+  });
+
+  it('matches names as a shell would', async () => {
+    const part = fc.constantFrom('a', 'b', '-', '*');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(part, { minLength: 1, maxLength: 5 }),
+        fc.array(fc.constantFrom('a', 'b', '-'), { maxLength: 6 }),
+        async (pattern, name) => {
+          const policy = await policyOf(`grants: [{ allow: [read], role: r, models: "${pattern.join('')}" }]`);
+          const allowed = allows(policy, { ...ana, role: 'r' }, { permission: 'read', model: name.join('') });
+          expect(allowed).toBe(globs(pattern, name));
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+});
+
+/** Naively: a star takes nothing, or one letter and goes on. */
+function globs([first, ...pattern]: string[], name: string[]): boolean {
+  if (first === undefined) return name.length === 0;
+  if (first === '*') return globs(pattern, name) || (name.length > 0 && globs(['*', ...pattern], name.slice(1)));
+  return name[0] === first && globs(pattern, name.slice(1));
+}

@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { base64url, exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { signToken, tokenVerifier } from '../../src/access/tokens.ts';
+
+const SECRET = Buffer.from('a secret of at least thirty-two bytes');
+const ISSUER = 'https://login.example.org';
+const AUDIENCE = 'signalbox';
+
+/** An identity provider: its keys over HTTP, of which the last one signs. */
+async function provider() {
+  const keys: { kid: string; pair: Awaited<ReturnType<typeof generateKeyPair>> }[] = [];
+  let asked = 0;
+  const server = createServer(async (_, response) => {
+    asked++;
+    const published = keys.map(async ({ kid, pair }) => ({ ...(await exportJWK(pair.publicKey)), kid, alg: 'ES256' }));
+    response.end(JSON.stringify({ keys: await Promise.all(published) }));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const rotate = async () => {
+    keys.push({ kid: `k${keys.length}`, pair: await generateKeyPair('ES256', { extractable: true }) });
+    if (keys.length > 2) keys.shift();
+  };
+  await rotate();
+  const sign = (claims: JWTPayload, { iss = ISSUER, aud = AUDIENCE, exp = '10m' } = {}) => {
+    const { kid, pair } = keys.at(-1)!;
+    const token = new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid }).setIssuer(iss).setAudience(aud);
+    return token.setSubject('ana').setExpirationTime(exp).sign(pair.privateKey);
+  };
+  const jwksUrl = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`);
+  const options = { jwksUrl, issuer: ISSUER, audience: AUDIENCE };
+  return { options, rotate, sign, keys, server, asked: () => asked };
+}
+
+const refused = { code: 'unauthenticated' };
+
+describe('a token signed with the secret', () => {
+  const verify = tokenVerifier({ secret: SECRET });
+
+  it('says who calls, and is verified once', async () => {
+    const token = await signToken(SECRET, { actor: 'ci', role: 'admin' }, 60, new Date());
+    expect(await verify(token)).toEqual({ actor: 'ci', role: 'admin', groups: [] });
+    expect(verify(token)).not.toBeInstanceOf(Promise);
+  });
+
+  it('is refused when it is altered, expired, not yet valid, unsigned, too long or none', async () => {
+    const token = await signToken(SECRET, { actor: 'ci', role: 'user' }, 60, new Date());
+    const [header, , signature] = token.split('.');
+    const unsigned = (claims: object) =>
+      `${base64url.encode('{"alg":"none"}')}.${base64url.encode(JSON.stringify(claims))}.`;
+    const sign = (claims: JWTPayload) => new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).sign(SECRET);
+    const now = Math.floor(Date.now() / 1000);
+    for (const wrong of [
+      `${header}.${base64url.encode(JSON.stringify({ sub: 'ci', role: 'admin', exp: now + 60 }))}.${signature}`,
+      await signToken(SECRET, { actor: 'ci', role: 'admin' }, -600, new Date()),
+      await sign({ sub: 'ci', role: 'admin', exp: now + 60, nbf: now + 600 }),
+      await sign({ sub: 'ci', role: 'admin' }),
+      await sign({ role: 'admin', exp: now + 60 }),
+      unsigned({ sub: 'ci', role: 'admin', exp: now + 60 }),
+      await sign({ sub: 'ci', exp: now + 60, padding: 'x'.repeat(10_000) }),
+      `${token}x`,
+      'rubbish',
+      'a.b.c',
+      '',
+    ]) {
+      await expect(async () => verify(wrong), wrong).rejects.toMatchObject(refused);
+    }
+  });
+});
+
+describe('a provider’s token', () => {
+  it('says role and groups by the claims that are configured', async () => {
+    const { options, sign } = await provider();
+    const verify = tokenVerifier({
+      secret: null,
+      provider: options,
+      roleClaim: 'https://example.org/role',
+      groupsClaim: 'realm_access.roles',
+    });
+    const token = await sign({ 'https://example.org/role': 'user', realm_access: { roles: ['risk', 'ops'] } });
+    expect(await verify(token)).toEqual({ actor: 'ana', role: 'user', groups: ['risk', 'ops'] });
+    expect(await verify(await sign({ role: 'admin', realm_access: { roles: 'all' } }))).toEqual({
+      actor: 'ana',
+      role: null,
+      groups: [],
+    });
+  });
+
+  it('is taken beside those of the secret, each by its own key', async () => {
+    const { options, sign, keys } = await provider();
+    const verify = tokenVerifier({ secret: SECRET, provider: options });
+    expect(await verify(await sign({ role: 'user' }))).toMatchObject({ actor: 'ana' });
+    expect(await verify(await signToken(SECRET, { actor: 'ci', role: 'admin' }, 60, new Date()))).toMatchObject({
+      actor: 'ci',
+    });
+    // The provider's public key, which everybody has, as if it were a shared secret.
+    const publicKey = Buffer.from(await exportSPKI(keys[0]!.pair.publicKey));
+    const confused = await signToken(publicKey, { actor: 'mallory', role: 'admin' }, 60, new Date());
+    await expect(async () => verify(confused)).rejects.toMatchObject(refused);
+    await expect(async () => tokenVerifier({ secret: null, provider: options })(confused)).rejects.toMatchObject(
+      refused,
+    );
+  });
+
+  it('is refused when it is meant for others, comes from others, or is signed by others', async () => {
+    const { options, sign } = await provider();
+    const stranger = await provider();
+    const verify = tokenVerifier({ secret: null, provider: options });
+    for (const wrong of [
+      await sign({ role: 'admin' }, { aud: 'another-service' }),
+      await sign({ role: 'admin' }, { iss: 'https://evil.example.org' }),
+      await sign({ role: 'admin' }, { exp: '-10m' }),
+      await stranger.sign({ role: 'admin' }),
+    ]) {
+      await expect(async () => verify(wrong)).rejects.toMatchObject(refused);
+    }
+  });
+
+  it('is verified by a key that came after the start', async () => {
+    const { options, sign, rotate, asked } = await provider();
+    await rotate();
+    const verify = tokenVerifier({ secret: null, provider: options, keysCooldownMs: 0 });
+    await verify(await sign({ role: 'user' }));
+    await rotate();
+    expect(await verify(await sign({ role: 'user', again: true }))).toMatchObject({ actor: 'ana' });
+    expect(asked()).toBe(2);
+  });
+
+  it('cannot be judged while the provider is away, which is not the token’s fault', async () => {
+    const { options, sign, server } = await provider();
+    const token = await sign({ role: 'user' });
+    server.close();
+    server.closeAllConnections();
+    const verify = tokenVerifier({ secret: null, provider: options });
+    await expect(async () => verify(token)).rejects.toMatchObject({ code: 'identity-unavailable', status: 503 });
+  });
+});
