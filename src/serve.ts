@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { openKeyStore } from './access/key-store.ts';
+import { isKey } from './access/keys.ts';
 import { isLoopback } from './access/loopback.ts';
 import { DEFAULT_POLICY, readPolicy } from './access/policy.ts';
 import { ensureSecret } from './access/secret.ts';
@@ -102,6 +104,9 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   });
   const fleet = startFleet({ reports: openReports(nats), log });
   opened(() => fleet.close());
+  const keys = openKeyStore(nats, log);
+  opened(() => keys.close());
+  await keys.ready();
   const clock = { now: () => new Date(), newId: randomUUID };
   const dispatch = createDispatch({
     nats,
@@ -144,7 +149,9 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     {
       log,
       environments,
-      verifyToken,
+      verify: (credential) => (isKey(credential) ? keys.verify(credential) : verifyToken(credential)),
+      keys,
+      now: clock.now,
       policy,
       blobAccess: createBlobAccess(registry),
       registry,

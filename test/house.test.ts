@@ -12,7 +12,7 @@ const rooms: Record<string, string[]> = {
   commands: ['domain', 'log', 'artifacts'],
   projections: ['domain', 'log', 'artifacts', 'commands'],
   discovery: ['domain', 'log', 'artifacts', 'commands', 'projections'],
-  access: ['domain', 'artifacts'],
+  access: ['domain', 'artifacts', 'log'],
   client: ['domain'],
   http: ['domain', 'log', 'artifacts', 'commands', 'projections', 'access'],
   loader: ['domain', 'log', 'artifacts', 'access', 'client', 'config', 'version', 'cache-folder'],

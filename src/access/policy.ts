@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { BoundedMap } from '../domain/bounded-map.ts';
 import { EnvironmentName } from '../domain/names.ts';
 import { PERMISSIONS, type Permission } from './permissions.ts';
 
@@ -10,6 +11,8 @@ export interface Identity {
   actor: string;
   role: string | null;
   groups: readonly string[];
+  /** What the credential allows by itself, beside the table. */
+  reaches?: readonly Reach[];
 }
 
 /** What a request wants to do, and to what, as far as it names it. */
@@ -24,20 +27,21 @@ export const EVERY_MODEL = '*';
 
 const Name = z.string().min(1).max(200);
 const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model’s name, in which * stands for anything');
+const Permissions = z.array(z.enum(PERMISSIONS)).min(1);
 
-/** One line of the table: these permissions, to whoever has all of what it names, for these models and environments. */
+const reach = {
+  allow: z.union([z.literal('all').transform(() => [...PERMISSIONS]), Permissions]),
+  models: z.array(Pattern).min(1).max(100).default([EVERY_MODEL]),
+  environments: z.array(EnvironmentName).min(1).max(100).optional(),
+};
+
+/** What may be done, for which models and in which environments; all of these that are not limited. */
+export const Reach = z.strictObject(reach);
+export type Reach = z.output<typeof Reach>;
+
+/** One line of the table: a reach, for whoever has all of what it names. */
 const Grant = z
-  .strictObject({
-    allow: z.union([z.literal('all').transform(() => [...PERMISSIONS]), z.array(z.enum(PERMISSIONS)).min(1)]),
-    role: Name.optional(),
-    group: Name.optional(),
-    subject: Name.optional(),
-    models: z
-      .union([Pattern, z.array(Pattern).min(1)])
-      .default(EVERY_MODEL)
-      .transform(matcher),
-    environments: z.array(EnvironmentName).min(1).optional(),
-  })
+  .strictObject({ ...reach, role: Name.optional(), group: Name.optional(), subject: Name.optional() })
   .refine(({ role, group, subject }) => role ?? group ?? subject, 'must name a role, a group or a subject');
 type Grant = z.output<typeof Grant>;
 
@@ -65,8 +69,9 @@ export async function readPolicy(path: string): Promise<Policy> {
   throw new Error(`The policy ${path} is not valid: ${z.prettifyError(result.error)}`, { cause: result.error });
 }
 
-/** Whether any line allows it. What a request does not name, no line limits. */
+/** Whether the credential itself or any line allows it. What a wish does not name, no line limits. */
 export function allows(policy: Policy, identity: Identity, wish: Wish): boolean {
+  if (identity.reaches?.some((reach) => covers(reach, wish))) return true;
   return policy.some((grant) => concerns(grant, identity) && covers(grant, wish));
 }
 
@@ -78,18 +83,21 @@ function concerns({ role, group, subject }: Grant, identity: Identity): boolean 
   );
 }
 
-function covers({ allow, models, environments }: Grant, { permission, model, environment }: Wish): boolean {
+function covers({ allow, models, environments }: Reach, { permission, model, environment }: Wish): boolean {
   return (
     allow.includes(permission) &&
-    (model === undefined || models(model)) &&
+    (model === undefined || models.some((pattern) => matches(pattern, model))) &&
     (environment === undefined || environments === undefined || environments.includes(environment))
   );
 }
 
-/** `fraud-*` and the like, as one test of a name. */
-function matcher(patterns: string | string[]): (model: string) => boolean {
-  const all = [patterns].flat();
-  if (all.includes(EVERY_MODEL)) return () => true;
-  const pattern = new RegExp(`^(?:${all.map((one) => one.replaceAll('*', '.*')).join('|')})$`);
-  return (model) => pattern.test(model);
+const compiled = new BoundedMap<string, RegExp>(1000);
+
+/** `fraud-*` and the like, as a shell has it. */
+function matches(pattern: string, model: string): boolean {
+  if (pattern === EVERY_MODEL || pattern === model) return true;
+  if (!pattern.includes('*')) return false;
+  const regexp = compiled.get(pattern) ?? new RegExp(`^${pattern.replaceAll(/\*+/g, '.*')}$`);
+  compiled.set(pattern, regexp);
+  return regexp.test(model);
 }

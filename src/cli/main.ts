@@ -7,6 +7,7 @@ import { archiveVerb, restoreVerb } from './archive.ts';
 import { deactivateVerb } from './deactivate.ts';
 import { failed } from './failure.ts';
 import { historyVerb } from './history.ts';
+import { keyVerb } from './key.ts';
 import { latestVerb } from './latest.ts';
 import { listVerb } from './list.ts';
 import { loadersVerb } from './loaders.ts';
@@ -47,6 +48,7 @@ for (const verb of [
   runtimeVerb,
   agentVerb,
   tokenVerb,
+  keyVerb,
 ]) {
   program.addCommand(verb().exitOverride());
 }

@@ -12,6 +12,7 @@ const problems = {
   'unknown-version': [404, 'There is no such version'],
   'unknown-environment': [404, 'There is no such environment'],
   'unknown-blob': [404, 'There is no such blob'],
+  'unknown-key': [404, 'There is no such API key'],
   'no-active-version': [404, 'No version is active'],
   'not-found': [404, 'There is nothing here'],
   'method-not-allowed': [405, 'This address does not take that method'],

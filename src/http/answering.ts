@@ -152,10 +152,10 @@ function wishOf({ permission, model: about }: Route, ...said: unknown[]): Wish {
 }
 
 /** The caller. @throws {Problem} unauthenticated */
-function identify(c: HttpContext, { verifyToken }: Services): Identity | Promise<Identity> {
+function identify(c: HttpContext, { verify }: Services): Identity | Promise<Identity> {
   const header = c.req.header('authorization') ?? '';
   if (!header.startsWith('Bearer ') && !/^bearer /i.test(header)) {
     throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
   }
-  return verifyToken(header.slice('Bearer '.length).trim());
+  return verify(header.slice('Bearer '.length).trim());
 }

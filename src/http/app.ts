@@ -9,6 +9,7 @@ import { docsPage } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { historyRoutes } from './history.ts';
+import { keyRoutes } from './keys.ts';
 import { loaderRoutes } from './loaders.ts';
 import { modelRoutes } from './models.ts';
 import { openApiDocument } from './openapi.ts';
@@ -27,6 +28,7 @@ const apiRoutes: readonly Route[] = [
   ...loaderRoutes,
   ...blobRoutes,
   ...modelRoutes,
+  ...keyRoutes,
   ...healthRoutes,
 ];
 

@@ -9,7 +9,7 @@ import type { Services } from './services.ts';
 
 export type HttpContext = Context<{ Bindings: HttpBindings }>;
 export type HttpApp = Hono<{ Bindings: HttpBindings }>;
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** What a handler answers: `json`, or a `body` as it is. `log` goes into the request's log line. */
 export interface Reply {

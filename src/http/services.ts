@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { KeyStore } from '../access/key-store.ts';
 import type { Policy } from '../access/policy.ts';
 import type { VerifyToken } from '../access/tokens.ts';
 import type { Collector } from '../artifacts/collector.ts';
@@ -15,7 +16,10 @@ import type { EventStream } from './event-stream.ts';
 export interface Services {
   log: Logger;
   environments: readonly string[];
-  verifyToken: VerifyToken;
+  /** Of a token or an API key. */
+  verify: VerifyToken;
+  keys: KeyStore;
+  now(): Date;
   policy: Policy;
   blobAccess: BlobAccess;
   registry(): Registry;

@@ -12,7 +12,6 @@ import type { Nats } from './connection.ts';
 
 /** What every loader said last, a key each; in memory, since each says it again. */
 export const BUCKET = 'signalbox_loaders';
-export const BUCKET_STREAM = `KV_${BUCKET}`;
 /** Every change of what a loader serves, for auditors. */
 export const LOADERS = 'LOADERS';
 

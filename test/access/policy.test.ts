@@ -30,7 +30,7 @@ describe('a table', () => {
   it('reaches as far as it says, and no further', async () => {
     const policy = await policyOf(`
 grants:
-  - { allow: [activate], group: risk, models: fraud-*, environments: [staging] }
+  - { allow: [activate], group: risk, models: [fraud-*], environments: [staging] }
   - { allow: [read], group: everyone, models: [fraud-*, churn] }
 `);
     const may = (wish: Parameters<typeof allows>[2]) => allows(policy, ana, wish);
@@ -69,7 +69,7 @@ grants:
       ['grants: [{ allow: [fly], role: user }]', 'grants'],
       ['grants: [{ allow: [read] }]', 'must name a role, a group or a subject'],
       ['grants: [{ allow: [], role: user }]', 'grants'],
-      ['grants: [{ allow: [read], role: user, models: "Fraud(.*" }]', 'must be a model’s name'],
+      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model’s name'],
       ['grants: [{ allow: [read], role: user, environment: [dev] }]', 'environment'],
       ['- 1', 'policy.yaml'],
       ['', 'policy.yaml'],
@@ -86,7 +86,7 @@ grants:
         fc.array(part, { minLength: 1, maxLength: 5 }),
         fc.array(fc.constantFrom('a', 'b', '-'), { maxLength: 6 }),
         async (pattern, name) => {
-          const policy = await policyOf(`grants: [{ allow: [read], role: r, models: "${pattern.join('')}" }]`);
+          const policy = await policyOf(`grants: [{ allow: [read], role: r, models: ["${pattern.join('')}"] }]`);
           const allowed = allows(policy, { ...ana, role: 'r' }, { permission: 'read', model: name.join('') });
           expect(allowed).toBe(globs(pattern, name));
         },

@@ -11,7 +11,7 @@ const POLICY = `
 grants:
   - { allow: all, role: admin }
   - { allow: [read], role: user }
-  - { allow: all, group: mine, models: mine-*, environments: [dev, staging] }
+  - { allow: all, group: mine, models: [mine-*], environments: [dev, staging] }
 `;
 
 const started = shared(async (ends) => {

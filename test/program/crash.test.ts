@@ -12,6 +12,7 @@ import { Problem } from '../../src/domain/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { createBlobAccess } from '../../src/http/blob-access.ts';
 import { createEventStream } from '../../src/http/event-stream.ts';
+import type { Services } from '../../src/http/services.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import { createLogger } from '../../src/telemetry.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
@@ -213,7 +214,7 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
       {
         log: createLogger('silent'),
         environments: ['production'],
-        verifyToken: () => ({ actor: 'tester', role: 'admin', groups: [] }),
+        verify: () => ({ actor: 'tester', role: 'admin', groups: [] }),
         policy: DEFAULT_POLICY,
         blobAccess: createBlobAccess(() => emptyRegistry()),
         registry: () => emptyRegistry(),
@@ -229,7 +230,7 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
         revision: () => '',
         stale: () => false,
         health: () => ({ log: 'live', gaps: [], volume: [], discovery: [] }),
-      },
+      } as Partial<Services> as Services,
       '0.0.0',
     );
   const post = async (code: 'outcome-unknown' | 'version-exists') => {

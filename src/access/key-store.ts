@@ -1,0 +1,133 @@
+import { jetstream, StorageType } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import type { Logger } from 'pino';
+import { BoundedMap } from '../domain/bounded-map.ts';
+import { Problem } from '../domain/errors.ts';
+import { type BucketEntry, watchBucket } from '../log/bucket-watch.ts';
+import type { Nats } from '../log/connection.ts';
+import { isSecretOf, KeyRecord, parseKey } from './keys.ts';
+import type { Identity } from './policy.ts';
+
+/** API keys: kept in NATS, and known to every server within a moment, whether NATS is there or not. */
+export interface KeyStore {
+  /** Resolves when all keys are known that there were. */
+  ready(): Promise<void>;
+  /** @throws {Problem} unauthenticated: unknown, revoked, expired or altered, and which of these is not said */
+  verify(key: string): Identity;
+  list(): KeyRecord[];
+  /** @throws {Problem} log-unavailable */
+  add(record: KeyRecord): Promise<void>;
+  /** @throws {Problem} unknown-key, log-unavailable */
+  revoke(id: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const KEYS = 'signalbox_keys';
+const MAX_KEYS = 10_000;
+const MAX_RECORD_BYTES = 64 * 1024;
+const TIMEOUT_MS = 5_000;
+/** Last use is told by the hour: a write a request would be a log of its own. */
+const USED_EVERY_MS = 3600_000;
+
+interface Known {
+  record: KeyRecord;
+  revision: number;
+}
+
+export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => new Date()): KeyStore {
+  const js = jetstream(nats.nc, { timeout: TIMEOUT_MS });
+  let keys = new BoundedMap<string, Known>(MAX_KEYS);
+  const caughtUp = Promise.withResolvers<void>();
+  /** What was revoked while nobody listened is not told by a bucket that was made anew: all is read, then swapped. */
+  let reading: typeof keys | null = null;
+  const watch = watchBucket(nats, KEYS, ensureKeys, {
+    begun() {
+      reading = new BoundedMap(MAX_KEYS);
+    },
+    entry: learn,
+    caughtUp() {
+      keys = reading ?? keys;
+      reading = null;
+      caughtUp.resolve();
+    },
+    state(state, err) {
+      if (state === 'cut-off') log.debug({ state, err }, 'api keys');
+    },
+  });
+
+  return { ready: () => caughtUp.promise, verify, list, add, revoke, close: () => watch.close() };
+
+  function learn({ key: id, value, revision }: BucketEntry): void {
+    const record = value === null ? null : parse(value);
+    const known = reading ?? keys;
+    if (record) known.set(id, { record, revision });
+    else known.delete(id);
+  }
+
+  function verify(key: string): Identity {
+    const parsed = parseKey(key);
+    const known = parsed && keys.get(parsed.id);
+    if (!known || !isSecretOf(known.record, parsed.secret) || isExpired(known.record)) {
+      throw new Problem('unauthenticated', 'The API key is not valid.');
+    }
+    noteUse(known);
+    return { actor: `key:${known.record.name}`, role: null, groups: [], reaches: [known.record.reach] };
+  }
+
+  function isExpired({ expires_at }: KeyRecord): boolean {
+    return expires_at !== null && Date.parse(expires_at) <= now().getTime();
+  }
+
+  /** Only over the record that is known: one that was revoked meanwhile must not come back. */
+  function noteUse(known: Known): void {
+    const last = known.record.last_used_at;
+    if (last !== null && now().getTime() - Date.parse(last) < USED_EVERY_MS) return;
+    const record = { ...known.record, last_used_at: now().toISOString() };
+    known.record = record;
+    bucket()
+      .then((keys) => keys.update(record.id, JSON.stringify(record), known.revision))
+      .catch((err: unknown) => log.debug({ err, key: record.id }, 'the use of a key was not noted'));
+  }
+
+  function list(): KeyRecord[] {
+    return [...keys.values()].map(({ record }) => record);
+  }
+
+  async function add(record: KeyRecord): Promise<void> {
+    if (keys.size >= MAX_KEYS) throw new Problem('conflict', `There are ${MAX_KEYS} keys; revoke some first.`);
+    const revision = await written(async () => (await bucket()).create(record.id, JSON.stringify(record)));
+    keys.set(record.id, { record, revision });
+  }
+
+  async function revoke(id: string): Promise<void> {
+    if (!keys.has(id)) throw new Problem('unknown-key', `There is no key ${id}.`);
+    await written(async () => (await bucket()).delete(id));
+    keys.delete(id);
+  }
+
+  async function ensureKeys(): Promise<void> {
+    const replicas = nats.nc.info?.cluster ? 3 : 1;
+    await new Kvm(js).create(KEYS, { storage: StorageType.File, history: 1, maxValueSize: MAX_RECORD_BYTES, replicas });
+  }
+
+  async function bucket() {
+    return new Kvm(js).open(KEYS);
+  }
+
+  async function written<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (cause) {
+      throw new Problem('log-unavailable', 'NATS did not take it; nothing is known to have changed.', {}, cause);
+    }
+  }
+}
+
+/** Null for what is no record: it opens nothing. */
+function parse(text: string): KeyRecord | null {
+  try {
+    return KeyRecord.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}

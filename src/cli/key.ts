@@ -1,0 +1,84 @@
+import { Command, Option } from 'commander';
+import { PERMISSIONS } from '../access/permissions.ts';
+import type { Reach } from '../access/policy.ts';
+import { WrongUsage } from './failure.ts';
+import { printJson, printLine, printTable, tell } from './output.ts';
+import { openSession } from './session.ts';
+
+interface Key {
+  id: string;
+  name: string;
+  reach: Reach;
+  created_by: string;
+  expires_at: string | null;
+  last_used_at: string | null;
+  key?: string;
+}
+
+const A_DAY_MS = 24 * 3600_000;
+
+export function keyVerb(): Command {
+  return new Command('key')
+    .description('API keys for services, which reach no further than they must')
+    .addCommand(createVerb())
+    .addCommand(listVerb())
+    .addCommand(revokeVerb());
+}
+
+function createVerb(): Command {
+  const allow = new Option('--allow <permissions...>', 'what it allows').choices(PERMISSIONS).makeOptionMandatory();
+  return new Command('create')
+    .description('make a key; it is printed once')
+    .argument('<name>', 'who acts, as key:<name>, in every event')
+    .addOption(allow)
+    .option('--models <patterns...>', 'only for these models, such as fraud-*')
+    .option('--envs <environments...>', 'only in these environments')
+    .option('--days <count>', 'how long it is good; for ever, if not said', Number)
+    .option('--json', 'print the registry’s own answer')
+    .addHelpText('after', '\nExample:\n  signalbox key create scorer --allow read report --models fraud --days 365')
+    .action(async (name: string, { allow, models, envs: environments, days, json }) => {
+      if (days !== undefined && !(days > 0)) throw new WrongUsage('--days must be above 0.');
+      const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
+      const body = { name, reach: { allow, models, environments }, expires_at };
+      const made = await openSession({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
+      if (json) return printJson(made);
+      tell(`Key ${made.id} for ${name}; this is the only time it is shown:`);
+      printLine(made.key!);
+    });
+}
+
+function listVerb(): Command {
+  return new Command('list')
+    .description('list the keys there are')
+    .option('--json', 'print the registry’s own answer')
+    .action(async ({ json }) => {
+      const found = await openSession({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
+      if (json) return printJson(found);
+      const titles = ['ID', 'NAME', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
+      printTable(titles, found.keys.map(row));
+    });
+}
+
+function row({ id, name, reach, expires_at, last_used_at, created_by }: Key) {
+  const { allow, models, environments } = reach;
+  return [
+    id,
+    name,
+    allow.join(','),
+    models.join(','),
+    environments?.join(',') ?? null,
+    expires_at,
+    last_used_at,
+    created_by,
+  ];
+}
+
+function revokeVerb(): Command {
+  return new Command('revoke')
+    .description('take a key back, on every server within seconds')
+    .argument('<id>')
+    .action(async (id: string) => {
+      await openSession({ model: 'default' }).client.call('DELETE', `/api/keys/${encodeURIComponent(id)}`);
+      printLine(`${id} is revoked.`);
+    });
+}
