@@ -36,6 +36,15 @@ export const clientVariables = z.object({
 });
 export type ClientConfig = z.output<typeof clientVariables>;
 
+/** What the gateway reads. */
+export const gatewayVariables = z.object({
+  REGISTRY_DSN: clientVariables.shape.REGISTRY_DSN,
+  REGISTRY_TOKEN: z.string(),
+  HOST: z.string().default('127.0.0.1'),
+  PORT: z.coerce.number().int().min(0).max(65535).default(8081),
+});
+export type GatewayConfig = z.output<typeof gatewayVariables>;
+
 /** What loaders read. */
 export const loaderVariables = clientVariables.extend({
   REGISTRY_MODEL: ModelName.default('default'),

@@ -16,11 +16,12 @@ const rooms: Record<string, string[]> = {
   client: ['domain'],
   http: ['domain', 'log', 'artifacts', 'commands', 'projections', 'access'],
   loader: ['domain', 'log', 'artifacts', 'access', 'client', 'config', 'version', 'cache-folder'],
-  cli: ['domain', 'artifacts', 'access', 'client', 'loader', 'config', 'telemetry', 'version', 'serve'],
+  cli: ['domain', 'artifacts', 'access', 'client', 'loader', 'config', 'telemetry', 'version', 'serve', 'gateway'],
   config: ['domain'],
   'cache-folder': [],
   telemetry: [],
   version: [],
+  gateway: ['domain', 'access', 'client', 'http', 'config'],
   serve: ['domain', 'log', 'artifacts', 'commands', 'projections', 'discovery', 'access', 'http', 'config', 'version'],
 };
 

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { tell } from './output.ts';
+import { untilStopped } from './signals.ts';
 
 export function agentVerb(): Command {
   return new Command('agent')
@@ -20,12 +21,11 @@ export function agentVerb(): Command {
         import('../loader/agent.ts'),
         import('../telemetry.ts'),
       ]);
-      const stopped = Promise.withResolvers<void>();
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.resolve());
+      const stopped = untilStopped();
       const log = createLogger();
       const agent = await startAgent({ model, environment, folder, python, onChange, volume, log });
       tell(`Following ${model} in ${environment}: the service opens ${folder}/current`);
-      await stopped.promise;
+      await stopped;
       await agent.close();
     });
 }

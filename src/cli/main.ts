@@ -6,6 +6,7 @@ import { agentVerb } from './agent.ts';
 import { archiveVerb, restoreVerb } from './archive.ts';
 import { deactivateVerb } from './deactivate.ts';
 import { failed } from './failure.ts';
+import { gatewayVerb } from './gateway.ts';
 import { historyVerb } from './history.ts';
 import { keyVerb } from './key.ts';
 import { latestVerb } from './latest.ts';
@@ -49,6 +50,7 @@ for (const verb of [
   agentVerb,
   tokenVerb,
   keyVerb,
+  gatewayVerb,
 ]) {
   program.addCommand(verb().exitOverride());
 }

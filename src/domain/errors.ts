@@ -32,9 +32,11 @@ const problems = {
   'idempotency-key-reused': [422, 'The idempotency key was used for another command'],
   'too-many-activations': [429, 'Too many activations in a minute'],
   internal: [500, 'Something went wrong here'],
+  'bad-gateway': [502, 'The registry does not answer as it should'],
   'log-unavailable': [503, 'The log cannot be reached'],
   'identity-unavailable': [503, 'The identity provider cannot be reached'],
   'outcome-unknown': [503, 'It is not known whether the command was stored'],
+  'gateway-timeout': [504, 'The registry does not answer in time'],
   'volume-full': [507, 'The volume is full'],
   'log-full': [507, 'The log is full'],
 } as const satisfies Record<string, readonly [status: number, title: string]>;

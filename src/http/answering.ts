@@ -1,10 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import type { Permission } from '../access/permissions.ts';
 import { allows, type Identity, type Wish } from '../access/policy.ts';
 import { Problem } from '../domain/errors.ts';
 import { readJson } from './body.ts';
 import { addressReader, check } from './input.ts';
 import { problemReply } from './problem.ts';
+import { requestId } from './request-id.ts';
 import type { HttpContext, Reply, Route } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -13,6 +15,7 @@ const SAMPLED = 100;
 /** Answers a route's requests: identifies, checks, handles, tells any refusal as a problem document, and logs. */
 export function answering(route: Route, services: Services) {
   const readAddress = addressReader(route);
+  const needed = route.permission === 'identified' ? null : route.permission;
   // What comes over and over by itself: one in so many is logged, and every refusal.
   const frequent = route.method === 'GET' || route.permission === 'report';
   let answered = 0;
@@ -46,7 +49,7 @@ export function answering(route: Route, services: Services) {
     const identity = await asked;
     const named = identified(c, known, identity);
     const body = route.body && check(route.body, await readJson(c), 'body');
-    if (route.permission) authorize(identity, wishOf(route, named.params, body));
+    if (needed) authorize(identity, wishOf(needed, named.params, body));
     return route.handle({ c, ...named, ...whoAsks(known, identity), body }, services);
   }
 
@@ -54,16 +57,22 @@ export function answering(route: Route, services: Services) {
   function identified(c: HttpContext, known: Known, identity: Identity) {
     known.actor = identity.actor;
     // First of all whether it could be allowed at all: who may do nothing here learns nothing of what is wrong.
-    if (route.permission) authorize(identity, { permission: route.permission });
+    if (needed) authorize(identity, { permission: needed });
     const named = readAddress(c);
     known.model = (named.params as { model?: string }).model;
-    if (route.permission) authorize(identity, wishOf(route, named.query, named.params));
+    if (needed) authorize(identity, wishOf(needed, named.query, named.params));
     return named;
   }
 
   function whoAsks({ request_id }: Known, identity: Identity) {
     const may = (wish: Wish) => allows(services.policy, identity, wish);
     return { actor: identity.actor, request_id, may };
+  }
+
+  /** What the request names, in its path, its query or its body. */
+  function wishOf(permission: Permission, ...said: unknown[]): Wish {
+    const { model = route.model, environment } = Object.assign({}, ...said) as { model?: string; environment?: string };
+    return { permission, model, environment };
   }
 
   /** @throws {Problem} forbidden */
@@ -135,21 +144,7 @@ interface Known {
   failure?: unknown;
 }
 
-const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
-
-/** The caller's id where it is a plain one, so that both sides' logs show the same. */
-function requestId(c: HttpContext): string {
-  const given = c.req.header('x-request-id');
-  return given && REQUEST_ID.test(given) ? given : crypto.randomUUID();
-}
-
 const ANONYMOUS: Identity = { actor: 'anonymous', role: null, groups: [] };
-
-/** What a request names, in its path, its query or its body. */
-function wishOf({ permission, model: about }: Route, ...said: unknown[]): Wish {
-  const { model = about, environment } = Object.assign({}, ...said) as { model?: string; environment?: string };
-  return { permission: permission!, model, environment };
-}
 
 /** The caller. @throws {Problem} unauthenticated */
 function identify(c: HttpContext, { verify }: Services): Identity | Promise<Identity> {

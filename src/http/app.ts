@@ -9,6 +9,7 @@ import { docsPage } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { historyRoutes } from './history.ts';
+import { identityRoutes } from './identity.ts';
 import { keyRoutes } from './keys.ts';
 import { loaderRoutes } from './loaders.ts';
 import { modelRoutes } from './models.ts';
@@ -28,6 +29,7 @@ const apiRoutes: readonly Route[] = [
   ...loaderRoutes,
   ...blobRoutes,
   ...modelRoutes,
+  ...identityRoutes,
   ...keyRoutes,
   ...healthRoutes,
 ];

@@ -42,7 +42,8 @@ export interface Route<P extends Shape = Shape, Q extends Shape = Shape, B exten
   method: Method;
   /** As Hono has it; `:path{.+}` takes slashes too. */
   path: string;
-  permission: Permission | null;
+  /** `identified`: any valid credential; null: none is asked for. */
+  permission: Permission | 'identified' | null;
   /** The model it is about, where the address does not name one. */
   model?: string;
   summary: string;

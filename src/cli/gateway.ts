@@ -1,0 +1,25 @@
+import { Command } from 'commander';
+import { tell } from './output.ts';
+import { untilStopped } from './signals.ts';
+
+export function gatewayVerb(): Command {
+  return new Command('gateway')
+    .description('serve /admin/models and /admin/models/latest to holders of an API key; docs/security.md')
+    .addHelpText(
+      'after',
+      '\nExample:\n  REGISTRY_DSN=https://registry REGISTRY_TOKEN=$(signalbox key create edge --allow gateway) signalbox gateway',
+    )
+    .action(async () => {
+      // Loaded here, so that the other verbs start without its parts.
+      const [{ startGateway }, { createLogger }, { gatewayVariables, readConfig }] = await Promise.all([
+        import('../gateway.ts'),
+        import('../telemetry.ts'),
+        import('../config.ts'),
+      ]);
+      const stopped = untilStopped();
+      const gateway = await startGateway({ config: readConfig(gatewayVariables, process.env), log: createLogger() });
+      tell(`The gateway serves on ${gateway.url}`);
+      await stopped;
+      await gateway.close();
+    });
+}

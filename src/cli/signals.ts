@@ -1,0 +1,6 @@
+/** Resolves when the process is asked to end. */
+export function untilStopped(): Promise<void> {
+  const stopped = Promise.withResolvers<void>();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.resolve());
+  return stopped.promise;
+}
