@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { openKeyStore } from './access/key-store.ts';
 import { isKey } from './access/keys.ts';
 import { isLoopback } from './access/loopback.ts';
-import { DEFAULT_POLICY, readPolicy } from './access/policy.ts';
+import { activationLimitOf, DEFAULT_POLICY, readPolicy } from './access/policy.ts';
 import { ensureSecret } from './access/secret.ts';
 import { MIN_SECRET_BYTES, type Provider, tokenVerifier } from './access/tokens.ts';
 import { createCollector } from './artifacts/collector.ts';
@@ -88,7 +88,7 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
   opened(() => projector.close());
   await projector.ready();
 
-  const { REGISTRY_ENVIRONMENTS: environments, REGISTRY_ACTIVATION_LIMIT: activationLimit } = config;
+  const { REGISTRY_ENVIRONMENTS: environments, REGISTRY_ACTIVATION_LIMIT } = config;
   const { registry } = projector;
   const store = await openVolumeStore(volume);
   const folded = {
@@ -114,7 +114,7 @@ async function start({ config, log, progress }: ServeOptions, opened: (undo: () 
     artifacts: store,
     collector,
     environments,
-    activationLimit,
+    activationLimit: (model, environment) => activationLimitOf(policy, model, environment) ?? REGISTRY_ACTIVATION_LIMIT,
     loaders: fleet.of,
     ...clock,
   });

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { BoundedMap } from '../domain/bounded-map.ts';
+import { MAX_ACTIVATION_LIMIT } from '../domain/model.ts';
 import { EnvironmentName } from '../domain/names.ts';
 import { PERMISSIONS, type Permission } from './permissions.ts';
 
@@ -45,15 +46,27 @@ const Grant = z
   .refine(({ role, group, subject }) => role ?? group ?? subject, 'must name a role, a group or a subject');
 type Grant = z.output<typeof Grant>;
 
-const Table = z.strictObject({ grants: z.array(Grant).max(1000) });
+/** How often an environment may be moved; the first line that fits holds. */
+const Limit = z.strictObject({
+  models: reach.models,
+  environments: reach.environments,
+  activations_per_minute: z.int().min(0).max(MAX_ACTIVATION_LIMIT),
+});
 
-export type Policy = readonly Grant[];
+const Table = z.strictObject({
+  grants: z.array(Grant).max(1000),
+  limits: z.array(Limit).max(1000).default([]),
+});
+
+export type Policy = z.output<typeof Table>;
 
 /** What holds where nothing else is configured. */
-export const DEFAULT_POLICY: Policy = z.array(Grant).parse([
-  { allow: 'all', role: 'admin' },
-  { allow: ['read'], role: 'user' },
-]);
+export const DEFAULT_POLICY: Policy = Table.parse({
+  grants: [
+    { allow: 'all', role: 'admin' },
+    { allow: ['read'], role: 'user' },
+  ],
+});
 
 /**
  * The table in a YAML or JSON file (docs/security.md). It stands in place of the default one, not beside it.
@@ -65,14 +78,14 @@ export async function readPolicy(path: string): Promise<Policy> {
     throw new Error(`The policy ${path} cannot be read.`, { cause });
   });
   const result = Table.safeParse(parse(text));
-  if (result.success) return result.data.grants;
+  if (result.success) return result.data;
   throw new Error(`The policy ${path} is not valid: ${z.prettifyError(result.error)}`, { cause: result.error });
 }
 
 /** Whether the credential itself or any line allows it. What a wish does not name, no line limits. */
 export function allows(policy: Policy, identity: Identity, wish: Wish): boolean {
   if (identity.reaches?.some((reach) => covers(reach, wish))) return true;
-  return policy.some((grant) => concerns(grant, identity) && covers(grant, wish));
+  return policy.grants.some((grant) => concerns(grant, identity) && covers(grant, wish));
 }
 
 function concerns({ role, group, subject }: Grant, identity: Identity): boolean {
@@ -83,9 +96,22 @@ function concerns({ role, group, subject }: Grant, identity: Identity): boolean 
   );
 }
 
-function covers({ allow, models, environments }: Reach, { permission, model, environment }: Wish): boolean {
+/** Accepted activations a minute for a model and environment, where the table says so. */
+export function activationLimitOf({ limits }: Policy, model: string, environment: string): number | null {
+  return limits.find((limit) => fits(limit, { model, environment }))?.activations_per_minute ?? null;
+}
+
+function covers(reach: Reach, wish: Wish): boolean {
+  return reach.allow.includes(wish.permission) && fits(reach, wish);
+}
+
+type Where = Pick<Wish, 'model' | 'environment'>;
+
+function fits(
+  { models, environments }: Pick<Reach, 'models' | 'environments'>,
+  { model, environment }: Where,
+): boolean {
   return (
-    allow.includes(permission) &&
     (model === undefined || models.some((pattern) => matches(pattern, model))) &&
     (environment === undefined || environments === undefined || environments.includes(environment))
   );

@@ -47,7 +47,8 @@ export interface DispatchOptions {
   artifacts: ArtifactStore;
   collector: Collector;
   environments: readonly string[];
-  activationLimit: number;
+  /** Accepted activations a minute; 0 is no limit. */
+  activationLimit(model: string, environment: string): number;
   loaders(model: string): readonly LiveLoader[];
   now(): Date;
   newId(): string;
@@ -119,7 +120,8 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   ): Promise<Outcome | null> {
     const model = followed(name);
     const now = notBefore(model.time, options.now().toISOString());
-    const { environments, activationLimit } = options;
+    const { environments } = options;
+    const activationLimit = 'environment' in input ? options.activationLimit(name, String(input.environment)) : 0;
     const loaders = options.loaders(name);
     const decision = command.decide(model, input, { now, environments, activationLimit, missing, loaders });
     if ('unchanged' in decision) {

@@ -9,12 +9,12 @@ import type { Outcome } from '../commands/dispatch.ts';
 import { NotesBody, notes } from '../commands/notes.ts';
 import { restore } from '../commands/restore.ts';
 import { RollbackBody, rollback } from '../commands/rollback.ts';
-import type { ProblemCode } from '../domain/errors.ts';
+import { Problem, type ProblemCode } from '../domain/errors.ts';
 import { EnvironmentName, ModelName } from '../domain/names.ts';
 import { Runtime } from '../domain/requires.ts';
 import { MoveView, VersionView } from '../domain/views.ts';
 import { callerOf, logOf, moveReply, versionReply } from './command-reply.ts';
-import { type Method, type Reply, type Route, route } from './route.ts';
+import { type Method, type Reply, type Request, type Route, route } from './route.ts';
 import type { Services } from './services.ts';
 import { ofModel, ofVersion } from './versions.ts';
 
@@ -60,8 +60,18 @@ function commandRoute<Input extends object>(definition: CommandRoute<Input>): Ro
     async handle(request, services) {
       const { model, ...named } = request.params;
       const input = { ...(request.body as object), ...named } as Input;
+      checkForce(request, model, input);
       return reply(await services.dispatch(command, model, input, callerOf(request)), input, services);
     },
+  });
+}
+
+/** To pass the limit takes a permission of its own. @throws {Problem} forbidden */
+function checkForce({ may }: Pick<Request<unknown, unknown, unknown>, 'may'>, model: string, input: object): void {
+  const { force, environment } = input as { force?: boolean; environment?: string };
+  if (!force || may({ permission: 'force', model, environment })) return;
+  throw new Problem('forbidden', 'To pass the limit of activations takes the permission force.', {
+    permission: 'force',
   });
 }
 
