@@ -47,7 +47,7 @@ const required = {
 
 /**
  * What must not be set, by servers that know it: it expires messages, changes them, lets in others that keep to no
- * expectation, or acknowledges what is not stored.
+ * expectation, acknowledges what is not stored, or says what was stored under another subject, such as a request's.
  */
 const forbidden = [
   'allow_msg_ttl',
@@ -55,6 +55,7 @@ const forbidden = [
   'allow_msg_schedules',
   'mirror',
   'no_ack',
+  'republish',
   'sealed',
   'sources',
   'subject_transform',

@@ -1,18 +1,20 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream';
 import { connect, errors } from '@nats-io/transport-node';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { serverVariables } from '../../src/config.ts';
-import { findNatsServer } from '../../src/log/embedded/binary.ts';
+import { shared } from '../program/support.ts';
+import { temporaryFolder } from '../support/folder.ts';
+import { fromRoot, startConfigured } from './support.ts';
 
 const SERVER_VARIABLES = Object.keys(serverVariables.shape);
 const SECRETS = { NATS_PASSWORD: '0123456789', REGISTRY_JWT_SECRET: 'a-secret-for-this-test-and-no-other' };
@@ -28,8 +30,6 @@ interface Service {
 }
 
 const run = promisify(execFile);
-const root = resolve(import.meta.dirname, '../..');
-const fromRoot = (path: string) => join(root, path);
 const text = (path: string) => readFileSync(fromRoot(path), 'utf8');
 const compose: { services: Record<'nats' | 'registry', Service>; volumes: Record<string, unknown> } = parse(
   text('docker-compose.yml'),
@@ -91,55 +91,37 @@ describe('docker-compose.yml', () => {
 });
 
 describe('deploy/nats.conf', () => {
-  let folder: string;
-  let program: string;
-  let server: ChildProcess | undefined;
-  let client: string;
-  let monitoring: string;
-
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'signalbox-compose-'));
-    program = (await findNatsServer({ progress: (line) => console.error(line) })).path;
-    const free = ['--addr', '127.0.0.1', '--port', '-1', '--http_port', '-1', '--ports_file_dir', folder];
-    server = spawn(program, ['--config', fromRoot('deploy/nats.conf'), ...free], {
-      env: natsEnvironment(folder),
-      stdio: 'ignore',
-    });
-    const ports = await portsFile(folder, server);
-    client = ports.nats[0]!;
-    monitoring = ports.monitoring[0]!;
-  }, 180_000);
-
-  afterAll(async () => {
-    if (server?.exitCode === null) {
-      server.kill();
-      await once(server, 'exit');
-    }
-    await rm(folder, { recursive: true, force: true });
+  const started = shared(async (ends) => {
+    const folder = await temporaryFolder(ends);
+    const env = natsEnvironment(folder);
+    const server = await startConfigured(process.env.NATS_SERVER_BIN!, 'deploy/nats.conf', env, { folder, ends });
+    return { ...server, folder, env };
   });
 
-  const check = (env: NodeJS.ProcessEnv) => run(program, ['-t', '--config', fromRoot('deploy/nats.conf')], { env });
+  const check = (env: NodeJS.ProcessEnv) =>
+    run(process.env.NATS_SERVER_BIN!, ['-t', '--config', fromRoot('deploy/nats.conf')], { env });
   const signIn = (pass?: string) =>
-    connect({ servers: client, reconnect: false, ...(pass && { user: setting('user'), pass }) });
+    connect({ servers: started().client, reconnect: false, ...(pass && { user: setting('user'), pass }) });
 
   test('is accepted with the environment that compose gives, even if the password is all digits', async () => {
-    await expect(check(natsEnvironment(folder))).resolves.toBeDefined();
+    await expect(check(started().env)).resolves.toBeDefined();
   });
 
   test.each(['NATS_PASSWORD', 'NATS_STORE_DIR'])('is refused without %s', async (name) => {
-    const { [name]: _, ...env } = natsEnvironment(folder);
+    const { [name]: _, ...env } = started().env;
     await expect(check(env)).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(`'${name}'`) });
   });
 
   test('keeps JetStream on the disk, synced before it acknowledges', async () => {
-    const varz = (await (await fetch(`${monitoring}/varz`)).json()) as { jetstream: { config: unknown } };
+    const varz = (await (await fetch(`${started().monitoring}/varz`)).json()) as { jetstream: { config: unknown } };
     // `sync_interval` goes on naming the default of two minutes: what says "always" is `sync_always`.
-    expect(varz.jetstream.config).toMatchObject({ sync_always: true, store_dir: join(folder, 'store', 'jetstream') });
+    const store_dir = join(started().folder, 'store', 'jetstream');
+    expect(varz.jetstream.config).toMatchObject({ sync_always: true, store_dir });
   });
 
   test('answers the health check', async () => {
     const healthz = new URL(nats.healthcheck?.test.at(-1) ?? '').pathname;
-    const response = await fetch(new URL(healthz, monitoring));
+    const response = await fetch(new URL(healthz, started().monitoring));
     expect([response.status, await response.json()]).toEqual([200, { status: 'ok' }]);
   });
 
@@ -243,18 +225,6 @@ function setting(name: string): string {
   const found = new RegExp(`^\\s*${name}: "?([^"\\s]+)`, 'm').exec(natsConf)?.[1];
   if (!found) throw new Error(`deploy/nats.conf does not set ${name}`);
   return found;
-}
-
-/** nats-server writes this file when it listens, and so says which free ports it took. */
-async function portsFile(folder: string, server: ChildProcess): Promise<{ nats: string[]; monitoring: string[] }> {
-  for (let attempt = 0; attempt < 200; attempt++) {
-    if (server.exitCode !== null) throw new Error(`nats-server ended with ${server.exitCode}`);
-    const name = (await readdir(folder)).find((file) => file.endsWith('.ports'));
-    const written = name ? await readFile(join(folder, name), 'utf8') : '';
-    if (written.endsWith('}')) return JSON.parse(written);
-    await new Promise((wake) => setTimeout(wake, 50));
-  }
-  throw new Error('nats-server did not say which ports it listens on');
 }
 
 function instructions(source: string): { name: string; rest: string }[] {

@@ -1,0 +1,272 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { StorageType } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import { errors, headers } from '@nats-io/transport-node';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { KEYS } from '../../src/access/key-store.ts';
+import type { LoaderView } from '../../src/domain/fleet.ts';
+import { startLoader } from '../../src/loader/index.ts';
+import { append, nobodyListened } from '../../src/log/append.ts';
+import { connectNats, type Nats, parseNatsUrl } from '../../src/log/connection.ts';
+import { BUCKET, LOADERS } from '../../src/log/report-streams.ts';
+import { openReports } from '../../src/log/reports.ts';
+import { ensureStream, STREAM } from '../../src/log/stream.ts';
+import { body, stored } from '../log/support.ts';
+import { ok, publish, shared, until, volumeFolder } from '../program/support.ts';
+import { type Ends, temporaryFolder } from '../support/folder.ts';
+import { reportOf } from '../support/loaders.ts';
+import { SERVERS } from '../support/nats.ts';
+import { type Program, startProgram } from '../support/program.ts';
+import { fromRoot, startConfigured } from './support.ts';
+
+const CONFIG = 'deploy/nats-access.conf';
+const PASSWORDS = { registry: 'NATS_PASSWORD', admin: 'NATS_ADMIN_PASSWORD', fraud: 'NATS_FRAUD_PASSWORD' };
+type User = keyof typeof PASSWORDS;
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** The server, and how to sign in there; everybody's password is their name and digits. */
+async function startServer(binary: string, ends: Ends = onTestFinished) {
+  const folder = await temporaryFolder(ends);
+  const server = await startConfigured(binary, CONFIG, environment(folder), { folder, ends });
+  const urlOf = (user: User) => `nats://${user}:${user}-0123@${server.client}`;
+  const as = async (user: User): Promise<Nats> => {
+    const nats = await connectNats(parseNatsUrl(urlOf(user)), user);
+    ends(() => nats.nc.close());
+    return nats;
+  };
+  return { urlOf, as };
+}
+
+function environment(folder: string): Record<string, string> {
+  const passwords = Object.entries(PASSWORDS).map(([user, variable]) => [variable, `"${user}-0123"`]);
+  return { ...Object.fromEntries(passwords), NATS_STORE_DIR: JSON.stringify(join(folder, 'store')) };
+}
+
+test('differs from nats.conf in who may sign in, and in nothing else', () => {
+  const settings = (path: string) =>
+    readFileSync(fromRoot(path), 'utf8')
+      .replaceAll(/^ *#.*\n/gm, '')
+      .replace(/^(authorization|accounts) \{[\s\S]*?^\}/m, '')
+      .replaceAll(/\n+/g, '\n');
+  expect(settings(CONFIG)).toBe(settings('deploy/nats.conf'));
+});
+
+test.each(['NATS_STORE_DIR', ...Object.values(PASSWORDS)])('is refused without %s', async (name) => {
+  const { [name]: _, ...env } = environment('/tmp');
+  const checked = promisify(execFile)(process.env.NATS_SERVER_BIN!, ['-t', '--config', fromRoot(CONFIG)], { env });
+  await expect(checked).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(`'${name}'`) });
+});
+
+describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
+  test('the registry and a loader do their work', async () => {
+    const { urlOf } = await startServer(binary());
+    const env = { NATS_URL: urlOf('registry'), REGISTRY_DISCOVERY: 'off' };
+    const volume = await volumeFolder();
+    const first = await startProgram(volume, env);
+    const base = '/api/models/fraud';
+    for (const version of ['1.0.0', '1.1.0']) await publish(first, version, { 'a.txt': version }, 'fraud');
+    await ok(first, 'POST', `${base}/versions/1.0.0/activate`, {});
+
+    const loader = await startLoader({
+      model: 'fraud',
+      environment: 'production',
+      dsn: first.url,
+      token: await first.token(),
+      endpoint: urlOf('fraud'),
+      cacheDir: await temporaryFolder(),
+      hydrate: (_, files) => readFile(files.path('a.txt'), 'utf8'),
+      log: silent,
+    });
+    onTestFinished(() => loader.close());
+    const serves = (text: string) => until(() => loader.use(({ model }) => model === text));
+    const reported = (program: Program, version: string) =>
+      until(async () => {
+        const { loaders } = await ok(program, 'GET', `${base}/loaders`);
+        return loaders.some(({ state, current }: LoaderView) => state === 'ready' && current?.version === version);
+      });
+    await loader.ready();
+    await serves('1.0.0');
+    await ok(first, 'POST', `${base}/versions/1.1.0/activate`, {});
+    await serves('1.1.0');
+    await reported(first, '1.1.0');
+    await ok(first, 'POST', `${base}/rollback`, { reason: 'back' });
+    await serves('1.0.0');
+    const { key } = await ok(first, 'POST', '/api/keys', { name: 'scorer', reach: { allow: ['read'] } });
+    await first.stop();
+
+    const again = await startProgram(volume, env);
+    await reported(again, '1.0.0');
+    const history = await fetch(`${again.url}${base}/history`, { headers: { Authorization: `Bearer ${key}` } });
+    const { events } = (await history.json()) as { events: { type: string }[] };
+    expect(events.map(({ type }) => type)).toEqual([
+      'version.rolled_back',
+      ...['version.activated', 'version.activated', 'version.published', 'version.published'],
+    ]);
+    await ok(again, 'POST', `${base}/versions/1.1.0/activate`, {});
+    await serves('1.1.0');
+  });
+
+  describe('with a log', () => {
+    const started = shared(async (ends) => {
+      const { as } = await startServer(binary(), ends);
+      const users = { admin: await as('admin'), registry: await as('registry'), fraud: await as('fraud') };
+      const { registry } = users;
+      await ensureStream(registry);
+      for (const model of ['fraud', 'churn']) await append(registry, model, 0, body());
+      await (await new Kvm(registry.js).create(KEYS, { storage: StorageType.File })).put('0f3a', '{}');
+      await openReports(registry, { maxAgeMs: 3600_000 }).put('churn', 'a', reportOf());
+      return { as, users };
+    });
+
+    /** All that must stay as it is, whatever is tried. */
+    async function everything() {
+      const { admin, registry } = started().users;
+      const { config, created } = await admin.jsm.streams.info(STREAM);
+      const contents = async (stream: string) => {
+        const { state } = await registry.jsm.streams.info(stream, { subjects_filter: '>' });
+        return [stream, state.first_seq, state.last_seq, state.subjects];
+      };
+      const others = await Promise.all([`KV_${KEYS}`, `KV_${BUCKET}`, LOADERS].map(contents));
+      return { config, created, bodies: await stored(admin), others };
+    }
+
+    const said = (subject: string) => (nats: Nats) => nats.js.publish(subject, '{}');
+    const asked =
+      (subject: string, request: object = {}) =>
+      (nats: Nats) =>
+        nats.nc.request(subject, JSON.stringify(request), { timeout: 10_000 });
+    const attempts: [User, string, (nats: Nats) => Promise<unknown>][] = [
+      ['registry', 'deletes the log', ({ jsm }) => jsm.streams.delete(STREAM)],
+      ['registry', 'purges the log', ({ jsm }) => jsm.streams.purge(STREAM)],
+      ['registry', 'changes the log', ({ jsm }) => jsm.streams.update(STREAM, { deny_delete: false })],
+      ['registry', 'deletes an event', ({ jsm }) => jsm.streams.deleteMessage(STREAM, 1)],
+      ['registry', 'takes a snapshot', asked(`$JS.API.STREAM.SNAPSHOT.${STREAM}`, { deliver_subject: 'here' })],
+      ['registry', 'restores a snapshot', asked(`$JS.API.STREAM.RESTORE.${STREAM}`, { config: { name: STREAM } })],
+      ['fraud', 'appends to its model', said('registry.models.fraud')],
+      ['fraud', 'appends to another model', said('registry.models.churn')],
+      ['fraud', 'reports for another model', said(`$KV.${BUCKET}.churn.a`)],
+      ['fraud', 'tells a change of another model', said('registry.loaders.churn.a')],
+      ['fraud', 'makes a key', said(`$KV.${KEYS}.0f3a`)],
+      ['fraud', 'reads a key', async ({ js }) => (await new Kvm(js).open(KEYS)).get('0f3a')],
+      ['fraud', 'reads keys', ({ jsm }) => jsm.streams.getMessage(`KV_${KEYS}`, { seq: 1 })],
+      ['fraud', 'follows keys', ({ js }) => js.consumers.get(`KV_${KEYS}`, {})],
+      [
+        'fraud',
+        'follows another model',
+        ({ js }) => js.consumers.get(STREAM, { filter_subjects: 'registry.models.churn' }),
+      ],
+      ['fraud', 'follows the whole log', ({ js }) => js.consumers.get(STREAM, {})],
+      ['fraud', 'reads reports', ({ jsm }) => jsm.streams.getMessage(`KV_${BUCKET}`, { seq: 1 })],
+      ['fraud', 'makes a stream', ({ jsm }) => jsm.streams.add({ name: 'MORE', subjects: ['more'] })],
+      ['fraud', 'changes the log', ({ jsm }) => jsm.streams.update(STREAM, { deny_delete: false })],
+      ['fraud', 'deletes the log', ({ jsm }) => jsm.streams.delete(STREAM)],
+      ['fraud', 'purges the log', ({ jsm }) => jsm.streams.purge(STREAM)],
+      ['fraud', 'deletes an event', ({ jsm }) => jsm.streams.deleteMessage(STREAM, 1)],
+      ['fraud', 'takes a snapshot', asked(`$JS.API.STREAM.SNAPSHOT.${STREAM}`, { deliver_subject: 'here' })],
+      ['fraud', 'deletes the keys', ({ jsm }) => jsm.streams.delete(`KV_${KEYS}`)],
+    ];
+
+    test.each(attempts)('nobody listens when %s %s', async (user, _, attempt) => {
+      const before = await everything();
+      const refusal = await attempt(started().users[user]).catch((error: unknown) => error);
+      expect(refusal).toSatisfy(isUnheard);
+      expect(await everything()).toEqual(before);
+    });
+
+    test('the log takes no event that would roll up others', async () => {
+      const before = await everything();
+      const rollup = headers();
+      rollup.set('Nats-Rollup', 'all');
+      await expect(
+        started().users.registry.js.publish('registry.models.fraud', '{}', { headers: rollup }),
+      ).rejects.toThrow('rollup');
+      expect(await everything()).toEqual(before);
+    });
+
+    test('a loader hears nothing that others say', async () => {
+      const { as, users } = started();
+      const other = await as('fraud');
+      const heard: string[] = [];
+      const marked = Promise.withResolvers<void>();
+      const all = users.fraud.nc.subscribe('>', {
+        callback(_, { subject }) {
+          if (subject === 'mark') marked.resolve();
+          else heard.push(subject);
+        },
+      });
+      await users.fraud.nc.flush();
+      await append(users.registry, 'overheard', 0, body());
+      await users.registry.nc.flush();
+      other.nc.publish('mark');
+      await marked.promise;
+      all.unsubscribe();
+      expect(heard).toEqual([]);
+    });
+
+    // Within one account both delete the stream that they name, whatever permissions say: VICTIM shows it.
+    describe('there is no way around', () => {
+      const away = '$JS.API.STREAM.DELETE.';
+      const missing = JSON.stringify({ seq: 1_000_000 });
+
+      test('by having an answer sent elsewhere', async () => {
+        const { admin, registry, fraud } = started().users;
+        const before = await everything();
+        for (const reply of [away + STREAM, 'log.STREAM.DELETE']) {
+          registry.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply });
+        }
+        const elsewhere = [
+          'registry.models.churn',
+          'registry.loaders.churn.a',
+          `$KV.${BUCKET}.churn.a`,
+          `$KV.${KEYS}.0f3a`,
+        ];
+        for (const reply of [away + STREAM, ...elsewhere]) {
+          fraud.nc.publish(`$JS.API.STREAM.MSG.GET.${STREAM}`, '{"seq":1}', { reply });
+        }
+        await Promise.all([registry.nc.flush(), fraud.nc.flush()]);
+        await admin.jsm.streams.add({ name: 'VICTIM', subjects: ['victim'] });
+        admin.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply: `${away}VICTIM` });
+        await until(async () => !(await namesOf(admin)).includes('VICTIM'));
+        expect(await everything()).toEqual(before);
+      });
+
+      test('by having what is stored published again', async () => {
+        const { registry } = started().users;
+        const before = await everything();
+        await registry.jsm.streams.add({
+          name: 'VICTIM',
+          subjects: ['victim.*'],
+          republish: { src: 'victim.*', dest: `${away}{{wildcard(1)}}`, headers_only: true },
+        });
+        for (const named of [STREAM, 'VICTIM']) registry.nc.publish(`victim.${named}`);
+        await until(async () => !(await namesOf(registry)).includes('VICTIM'));
+        expect(await everything()).toEqual(before);
+      });
+    });
+  });
+
+  test('the admin may do the rest', async () => {
+    const { as } = await startServer(binary());
+    await ensureStream(await as('registry'));
+    const { jsm } = await as('admin');
+    const { config } = await jsm.streams.update(STREAM, { metadata: { generation: '1' } });
+    expect(config.metadata).toMatchObject({ generation: '1' });
+    expect(await jsm.streams.delete(STREAM)).toBe(true);
+  });
+});
+
+/** What is not imported has no responders. */
+function isUnheard(error: unknown): boolean {
+  return nobodyListened(error) || (error instanceof errors.RequestError && error.isNoResponders());
+}
+
+async function namesOf({ jsm }: Nats): Promise<string[]> {
+  const names: string[] = [];
+  for await (const name of jsm.streams.names()) names.push(name);
+  return names;
+}
