@@ -64,6 +64,7 @@ describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({
     ['on other subjects', { subjects: ['registry.models.>'] }],
     ['that compresses', { compression: 's2' }],
     ['that acknowledges nothing', { no_ack: true }],
+    ['that is said again elsewhere', { republish: { src: 'registry.models.*', dest: 'elsewhere.{{wildcard(1)}}' } }],
     ['that takes in another stream', { sources: [{ name: 'OTHER' }] }],
     ['that renames subjects', { subject_transform: { src: 'registry.models.*', dest: 'registry.models.x' } }],
     ['that replicas may not read', { allow_direct: false }],
