@@ -4,13 +4,13 @@ import { zValidator } from '@hono/zod-validator';
 import { Hono } from 'hono';
 import { startLoader } from 'signalbox/loader';
 import { z } from 'zod';
-import { type Model, openModel, type Rows, score, similar } from './model.ts';
+import { openSession, type Rows, type Session, score, similar } from './model.ts';
 
-const loader = await startLoader<Model>({
+const loader = await startLoader<Session>({
   model: 'songs',
-  hydrate: (_, files) => openModel(files),
+  hydrate: (_, files) => openSession(files.path('model.onnx')),
   predict: (model, rows) => score(model, rows as Rows),
-  dispose: ({ scorer }) => scorer.close(),
+  dispose: (scorer) => scorer.close(),
 });
 await loader.ready();
 

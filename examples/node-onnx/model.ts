@@ -1,33 +1,24 @@
-import type { Bundle, Files } from 'signalbox/loader';
+import type { Bundle } from 'signalbox/loader';
 import { startThread, type Thread } from './thread.ts';
 
 /** A row of features for each song. */
 export type Rows = number[][];
-type Session = Thread<Rows, Float32Array[]>;
-type Nearest = Thread<{ vector: Float32Array; count: number }, { id: string; distance: number }[]>;
-
 /** What serves of a version from the start; the rest is derived when it is first needed. */
-export interface Model {
-  scorer: Session;
-  files: Files;
-}
+export type Session = Thread<Rows, Float32Array[]>;
+type Nearest = Thread<{ vector: Float32Array; count: number }, { id: string; distance: number }[]>;
 
 /** Here for when the songs come from elsewhere than the version, and are to be read anew from time to time. */
 const INDEX_TTL_MS = Number(process.env.INDEX_TTL_MS ?? 3600_000);
 
-const openSession = (path: string): Promise<Session> => startThread('./session.ts', path);
+export const openSession = (path: string): Promise<Session> => startThread('./session.ts', path);
 const openNearest = (path: string): Promise<Nearest> => startThread('./nearest.ts', path);
 
-export async function openModel(files: Files): Promise<Model> {
-  return { scorer: await openSession(files.path('model.onnx')), files };
-}
-
-export async function score({ scorer }: Model, rows: Rows): Promise<number[]> {
+export async function score(scorer: Session, rows: Rows): Promise<number[]> {
   return (await scorer.ask(rows)).map(([score]) => score!);
 }
 
 /** Encoder and index are the bundle's, as the model is: they are swapped as one, and never of two versions. */
-export async function similar({ model: { files }, derived }: Bundle<Model>, row: number[], count: number) {
+export async function similar({ files, derived }: Bundle<Session>, row: number[], count: number) {
   const encoder = await derived('encoder', () => openSession(files.path('encoder.onnx')), {
     dispose: (encoder) => encoder.close(),
   });

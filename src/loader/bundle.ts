@@ -1,5 +1,6 @@
 import type { Digest } from '../domain/digest.ts';
 import type { Manifest } from '../domain/manifest.ts';
+import type { Files } from './files.ts';
 
 /** What a version is, for who loads it. */
 export interface VersionInfo {
@@ -19,6 +20,7 @@ export interface DeriveOptions<T> {
 /** A version in memory, with all that was made of it: it is swapped as one, so that no two versions ever mix. */
 export interface Bundle<M> extends Omit<VersionInfo, 'model'> {
   model: M;
+  files: Files;
   /** Builds a resource once and keeps it until its time has passed or the bundle goes. A build that fails is not kept. */
   derived<T>(name: string, build: () => T | Promise<T>, options?: DeriveOptions<NoInfer<T>>): Promise<T>;
 }
@@ -52,6 +54,7 @@ export interface BundleOptions<M> {
 
 export function createBundle<M>(
   { version, manifest, manifest_digest }: VersionInfo,
+  files: Files,
   model: M,
   { dispose, failed, clock }: BundleOptions<M>,
 ): LeasedBundle<M> {
@@ -62,7 +65,7 @@ export function createBundle<M>(
   let leases = 0;
   let retired = false;
   let gone = false;
-  const bundle: Bundle<M> = Object.freeze({ version, manifest, manifest_digest, model, derived });
+  const bundle: Bundle<M> = Object.freeze({ version, manifest, manifest_digest, files, model, derived });
 
   return {
     bundle,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoaderErrorCode, LoaderState, Target } from '../domain/fleet.ts';
 import { createBackoff } from './backoff.ts';
-import { type Bundle, createBundle, type Lease, type LeasedBundle } from './bundle.ts';
+import type { Bundle, Lease, LeasedBundle } from './bundle.ts';
 import type { Cache } from './cache.ts';
 import { failureOf, NotReady } from './failure.ts';
 import type { Load, Loaded } from './load.ts';
@@ -25,7 +25,6 @@ export interface EngineOptions<M> {
   source: Source;
   load: Load<M>;
   cache: Cache;
-  dispose(model: M): unknown;
   log: LoaderLog;
   /** Called after every change of the status. */
   changed(): void;
@@ -61,7 +60,7 @@ const CLOSE_MS = 10_000;
  * Keeps the version that is active in memory. The newest target wins; whatever fails, what served before serves on.
  */
 export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
-  const { source, load, cache, dispose, log } = options;
+  const { source, load, cache, log } = options;
   const { graceMs = GRACE_MS, backoffMs = BACKOFF_MS, closeMs = CLOSE_MS } = options;
   let serving: Serving<M> | null = null;
   let status: Status = {
@@ -120,10 +119,14 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
         fail('unknown-environment', 'the registry has no such environment');
         inBackground(fallBack(begin()));
         break;
-      case 'following':
+      case 'following': {
+        const restored = position !== null && sighting.position.generation !== position.generation;
         position = sighting.position;
         set({ stale: sighting.stale });
         aim(sighting.target);
+        // Else who starts anew would take the log as it was before for this one.
+        if (restored && serving) inBackground(keep(serving.target));
+      }
     }
   }
 
@@ -190,13 +193,11 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 
   /** Puts a version in the place of the one that serves; false if it was overtaken. */
   async function swap(
-    { info, model, load_ms, warm_up_ms }: Loaded<M>,
+    { leased, load_ms, warm_up_ms }: Loaded<M>,
     target: Target,
     signal: AbortSignal,
     change: Partial<Status>,
   ): Promise<boolean> {
-    const failed = (err: unknown) => log.error({ err, version: info.version }, 'a version could not be disposed of');
-    const leased = createBundle(info, model, { dispose, failed, clock: () => performance.now() });
     if (signal.aborted) {
       await leased.retire();
       return false;
@@ -204,7 +205,10 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     const old = serving;
     serving = { leased, target };
     set({ ...change, current: target, load_ms, warm_up_ms });
-    log.info({ version: info.version, previous: old?.target.version ?? null, load_ms, warm_up_ms }, 'a version serves');
+    log.info(
+      { version: target.version, previous: old?.target.version ?? null, load_ms, warm_up_ms },
+      'a version serves',
+    );
     served.resolve();
     if (old) inBackground(drain(old));
     return true;

@@ -1,7 +1,7 @@
 /** `signalbox/loader`: what inference services import. */
 export type { Bundle, DeriveOptions, Lease, VersionInfo } from './bundle.ts';
 export { NotReady } from './failure.ts';
-export type { Files } from './load.ts';
+export type { Files } from './files.ts';
 export { type Loader, type LoaderOptions, startLoader } from './loader.ts';
 export type { LoaderLog } from './log.ts';
 export type { RuntimeFacts } from './runtime.ts';

@@ -2,7 +2,8 @@ import { dirname, join, parse, resolve } from 'node:path';
 import { createBundle, type LeasedBundle } from './bundle.ts';
 import type { Engine, Status } from './engine.ts';
 import { failureOf, NotReady } from './failure.ts';
-import type { Files, Hydration } from './load.ts';
+import type { Files } from './files.ts';
+import type { Hydration } from './load.ts';
 import type { LoaderLog } from './log.ts';
 
 /** Says of a file from elsewhere that no registry vouches for it. */
@@ -40,10 +41,11 @@ export function startLegacy<M>(path: string, model: string, service: Hydration<M
   const stop = new AbortController();
   const info = { model, ...UNPUBLISHED, manifest: { ...UNPUBLISHED.manifest, artifacts: [] } };
   const loading = (async () => {
-    const hydrated = await service.hydrate(info, legacyFiles(resolve(path)), stop.signal);
+    const files = legacyFiles(resolve(path));
+    const hydrated = await service.hydrate(info, files, stop.signal);
     const failed = (err: unknown) => log.error({ err }, 'the model could not be disposed of');
     const dispose = service.dispose ?? (() => {});
-    leased = createBundle(info, hydrated, { dispose, failed, clock: () => performance.now() });
+    leased = createBundle(info, files, hydrated, { dispose, failed, clock: () => performance.now() });
     const current = { version: info.version, manifest_digest: info.manifest_digest, revision: 0 };
     status = { ...status, state: 'ready', since: new Date().toISOString(), current };
     return leased.bundle;

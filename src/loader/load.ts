@@ -1,25 +1,20 @@
-import { join } from 'node:path';
 import type { Digest } from '../domain/digest.ts';
 import type { Target } from '../domain/fleet.ts';
-import { type Artifact, isArtifactPath, type Manifest } from '../domain/manifest.ts';
-import type { VersionInfo } from './bundle.ts';
+import type { Artifact, Manifest } from '../domain/manifest.ts';
+import { type Bundle, createBundle, type LeasedBundle, type VersionInfo } from './bundle.ts';
 import type { Cache } from './cache.ts';
 import { failureOf, LoadFailure } from './failure.ts';
 import type { Fetcher } from './fetch.ts';
+import { type Files, filesIn } from './files.ts';
 import { checkGolden, GOLDEN_FILE } from './golden.ts';
+import type { LoaderLog } from './log.ts';
 import { checkRequires, type RuntimeFacts } from './runtime.ts';
-
-/** A version's files, verified, under one folder. */
-export interface Files {
-  folder: string;
-  path(name: string): string;
-}
 
 /** What the service does with a version. */
 export interface Hydration<M> {
   hydrate(version: VersionInfo, files: Files, signal: AbortSignal): Promise<M> | M;
-  /** Answers one input, for golden requests. */
-  predict?: ((model: M, input: unknown) => unknown) | undefined;
+  /** Answers one input, for golden requests; the bundle is there for what is derived from it. */
+  predict?: ((model: M, input: unknown, bundle: Bundle<M>) => unknown) | undefined;
   dispose?: ((model: M) => unknown) | undefined;
 }
 
@@ -29,11 +24,11 @@ export interface LoadOptions<M> extends Hydration<M> {
   fetcher: Fetcher;
   facts: RuntimeFacts;
   timeoutMs: number;
+  log: LoaderLog;
 }
 
 export interface Loaded<M> {
-  info: VersionInfo;
-  model: M;
+  leased: LeasedBundle<M>;
   load_ms: number;
   warm_up_ms: number;
 }
@@ -46,7 +41,7 @@ export type Load<M> = (target: Target, signal: AbortSignal, entered: (phase: Pha
 const PARALLEL = 4;
 
 /** Each `load` rejects with a {LoadFailure}, or the signal's reason. */
-export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...service }: LoadOptions<M>): Load<M> {
+export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ...service }: LoadOptions<M>): Load<M> {
   const dispose = service.dispose ?? (() => {});
 
   return async (target, signal, entered) => {
@@ -57,18 +52,19 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...serv
     const folder = await cache.folder(manifest_digest, manifest);
     await cache.touch(manifest_digest);
     const info = { model, version, manifest, manifest_digest };
+    const files = filesIn(folder);
 
     entered('loading');
     const started = performance.now();
-    const hydrated = await withinTime(signal, timeoutMs, dispose, (limit) =>
-      service.hydrate(info, filesIn(folder), limit),
-    );
+    const hydrated = await withinTime(signal, timeoutMs, dispose, (limit) => service.hydrate(info, files, limit));
+    const failed = (err: unknown) => log.error({ err, version }, 'a version could not be disposed of');
+    const leased = createBundle(info, files, hydrated, { dispose, failed, clock: () => performance.now() });
     const loaded = performance.now();
     entered('warming-up');
-    await warmUp(hydrated, folder, manifest, signal);
+    await warmUp(leased, signal);
     const warm = performance.now();
     const times = { load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
-    return { info, model: hydrated, ...times };
+    return { leased, ...times };
   };
 
   async function fetchAll(version: string, digest: Digest, signal: AbortSignal): Promise<Manifest> {
@@ -103,39 +99,26 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, ...serv
     signal.throwIfAborted();
   }
 
-  /** A model that does not stand it is let go, but not before it has answered what it was asked last. */
-  async function warmUp(hydrated: M, folder: string, { artifacts }: Manifest, signal: AbortSignal): Promise<void> {
+  /** A version that does not stand it is let go, but not before it has answered what it was asked last. */
+  async function warmUp(leased: LeasedBundle<M>, signal: AbortSignal): Promise<void> {
     const { predict } = service;
-    if (!predict || !artifacts.some(({ path }) => path === GOLDEN_FILE)) return;
-    let asked: Promise<void> = Promise.resolve();
+    const { manifest, files } = leased.bundle;
+    if (!predict || !manifest.artifacts.some(({ path }) => path === GOLDEN_FILE)) return;
+    const check = async (limit: AbortSignal) => {
+      const lease = leased.lease();
+      try {
+        await checkGolden(files.path(GOLDEN_FILE), (input) => predict(lease.model, input, lease), limit);
+      } finally {
+        lease.release();
+      }
+    };
     try {
-      await withinTime(
-        signal,
-        timeoutMs,
-        () => {},
-        (limit) => {
-          asked = checkGolden(join(folder, GOLDEN_FILE), (input) => predict(hydrated, input), limit);
-          return asked;
-        },
-      );
+      await withinTime(signal, timeoutMs, () => {}, check);
     } catch (error) {
-      asked
-        .catch(() => {})
-        .then(() => dispose(hydrated))
-        .catch(() => {}); // why the model is refused matters more
+      void leased.retire();
       throw error;
     }
   }
-}
-
-export function filesIn(folder: string): Files {
-  return {
-    folder,
-    path(name) {
-      if (!isArtifactPath(name)) throw new TypeError(`${name} is no path inside a version`);
-      return join(folder, name);
-    },
-  };
 }
 
 /**

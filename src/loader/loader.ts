@@ -64,7 +64,7 @@ const READY_TIMEOUT_MS = 30_000;
  */
 export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<M>> {
   const config = configOf(options);
-  const { log = consoleLog, runtime = nodeRuntime, dispose = () => {} } = options;
+  const { log = consoleLog, runtime = nodeRuntime } = options;
   const { REGISTRY_MODEL: model, REGISTRY_ENVIRONMENT: environment, SIGNALBOX_LEGACY: legacy } = config;
   const instance = newInstance();
   const self = { environment, host: hostname(), pid: process.pid, client: `signalbox-node ${version}` };
@@ -91,11 +91,12 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
     timeoutMs: options.loadTimeoutMs ?? LOAD_TIMEOUT_MS,
     hydrate: options.hydrate,
     predict: options.predict,
-    dispose,
+    dispose: options.dispose,
+    log,
   });
   let reporter: Reporter | null = null;
   const { source } = transport;
-  const engine = startEngine({ source, load, cache, dispose, log, changed: () => reporter?.changed() });
+  const engine = startEngine({ source, load, cache, log, changed: () => reporter?.changed() });
   const report = () => ({ ...self, ...engine.status(), runtime: stated, cache: { ...cache.counts } });
   reporter = startReporter(report, transport.send, log);
   return loaderOver(engine, report, async () => {

@@ -28,6 +28,8 @@ export async function compareLog(
   checkpoint: Checkpoint,
 ): Promise<'same' | 'restored' | 'diverged'> {
   if (head.generation > checkpoint.generation) return 'restored';
+  // From before a restore that is known of: another one, even where it holds the same so far.
+  if (head.generation < checkpoint.generation) return 'diverged';
   return (await holds(nats, head, checkpoint)) ? 'same' : 'diverged';
 }
 

@@ -29,9 +29,7 @@ async function followOnce(nats: Nats, model: string, follower: ModelFollower, ov
   const whileWanted = <T>(asked: Promise<T>) => Promise.race([aborted, asked]);
   const head = await whileWanted(readHead(nats));
   const held = follower.checkpoint();
-  // One from before a restore that is known of is another one, even where it holds the same so far.
-  const older = held !== null && head.generation < held.generation;
-  if (older || (held && (await whileWanted(compareLog(nats, head, held))) === 'diverged')) {
+  if (held && (await whileWanted(compareLog(nats, head, held))) === 'diverged') {
     return { diverged: true, progressed: false };
   }
   const last = await whileWanted(readLast(nats, model));

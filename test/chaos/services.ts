@@ -70,9 +70,9 @@ export function impatientService(name: string, registry: Registry): Promise<Serv
     };
     const fetcher = createFetcher({ client, model });
     const facts = async () => ({});
-    const load = createLoad({ model, cache, fetcher, facts, timeoutMs: 60_000, hydrate, dispose });
+    const load = createLoad({ model, cache, fetcher, facts, timeoutMs: 60_000, hydrate, dispose, log });
     const source = httpSource({ client, path, model, environment: ENVIRONMENT, log }, TIMINGS);
-    const engine = startEngine({ source, load, cache, dispose, log, changed() {}, backoffMs: TIMINGS.backoffMs });
+    const engine = startEngine({ source, load, cache, log, changed() {}, backoffMs: TIMINGS.backoffMs });
     onTestFinished(() => engine.close());
     return engine;
   });

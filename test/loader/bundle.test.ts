@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Manifest } from '../../src/domain/manifest.ts';
 import { createBundle, type LeasedBundle } from '../../src/loader/bundle.ts';
+import { filesIn } from '../../src/loader/files.ts';
 import { digestOf } from '../support/loaders.ts';
 
 const manifest_digest = digestOf('1.0.0');
@@ -20,7 +21,7 @@ function bundleOf() {
   const disposed: string[] = [];
   const errors: unknown[] = [];
   const clock = { now: 0 };
-  const leased = createBundle(info, 'model', {
+  const leased = createBundle(info, filesIn('/nowhere'), 'model', {
     dispose: (model) => disposed.push(model),
     failed: (error) => errors.push(error),
     clock: () => clock.now,
@@ -186,7 +187,7 @@ describe('whatever is done with a bundle', () => {
           return value;
         };
         const model = make();
-        const leased = createBundle(info, model, {
+        const leased = createBundle(info, filesIn('/nowhere'), model, {
           dispose: gone,
           failed: (error) => wrong.push(String(error)),
           clock: () => clock.now,

@@ -25,9 +25,12 @@ async function behindAddress() {
   return { program, model, proxy, cacheDir, started };
 }
 
+/** After an outage, attempts come ever more seldom. */
+const PATIENCE_MS = 50_000;
+
 const text = (loader: Loader<TestModel>) => loader.use(({ model }) => model.text);
 
-describe('a loader whose log is another one', () => {
+describe('a loader whose log is another one', { timeout: 60_000 }, () => {
   it('serves on, also after a restart, and follows when the first one is back', async () => {
     const { program, model, proxy, started } = await behindAddress();
     const loader = await started();
@@ -49,7 +52,7 @@ describe('a loader whose log is another one', () => {
     proxy.target = program.url;
     proxy.cut();
     await model.activate('1.1.0');
-    await serves(again, '1.1.0');
+    await serves(again, '1.1.0', PATIENCE_MS);
   });
 
   it('that lost its end is another one, too', async () => {
@@ -63,7 +66,7 @@ describe('a loader whose log is another one', () => {
     const first = await startProgram(program.volume, ENV);
     proxy.target = first.url;
     await ownModel(first, NAME).activate('1.1.0');
-    await serves(loader, '1.1.0');
+    await serves(loader, '1.1.0', PATIENCE_MS);
     await first.stop();
     await rm(program.volume, { recursive: true });
     await cp(backup, program.volume, { recursive: true, verbatimSymlinks: true });

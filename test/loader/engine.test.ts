@@ -2,9 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, test, vi } from 'vitest';
 import type { LoaderErrorCode, Target } from '../../src/domain/fleet.ts';
 import { Manifest } from '../../src/domain/manifest.ts';
+import { createBundle } from '../../src/loader/bundle.ts';
 import { type Cache, openCache } from '../../src/loader/cache.ts';
 import { type EngineOptions, startEngine } from '../../src/loader/engine.ts';
 import { LoadFailure } from '../../src/loader/failure.ts';
+import { filesIn } from '../../src/loader/files.ts';
 import type { Load, Loaded, Phase } from '../../src/loader/load.ts';
 import type { Position } from '../../src/loader/position.ts';
 import type { Sighting, Source } from '../../src/loader/source.ts';
@@ -73,12 +75,16 @@ interface Attempt {
   fail(error: unknown): void;
 }
 
-function loadedAs({ version, manifest_digest }: Target, model: FakeModel): Loaded<FakeModel> {
+type Dispose = (model: FakeModel) => unknown;
+
+function loadedAs({ version, manifest_digest }: Target, model: FakeModel, dispose: Dispose): Loaded<FakeModel> {
   const manifest = Manifest.parse({ artifacts: [{ path: 'model.txt', digest: digestOf('bytes'), size: 5 }] });
-  return { info: { model: 'fraud', version, manifest, manifest_digest }, model, load_ms: 12, warm_up_ms: 3 };
+  const info = { model: 'fraud', version, manifest, manifest_digest };
+  const hooks = { dispose, failed() {}, clock: () => performance.now() };
+  return { leased: createBundle(info, filesIn('/nowhere'), model, hooks), load_ms: 12, warm_up_ms: 3 };
 }
 
-function scriptedLoad() {
+function scriptedLoad(dispose: Dispose = (model) => model.disposals++) {
   const attempts: Attempt[] = [];
   const load: Load<FakeModel> = (target, signal, entered) => {
     const { promise, resolve, reject } = Promise.withResolvers<Loaded<FakeModel>>();
@@ -90,7 +96,7 @@ function scriptedLoad() {
       succeed() {
         attempt.open = false;
         const model = { version: target.version, disposals: 0 };
-        resolve(loadedAs(target, model));
+        resolve(loadedAs(target, model, dispose));
         return model;
       },
       fail(error) {
@@ -123,7 +129,6 @@ async function started(options: Partial<EngineOptions<FakeModel>> = {}, lastGood
   const engine = startEngine<FakeModel>({
     source,
     load,
-    dispose: (model) => void model.disposals++,
     log: silent,
     changed() {
       changes++;
@@ -516,6 +521,15 @@ describe('the last good version', () => {
     expect(await cache.lastGood()).toMatchObject({ ...at(5), target: two });
   });
 
+  it('is kept with the word of a restore, which moves nothing', async () => {
+    const { cache, say, serve, attempts } = await started();
+    await serve(one);
+    await say({ state: 'following', position: { ...at(3), generation: 1 }, target: one, stale: false });
+    await until(async () => (await cache.lastGood())?.generation === 1);
+    expect(await cache.lastGood()).toMatchObject({ target: one });
+    expect(attempts.length).toBe(1);
+  });
+
   it('and a cache that cannot be written to is no reason not to serve', async () => {
     const failing = async () => {
       throw failure('cache-full');
@@ -698,18 +712,17 @@ describe('whatever is told and whatever becomes of it', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(steps, { maxLength: 30 }), async (history) => {
         const { source, say } = scriptedSource();
-        const { load, attempts } = scriptedLoad();
         const models: FakeModel[] = [];
         const leases: { model: FakeModel; release(): void }[] = [];
         const wrong: string[] = [];
+        const { load, attempts } = scriptedLoad((model) => {
+          if (++model.disposals > 1) wrong.push(`${model.version} was let go twice`);
+          if (leases.some((lease) => lease.model === model)) wrong.push(`${model.version} was in use`);
+        });
         const engine = startEngine<FakeModel>({
           source,
           load,
           cache: await noCache(),
-          dispose(model) {
-            if (++model.disposals > 1) wrong.push(`${model.version} was let go twice`);
-            if (leases.some((lease) => lease.model === model)) wrong.push(`${model.version} was in use`);
-          },
           log: silent,
           changed() {},
           graceMs: 3600_000,

@@ -6,7 +6,7 @@ import type { Fetcher } from '../../src/loader/fetch.ts';
 import { createLoad, type LoadOptions, type Phase } from '../../src/loader/load.ts';
 import { artifactsOf, type Files, until } from '../program/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import type { TestModel } from './support.ts';
+import { silent, type TestModel } from './support.ts';
 
 const never = () => new Promise<never>(() => {});
 
@@ -26,7 +26,7 @@ function versionOf(files: Files, more: object = {}) {
 }
 
 /** A load into a cache of its own, and what its service was asked to do. */
-async function loaderOf(fetcher: Fetcher, service: Partial<LoadOptions<TestModel>> = {}) {
+async function loaderOf(fetcher: Fetcher, service: Partial<Omit<LoadOptions<TestModel>, 'log'>> = {}) {
   const phases: Phase[] = [];
   const models: TestModel[] = [];
   const cache = await openCache({
@@ -41,6 +41,7 @@ async function loaderOf(fetcher: Fetcher, service: Partial<LoadOptions<TestModel
     fetcher,
     facts: async () => ({ node: '24.0.0', npm: {} }),
     timeoutMs: 60_000,
+    log: silent,
     async hydrate(_version, files) {
       models.push({ text: await readFile(files.path('model.txt'), 'utf8'), disposed: false });
       return models.at(-1)!;
@@ -74,7 +75,7 @@ describe('a load', () => {
       predict: (model, input) => model.text + input,
     });
     const loaded = await load(target, alive(), entered);
-    expect(loaded).toMatchObject({ info: { version: '1.0.0' }, model: { text: 'one', disposed: false } });
+    expect(loaded.leased.bundle).toMatchObject({ version: '1.0.0', model: { text: 'one', disposed: false } });
     expect([loaded.load_ms, loaded.warm_up_ms].every(Number.isInteger)).toBe(true);
     expect(seen).toEqual([['fraud', '1.0.0', target.manifest_digest, 3], 'a']);
     expect(phases).toEqual(['fetching', 'loading', 'warming-up']);
@@ -122,7 +123,7 @@ describe('a load', () => {
     const { fetcher } = versionOf(files);
     const { load, entered } = await loaderOf({ ...fetcher, manifest: async () => text });
     const target = { version: '1.0.0', manifest_digest: digestOf(text), revision: 1 };
-    expect((await load(target, alive(), entered)).model.text).toBe('one');
+    expect((await load(target, alive(), entered)).leased.bundle.model.text).toBe('one');
   });
 
   it('refuses what this process cannot run, before it opens it', async () => {
@@ -230,6 +231,21 @@ describe('warming up', () => {
       'golden.json': JSON.stringify({ requests: inputs.map((input) => ({ input, output: `one${input}` })) }),
     });
 
+  it('asks with what is derived from the version, which goes with it', async () => {
+    const { target, fetcher } = golden('!', '?');
+    const gone: string[] = [];
+    const { load, entered } = await loaderOf(fetcher, {
+      async predict(model, input, { derived }) {
+        const suffix = await derived('suffix', () => `${model.text}'s`, { dispose: (value) => gone.push(value) });
+        return `${model.text}${suffix === "one's" ? input : 'wrong'}`;
+      },
+    });
+    const { leased } = await load(target, alive(), entered);
+    expect(gone).toEqual([]);
+    await leased.retire();
+    expect(gone).toEqual(["one's"]);
+  });
+
   it('refuses a model that answers otherwise, and lets it go', async () => {
     const { target, fetcher } = golden('!', '?');
     const { load, models, phases, entered } = await loaderOf(fetcher, {
@@ -291,10 +307,10 @@ describe('warming up', () => {
   it('asks nothing of a service that cannot answer, and of a version without requests', async () => {
     const without = versionOf({ 'model.txt': 'one' });
     const { load } = await loaderOf(without.fetcher, { predict: never });
-    expect((await load(without.target, alive(), () => {})).model.text).toBe('one');
+    expect((await load(without.target, alive(), () => {})).leased.bundle.model.text).toBe('one');
     const { target, fetcher } = versionOf({ 'model.txt': 'one', 'golden.json': 'rubbish' });
     const mute = await loaderOf(fetcher);
-    expect((await mute.load(target, alive(), () => {})).model.text).toBe('one');
+    expect((await mute.load(target, alive(), () => {})).leased.bundle.model.text).toBe('one');
   });
 });
 

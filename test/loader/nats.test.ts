@@ -8,9 +8,12 @@ import { follow, ownModel, serves, type TestModel } from './support.ts';
 
 const NAME = 'fraud';
 
+/** After an outage, attempts come ever more seldom. */
+const PATIENCE_MS = 50_000;
+
 const text = (loader: Loader<TestModel>) => loader.use(({ model }) => model.text);
 
-describe.each(SERVERS)('a loader that follows the log itself, on the $name server', ({ binary }) => {
+describe.each(SERVERS)('a loader on the log itself, $name server', { timeout: 60_000 }, ({ binary }) => {
   async function onNats() {
     const server = await startNats(binary());
     const program = await startProgram(await volumeFolder(), { NATS_URL: server.url, REGISTRY_DISCOVERY: 'off' });
@@ -36,14 +39,14 @@ describe.each(SERVERS)('a loader that follows the log itself, on the $name serve
     const loader = await started();
     expect((await loader.ready()).model.text).toBe('one');
     await model.activate('1.1.0');
-    await serves(loader, '1.1.0');
+    await serves(loader, '1.1.0', PATIENCE_MS);
     const loaders = async () => (await ok(program, 'GET', `/api/models/${NAME}/loaders`)).loaders;
     await until(async () => (await loaders())[0]?.current?.version === '1.1.0');
     await server.kill();
     expect(await text(loader)).toBe('two');
     await server.start();
     await activated(program, '1.0.0');
-    await serves(loader, '1.0.0');
+    await serves(loader, '1.0.0', PATIENCE_MS);
     await loader.close();
     await until(async () => (await loaders()).length === 0);
   });
@@ -58,8 +61,8 @@ describe.each(SERVERS)('a loader that follows the log itself, on the $name serve
     expect((await loader.ready()).version).toBe('1.0.0');
     expect(loader.status()).toMatchObject({ state: 'ready', stale: true });
     await server.start();
-    await until(() => !loader.status().stale);
+    await until(() => !loader.status().stale, PATIENCE_MS);
     await activated(program, '1.1.0');
-    await serves(loader, '1.1.0');
+    await serves(loader, '1.1.0', PATIENCE_MS);
   });
 });

@@ -23,9 +23,12 @@ async function reachable() {
   return { model, proxy, cacheDir, started };
 }
 
+/** After an outage, attempts come ever more seldom. */
+const PATIENCE_MS = 50_000;
+
 const text = (loader: Loader<TestModel>) => loader.use(({ model }) => model.text);
 
-describe('a loader whose registry goes away', () => {
+describe('a loader whose registry goes away', { timeout: 60_000 }, () => {
   it('serves on, and follows when it is back', async () => {
     const SECRET = { REGISTRY_JWT_SECRET: 'a secret of thirty-two characters', REGISTRY_DISCOVERY: 'off' };
     const before = await startProgram(await volumeFolder(), SECRET);
@@ -44,7 +47,7 @@ describe('a loader whose registry goes away', () => {
     const again = await startProgram(before.volume, SECRET);
     proxy.target = again.url;
     await ownModel(again, model.name).activate('1.1.0');
-    await serves(loader, '1.1.0');
+    await serves(loader, '1.1.0', PATIENCE_MS);
   });
 
   it('starts without it from what it served last, and is told when it is there', async () => {
@@ -57,10 +60,10 @@ describe('a loader whose registry goes away', () => {
     expect((await loader.ready()).version).toBe('1.0.0');
     expect(loader.status()).toMatchObject({ state: 'ready', stale: true, current: { version: '1.0.0' } });
     proxy.target = program().url;
-    await until(() => !loader.status().stale);
+    await until(() => !loader.status().stale, PATIENCE_MS);
     expect(loader.status()).toMatchObject({ state: 'ready', cache: { hits: 1, misses: 0 } });
     await model.activate('1.1.0');
-    await serves(loader, '1.1.0');
+    await serves(loader, '1.1.0', PATIENCE_MS);
   });
 
   it('starts without it and without anything to serve, and says so, until it is there', async () => {

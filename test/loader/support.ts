@@ -84,8 +84,8 @@ export function served(loader: Loader<TestModel>): string | null {
   return loader.status().current?.version ?? null;
 }
 
-export async function serves(loader: Loader<TestModel>, version: string): Promise<void> {
-  await until(() => served(loader) === version && loader.status().state === 'ready');
+export async function serves(loader: Loader<TestModel>, version: string, withinMs?: number): Promise<void> {
+  await until(() => served(loader) === version && loader.status().state === 'ready', withinMs);
 }
 
 /** Waits until the loader has failed at a version, which it does not serve. */
