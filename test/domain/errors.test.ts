@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { isProblemCode, Problem, type ProblemCode, problemTable } from '../../src/domain/errors.ts';
 
-/** The codes of design.md, section 6, and those of HTTP's own. */
+/** Every code that is documented (docs/http.md). */
 const DESIGNED = `
 400 invalid-request checksum-mismatch
 401 unauthenticated
 403 forbidden
-404 unknown-model unknown-version unknown-environment unknown-blob no-active-version not-found
+404 unknown-model unknown-version unknown-environment unknown-blob unknown-key no-active-version not-found
 405 method-not-allowed
 409 version-exists already-active active-changed version-archived version-active nothing-to-roll-back
 409 artifact-missing conflict log-corrupt
@@ -17,7 +17,9 @@ const DESIGNED = `
 422 runtime-mismatch idempotency-key-reused
 429 too-many-activations
 500 internal
-503 log-unavailable outcome-unknown
+502 bad-gateway
+503 log-unavailable identity-unavailable outcome-unknown
+504 gateway-timeout
 507 volume-full log-full`;
 
 const designed = DESIGNED.trim()
