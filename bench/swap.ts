@@ -5,7 +5,6 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { poster } from './load.ts';
 import { publishVersion, quantile, run, startRegistry, temporaryFolder } from './processes.ts';
 import type { Result } from './result.ts';
 
@@ -31,8 +30,6 @@ export async function swap(): Promise<Result[]> {
     await promisify(execFile)('dd', args);
     await publishVersion(registry, version, source);
   }
-  const http = await poster(registry.url, registry.headers);
-  const activate = (version: string) => http.post(`/api/models/default/versions/${version}/activate`, {});
   await activate(VERSIONS[0]!);
   const token = registry.headers.Authorization!.slice('Bearer '.length);
   const cache = join(folder, 'cache');
@@ -55,7 +52,6 @@ export async function swap(): Promise<Result[]> {
     times.swapping.push(...load.take());
   }
   const failures = load.end();
-  http.end();
   await service.stop();
   await registry.stop();
   await rm(folder, { recursive: true });
@@ -75,6 +71,13 @@ export async function swap(): Promise<Result[]> {
       told: `${ms(times.swapping)}, without ${ms(times.quiet)}`,
     },
   ];
+
+  async function activate(version: string): Promise<void> {
+    const path = `/api/models/default/versions/${version}/activate`;
+    const headers = { 'Content-Type': 'application/json', ...registry.headers };
+    const response = await fetch(registry.url + path, { method: 'POST', headers, body: '{}' });
+    if (!response.ok) throw new Error(await response.text());
+  }
 
   async function swapTo(version: string): Promise<void> {
     await activate(version);
