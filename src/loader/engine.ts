@@ -21,6 +21,11 @@ export interface Status {
   warm_up_ms: number | null;
 }
 
+export function initialStatus(state: LoaderState): Status {
+  const nothing = { target: null, current: null, error: null, load_ms: null, warm_up_ms: null };
+  return { state, since: new Date().toISOString(), stale: false, ...nothing };
+}
+
 export interface EngineOptions<M> {
   source: Source;
   load: Load<M>;
@@ -63,16 +68,7 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   const { source, load, cache, log } = options;
   const { graceMs = GRACE_MS, backoffMs = BACKOFF_MS, closeMs = CLOSE_MS } = options;
   let serving: Serving<M> | null = null;
-  let status: Status = {
-    state: 'starting',
-    since: new Date().toISOString(),
-    stale: false,
-    target: null,
-    current: null,
-    error: null,
-    load_ms: null,
-    warm_up_ms: null,
-  };
+  let status = initialStatus('starting');
   let position: Position | null = null;
   /** The attempt that is under way. */
   let attempt = new AbortController();

@@ -1,6 +1,6 @@
 import { dirname, join, parse, resolve } from 'node:path';
 import { createBundle, type LeasedBundle } from './bundle.ts';
-import type { Engine, Status } from './engine.ts';
+import { type Engine, initialStatus } from './engine.ts';
 import { failureOf, NotReady } from './failure.ts';
 import type { Files } from './files.ts';
 import type { Hydration } from './load.ts';
@@ -27,16 +27,7 @@ const UNPUBLISHED = {
  * code is the same: what it calls `model.…` is that file, anything else lies beside it.
  */
 export function startLegacy<M>(path: string, model: string, service: Hydration<M>, log: LoaderLog): Engine<M> {
-  let status: Status = {
-    state: 'loading',
-    since: new Date().toISOString(),
-    stale: false,
-    target: null,
-    current: null,
-    error: null,
-    load_ms: null,
-    warm_up_ms: null,
-  };
+  let status = initialStatus('loading');
   let leased: LeasedBundle<M> | null = null;
   const stop = new AbortController();
   const info = { model, ...UNPUBLISHED, manifest: { ...UNPUBLISHED.manifest, artifacts: [] } };

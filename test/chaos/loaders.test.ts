@@ -27,7 +27,7 @@ beforeAll(async () => {
 }, 15 * 60_000);
 
 it('loaders end at what is active, never step back and fail no request, whatever the network does', {
-  timeout: 120_000,
+  timeout: 240_000,
 }, async () => {
   const seed = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
   console.log(`CHAOS_SEED=${seed}`);
@@ -60,7 +60,7 @@ it('loaders end at what is active, never step back and fail no request, whatever
   const active = await ok(program, 'GET', '/api/models/default/versions/active');
   expect(active.activated.revision).toBe(accepted.at(-1)!.revision);
   for (const { name, observed } of services) {
-    await until(() => observed.served.at(-1)?.revision === active.activated.revision, 60_000).catch((cause) => {
+    await until(() => observed.served.at(-1)?.revision === active.activated.revision, 90_000).catch((cause) => {
       throw new Error(`The loader ${name} stayed at ${JSON.stringify(observed.served.at(-1))}`, { cause });
     });
   }
