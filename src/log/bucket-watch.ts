@@ -39,14 +39,17 @@ async function watch(
   await Promise.race([aborted, prepare()]);
   const options = { opt_start_seq: 1, inactive_threshold: 30_000 };
   const consumer = await Promise.race([aborted, nats.js.consumers.get(`KV_${bucket}`, options)]);
-  let { num_pending: earlier } = await consumer.info(true);
+  const { num_pending: earlier } = await consumer.info(true);
+  let replayed = earlier > 0;
   listener.begun?.();
   listener.state('live');
-  if (earlier === 0) listener.caughtUp?.();
+  if (!replayed) listener.caughtUp?.();
   const callback = (m: JsMsg) => {
-    const replayed = earlier > 0;
     listener.entry(entryOf(m, bucket, replayed));
-    if (replayed && --earlier === 0) listener.caughtUp?.();
+    // Not by counting: of what was there, some may be gone before it is delivered.
+    if (!replayed || m.info.pending > 0) return;
+    replayed = false;
+    listener.caughtUp?.();
   };
   const messages = await consumer.consume({ callback, max_messages: 1_000, expires: 5_000 });
   try {

@@ -196,10 +196,16 @@ function listening(reports: Reports) {
   return ears;
 }
 
-async function keysOf(nats: Nats): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const key of await (await new Kvm(nats.js).open(BUCKET)).keys()) keys.push(key);
-  return keys;
+/** The KV client's own `keys` waits for ever for a key that has expired since it counted them. */
+async function keysOf({ jsm }: Nats): Promise<string[]> {
+  const prefix = `$KV.${BUCKET}.`;
+  const { state } = await jsm.streams.info(`KV_${BUCKET}`, { subjects_filter: `${prefix}>` });
+  const subjects = Object.keys(state.subjects ?? {});
+  const values = await Promise.all(
+    subjects.map((subject) => jsm.streams.getMessage(`KV_${BUCKET}`, { last_by_subj: subject })),
+  );
+  const present = values.filter((message) => message && !message.header.has('KV-Operation'));
+  return present.map((message) => message!.subject.slice(prefix.length));
 }
 
 async function storedIn({ jsm }: Nats): Promise<[string, LoaderReport][]> {
