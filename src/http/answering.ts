@@ -4,6 +4,7 @@ import type { Permission } from '../access/permissions.ts';
 import { allows, type Identity, type Wish } from '../access/policy.ts';
 import { Problem } from '../domain/errors.ts';
 import { readJson } from './body.ts';
+import { identify } from './identify.ts';
 import { addressReader, check } from './input.ts';
 import { problemReply } from './problem.ts';
 import { requestId } from './request-id.ts';
@@ -145,12 +146,3 @@ interface Known {
 }
 
 const ANONYMOUS: Identity = { actor: 'anonymous', role: null, groups: [] };
-
-/** The caller. @throws {Problem} unauthenticated */
-function identify(c: HttpContext, { verify }: Services): Identity | Promise<Identity> {
-  const header = c.req.header('authorization') ?? '';
-  if (!header.startsWith('Bearer ') && !/^bearer /i.test(header)) {
-    throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
-  }
-  return verify(header.slice('Bearer '.length).trim());
-}
