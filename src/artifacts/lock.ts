@@ -1,6 +1,9 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+
+/** Longer than anybody looks whether the volume is locked, which nobody can take meanwhile. */
+const LOOKING_MS = 200;
 
 export interface Lock {
   release(): void;
@@ -15,7 +18,7 @@ export interface Lock {
 export function lockVolume(volume: string): Lock {
   const folder = join(volume, '.signalbox');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = new DatabaseSync(join(folder, 'lock'));
+  const file = new DatabaseSync(join(folder, 'lock'), { timeout: LOOKING_MS });
   try {
     file.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (cause) {
@@ -25,4 +28,23 @@ export function lockVolume(volume: string): Lock {
     });
   }
   return { release: () => file.close() };
+}
+
+/** `SQLITE_BUSY` */
+const BUSY = 5;
+
+/** Whether a running Signalbox has the volume; it is looked at without taking or making anything. @throws {Error} */
+export function isVolumeLocked(volume: string): boolean {
+  const path = join(volume, '.signalbox', 'lock');
+  if (!statSync(path, { throwIfNoEntry: false })) return false;
+  const file = new DatabaseSync(path, { readOnly: true });
+  try {
+    file.exec('SELECT 1 FROM sqlite_master');
+    return false;
+  } catch (error) {
+    if ((error as { errcode?: number }).errcode === BUSY) return true;
+    throw error;
+  } finally {
+    file.close();
+  }
 }

@@ -14,7 +14,7 @@ export interface VolumeStore extends ArtifactStore {
 }
 
 /** Kept free of uploads: the log and the operator's own tools need to write when the disk is nearly full. */
-const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
+export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
 const UNFINISHED = 'upload-';
 
@@ -117,7 +117,7 @@ async function checkReserve(folder: string, reserve: number, size: number): Prom
 }
 
 /** A rename is durable once the folder is. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder);
   try {
     await handle.sync();

@@ -9,6 +9,11 @@ export const Digest = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{
   example: `sha256:${'0'.repeat(64)}`,
 });
 
+/** As HTTP spells it (RFC 9530), in Content-Digest and Repr-Digest. */
+export function digestField(digest: Digest): string {
+  return `sha-256=:${Buffer.from(digest.slice('sha256:'.length), 'hex').toString('base64')}:`;
+}
+
 export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }

@@ -77,5 +77,18 @@ export type RegistryEvent = {
   };
 }[EventType];
 
+export const MOVE_TYPES = ['version.activated', 'version.rolled_back', 'version.deactivated'] as const;
+export type MoveType = (typeof MOVE_TYPES)[number];
+/** An event that moves an environment. */
+export type MoveEvent = Extract<RegistryEvent, { type: MoveType }>;
+
+export function isMoveType(type: EventType): type is MoveType {
+  return MOVE_TYPES.some((move) => move === type);
+}
+
+export function isMove(event: RegistryEvent): event is MoveEvent {
+  return isMoveType(event.type);
+}
+
 /** What a decision makes: the type and data; the dispatcher adds id, time, actor and the rest. */
 export type EventDraft = { [T in EventType]: { type: T; data: EventData<T> } }[EventType];

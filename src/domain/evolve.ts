@@ -99,7 +99,7 @@ function moved(model: Model, event: Moving, revision: number): EnvironmentChange
   const { environment: name, previous, reason } = event.data;
   const before = environmentOf(model, name);
   if (previous !== (before.top?.version ?? null)) throw new RuleBroken(`${previous} was not active in ${name}`);
-  const movement = { revision, at: event.time, by: event.actor, reason };
+  const movement = { revision, at: event.time, by: event.actor, reason, request_id: event.request_id };
   const state = { ...before, top: movedTop(model, before.top, event, revision), moved: movement };
   if (event.type === 'version.activated') {
     state.activations = [...before.activations.slice(1 - MAX_ACTIVATION_LIMIT), event.time];

@@ -71,6 +71,11 @@ function pathClash(paths: string[]): string | null {
   return null;
 }
 
+/** The artefacts by their bytes: of those with the same ones, one. */
+export function distinctBlobs(artifacts: readonly Artifact[]): Artifact[] {
+  return [...new Map(artifacts.map((artifact) => [artifact.digest, artifact])).values()];
+}
+
 /** RFC 8785 canonical JSON, artefacts in the order of their paths: the bytes that `…/manifest` serves. */
 export function canonicalManifest(manifest: Manifest): string {
   const artifacts = manifest.artifacts.toSorted((a, b) => (a.path < b.path ? -1 : 1));

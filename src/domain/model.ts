@@ -32,6 +32,7 @@ export interface Movement {
   at: string;
   by: string;
   reason: string | null;
+  request_id: string;
 }
 
 export interface EnvironmentState {

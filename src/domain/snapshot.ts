@@ -1,7 +1,12 @@
 import { z } from 'zod';
 import { Digest } from './digest.ts';
 
-const Pointer = z.looseObject({ version: z.string(), manifest_digest: Digest, revision: z.int() });
+const Pointer = z.looseObject({
+  version: z.string(),
+  manifest_digest: Digest,
+  revision: z.int(),
+  request_id: z.string().optional().meta({ description: 'Of the request that moved the environment' }),
+});
 
 /**
  * What a follower of a model is told each time: the whole state, so that a lost message is made good by the next one.

@@ -55,6 +55,12 @@ export async function connectNats(address: NatsAddress, name: string, signal?: A
   }
 }
 
+/** Connects at once or not at all, trying each server once, for who asks why it does not work. @throws why */
+export function connectOnce(address: NatsAddress): Promise<NatsConnection> {
+  const once = { waitOnFirstConnect: false, reconnect: false, timeout: API_TIMEOUT_MS };
+  return connect({ ...options(address), ...once, name: 'signalbox set-up' });
+}
+
 function options({ servers, user, pass }: NatsAddress): ConnectionOptions {
   return {
     servers,
@@ -70,8 +76,12 @@ function options({ servers, user, pass }: NatsAddress): ConnectionOptions {
   };
 }
 
-/** 2.10.20 to 2.10.22 lost whole streams to a process crash (nats-server#6888), and 2.9 breaks compare-and-set. */
-function checkVersion(version: string): void {
+/**
+ * 2.10.20 to 2.10.22 lost whole streams to a process crash (nats-server#6888), and 2.9 breaks compare-and-set.
+ *
+ * @throws {Error} for a version older than 2.10.23
+ */
+export function checkVersion(version: string): void {
   if (semver.gte(version, MINIMUM_NATS)) return;
   throw new Error(`nats-server ${version} is too old: Signalbox needs ${MINIMUM_NATS} or newer.`);
 }

@@ -20,13 +20,15 @@ export const START: Checkpoint = { generation: 0, epoch: null, revision: 0, hash
 /**
  * Whether the log is still the one that was followed to `checkpoint`. One of a higher generation is `restored`, even if
  * it holds the same: a follower that kept its old generation would take the next loss for this restore. One that goes
- * backwards or is another without that is `diverged`: what was acknowledged is gone, which nobody said.
+ * backwards or is another without that is `diverged`: what was acknowledged is gone, which nobody said. So is one that is
+ * being restored, until it is whole.
  */
 export async function compareLog(
   nats: Nats,
   head: LogHead,
   checkpoint: Checkpoint,
 ): Promise<'same' | 'restored' | 'diverged'> {
+  if (head.restoring) return 'diverged';
   if (head.generation > checkpoint.generation) return 'restored';
   // From before a restore that is known of: another one, even where it holds the same so far.
   if (head.generation < checkpoint.generation) return 'diverged';

@@ -2,7 +2,7 @@ import type { JsMsg } from '@nats-io/jetstream';
 import { z } from 'zod';
 import type { ActiveMap } from '../domain/events.ts';
 import type { Nats } from './connection.ts';
-import { type Checkpoint, compareLog } from './identity.ts';
+import { type Checkpoint, compareLog, START } from './identity.ts';
 import { hashOf, type LogMessage, readHash, readLast } from './read.ts';
 import { modelOf, readHead, STREAM, subjectOf } from './stream.ts';
 import { lost, type RoundEnd, rejectionOf, supervise, type Tail, type TailState } from './supervise.ts';
@@ -28,8 +28,7 @@ async function followOnce(nats: Nats, model: string, follower: ModelFollower, ov
   const aborted = rejectionOf(over);
   const whileWanted = <T>(asked: Promise<T>) => Promise.race([aborted, asked]);
   const head = await whileWanted(readHead(nats));
-  const held = follower.checkpoint();
-  if (held && (await whileWanted(compareLog(nats, head, held))) === 'diverged') {
+  if ((await whileWanted(compareLog(nats, head, follower.checkpoint() ?? START))) === 'diverged') {
     return { diverged: true, progressed: false };
   }
   const last = await whileWanted(readLast(nats, model));
@@ -70,17 +69,24 @@ async function followOnce(nats: Nats, model: string, follower: ModelFollower, ov
   return { diverged: false, progressed: true };
 }
 
-const Told = z.object({ prevhash: z.string().optional(), data: z.object({ active: z.custom<ActiveMap>() }) });
+const Told = z.object({
+  prevhash: z.string().optional(),
+  requestid: z.string().optional(),
+  data: z.object({ active: z.custom<ActiveMap>() }),
+});
 
 /**
- * What is active after an event, in every environment. Any event says so, whatever its type or version; `revision` is the
- * event's own where it moved an environment.
+ * What is active after an event, in every environment. Any event says so, whatever its type or version; where it moved an
+ * environment, `revision` is the event's own, and so is `request_id`.
  *
  * @throws {Error} for a body that is no event
  */
 export function activeAfter({ revision, body }: LogMessage) {
-  const { active } = Told.parse(JSON.parse(new TextDecoder().decode(body))).data;
-  const entries = Object.entries(active).map(([name, pointer]) => [name, pointer && { revision, ...pointer }] as const);
+  const { data, requestid: request_id } = Told.parse(JSON.parse(new TextDecoder().decode(body)));
+  const entries = Object.entries(data.active).map(([name, pointer]) => {
+    const own = pointer?.revision === undefined ? { revision, request_id } : {};
+    return [name, pointer && { ...own, ...pointer }] as const;
+  });
   return Object.fromEntries(entries);
 }
 

@@ -11,18 +11,9 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import type { Nats } from './connection.ts';
+import { PREFIX, STREAM } from './subjects.ts';
 
-export const STREAM = 'REGISTRY';
-const PREFIX = 'registry.models.';
-
-/** One subject a model: the unit of consistency. */
-export function subjectOf(model: string): string {
-  return PREFIX + model;
-}
-
-export function modelOf(subject: string): string {
-  return subject.slice(PREFIX.length);
-}
+export { modelOf, STREAM, subjectOf } from './subjects.ts';
 
 const MAX_MESSAGE_BYTES = 512 * 1024;
 /** The server counts a message's headers, too. */
@@ -68,22 +59,38 @@ const created = {
   metadata: { application: 'signalbox', generation: '0' },
 };
 
+/** In the stream's metadata while a restore is not finished: nobody may follow it yet, nor append to it. */
+export const RESTORING = 'restoring';
+
 /**
  * Makes the stream where it is not there; one that is there is never edited.
  *
- * @throws {Error} where it is there with another configuration, which could drop or rewrite history
+ * @throws {Error} where it is there with another configuration, which could drop or rewrite history; where a restore into
+ *   it is not finished
  */
-export async function ensureStream({ nc, jsm }: Nats): Promise<void> {
+export async function ensureStream(nats: Nats): Promise<void> {
+  const { config } = await findOrCreateStream(nats, created.metadata);
+  if (config.metadata?.[RESTORING] === undefined) return;
+  throw new Error(`A restore into the stream ${STREAM} is not finished: run signalbox restore again.`);
+}
+
+/**
+ * The stream; where there is none, a new one with this metadata.
+ *
+ * @throws {Error} where it is there with another configuration
+ */
+export async function findOrCreateStream({ nc, jsm }: Nats, metadata: Record<string, string>): Promise<StreamInfo> {
   const num_replicas = nc.info?.cluster ? 3 : 1;
   const deadline = Date.now() + 30_000;
-  const wrong = dangersOf((await findOrCreate()).config);
-  if (wrong.length > 0)
-    throw new Error(`The stream ${STREAM} is there with another configuration: ${wrong.join('; ')}.`);
+  const info = await findOrCreate();
+  const wrong = dangersOf(info.config);
+  if (wrong.length === 0) return info;
+  throw new Error(`The stream ${STREAM} is there with another configuration: ${wrong.join('; ')}.`);
 
   async function findOrCreate(): Promise<StreamInfo> {
     for (;;) {
       try {
-        return (await streamInfo(jsm)) ?? (await jsm.streams.add({ ...created, num_replicas }));
+        return (await streamInfo(jsm)) ?? (await jsm.streams.add({ ...created, metadata, num_replicas }));
       } catch (error) {
         // In a young cluster the leader does not know all nodes at once, and the stream may have no leader yet.
         if (num_replicas === 1 || Date.now() > deadline) throw error;
@@ -93,7 +100,8 @@ export async function ensureStream({ nc, jsm }: Nats): Promise<void> {
   }
 }
 
-function dangersOf(config: StreamConfig): string[] {
+/** What in the configuration could drop or rewrite history; empty for a stream as `ensureStream` makes it. */
+export function dangersOf(config: StreamConfig): string[] {
   const other = Object.entries(required)
     .filter(([key, value]) => String(config[key as keyof typeof required] ?? false) !== String(value))
     .map(([key, value]) => `${key} must be ${value}`);
@@ -102,7 +110,8 @@ function dangersOf(config: StreamConfig): string[] {
   return [...other, ...set, ...(config.persist_mode === PersistMode.Async ? ['persist_mode must not be async'] : [])];
 }
 
-async function streamInfo(jsm: Nats['jsm']): Promise<StreamInfo | null> {
+/** The stream as the server knows it; null where there is none. */
+export async function streamInfo(jsm: Nats['jsm']): Promise<StreamInfo | null> {
   try {
     return await jsm.streams.info(STREAM);
   } catch (error) {
@@ -116,9 +125,18 @@ export interface LogHead {
   revision: number;
   /** Raised only by a restore: a log of a higher generation may go backwards or be another one. */
   generation: number;
+  /** Whether it is being restored, and so not whole yet. */
+  restoring: boolean;
 }
 
 export async function readHead({ jsm }: Nats): Promise<LogHead> {
-  const { state, config } = await jsm.streams.info(STREAM);
-  return { revision: state.last_seq, generation: Number(config.metadata?.generation ?? 0) };
+  return headOf(await jsm.streams.info(STREAM));
+}
+
+export function headOf({ state, config: { metadata = {} } }: StreamInfo): LogHead {
+  return {
+    revision: state.last_seq,
+    generation: Number(metadata.generation ?? 0),
+    restoring: metadata[RESTORING] !== undefined,
+  };
 }

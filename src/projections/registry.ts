@@ -1,7 +1,8 @@
+import { createHash, type Hash } from 'node:crypto';
 import type { Digest } from '../domain/digest.ts';
 import type { EventType, RegistryEvent } from '../domain/events.ts';
 import { evolve, RuleBroken } from '../domain/evolve.ts';
-import { initialModel, type Model } from '../domain/model.ts';
+import { initialModel, type Model, NO_HEAD } from '../domain/model.ts';
 import { isModelName } from '../domain/names.ts';
 import { decodeEvent, Undecodable } from '../log/codec.ts';
 import { type Checkpoint, START } from '../log/identity.ts';
@@ -11,6 +12,9 @@ import { hashOf, type LogMessage } from '../log/read.ts';
 export interface HistoryEntry {
   revision: number;
   type: EventType;
+  /** When, in milliseconds since 1970: half the memory of the text. */
+  at: number;
+  actor: string;
   environment: string | null;
   version: string | null;
   previous: string | null;
@@ -27,21 +31,34 @@ export interface ModelEntry {
   history: HistoryEntry[];
   /** Where the model's log cannot be followed past: it stays as it was before that revision. */
   frozen: Frozen | null;
+  /** Where the model's last message is, and the hash of its body, also of one that cannot be followed. */
+  last: { revision: number; hash: string };
 }
 
 /** The read model: every model's fold, and how far the log was read. */
 export interface Registry {
   checkpoint: Checkpoint;
   models: Map<string, ModelEntry>;
+  /** Of `<revision> <model> <hash>\n` of every message: what a checkpoint states of their order. */
+  order: Hash;
+  /** Everyone who acted, once: each event that is read brings a copy of the name. */
+  actors: Map<string, string>;
 }
 
 export function emptyRegistry(generation = 0): Registry {
-  return { checkpoint: { ...START, generation }, models: new Map() };
+  return { checkpoint: { ...START, generation }, models: new Map(), order: createHash('sha256'), actors: new Map() };
 }
 
 /** A model's entry; one without events for a name that the log does not know. */
 export function entryOf(registry: Registry, name: string): ModelEntry {
-  return registry.models.get(name) ?? { model: initialModel(name), history: [], frozen: null };
+  return (
+    registry.models.get(name) ?? {
+      model: initialModel(name),
+      history: [],
+      frozen: null,
+      last: { revision: 0, hash: NO_HEAD },
+    }
+  );
 }
 
 /** Folds the next message of the log and returns its event; null for one that freezes its model or is passed over. */
@@ -53,8 +70,11 @@ export function applyMessage(registry: Registry, message: LogMessage): RegistryE
     registry.models.set(message.model, entry);
   }
   const event = entry.frozen ? null : applyTo(entry, message, hash);
+  if (event) entry.history.push(historyEntry(event, message.revision, registry.actors));
   const { generation, epoch } = registry.checkpoint;
   const { revision } = message;
+  entry.last = { revision, hash };
+  registry.order.update(`${revision} ${message.model} ${hash}\n`);
   registry.checkpoint = { generation, epoch: epoch ?? (revision === 1 ? hash : null), revision, hash };
   return event;
 }
@@ -79,19 +99,29 @@ function applyEvent(entry: ModelEntry, event: RegistryEvent, revision: number, h
   if (event.model !== entry.model.name) throw new Undecodable(`it is about another model, ${event.model}`);
   if (event.time < entry.model.time) throw new Undecodable('it is older than the model’s previous event');
   evolve(entry.model, event, revision, hash);
-  const { type, data } = event;
-  entry.history.push({
+}
+
+function historyEntry(
+  { type, data, time, actor }: RegistryEvent,
+  revision: number,
+  actors: Map<string, string>,
+): HistoryEntry {
+  const shared = actors.get(actor) ?? actor;
+  actors.set(shared, shared);
+  return {
     revision,
     type,
+    at: Date.parse(time),
+    actor: shared,
     environment: 'environment' in data ? (data.environment as string) : null,
     version: 'version' in data ? (data.version as string | null) : null,
     previous: 'previous' in data ? (data.previous as string | null) : null,
-  });
+  };
 }
 
-/** Whether a model's log cannot be followed to its end: versions may be published there that nobody here knows. */
-export function anyFrozen(registry: Registry): boolean {
-  return [...registry.models.values()].some(({ frozen }) => frozen !== null);
+/** Models whose log cannot be followed to its end: versions may be published there that nobody here knows. */
+export function frozenCount(registry: Registry): number {
+  return [...registry.models.values()].filter(({ frozen }) => frozen !== null).length;
 }
 
 /** Every digest that a published version refers to. */

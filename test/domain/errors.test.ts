@@ -6,7 +6,7 @@ import { isProblemCode, Problem, type ProblemCode, problemTable } from '../../sr
 const DESIGNED = `
 400 invalid-request checksum-mismatch
 401 unauthenticated
-403 forbidden
+403 forbidden foreign-origin
 404 unknown-model unknown-version unknown-environment unknown-blob unknown-key no-active-version not-found
 405 method-not-allowed
 409 version-exists already-active active-changed version-archived version-active nothing-to-roll-back
@@ -15,7 +15,7 @@ const DESIGNED = `
 415 unsupported-media-type
 416 range-not-satisfiable
 422 runtime-mismatch idempotency-key-reused
-429 too-many-activations
+429 too-many-activations too-many-requests too-many-attempts
 500 internal
 502 bad-gateway
 503 log-unavailable identity-unavailable outcome-unknown

@@ -1,8 +1,6 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { connectNats, parseNatsUrl } from '../../src/log/connection.ts';
-import { connected, SERVERS, startNats } from '../support/nats.ts';
+import { connected, fakeServer, SERVERS, startNats } from '../support/nats.ts';
 import { until } from './support.ts';
 
 describe('NATS_URL', () => {
@@ -73,20 +71,3 @@ test('a server that offers no TLS learns no password where tls:// was asked for'
   await until(() => told.filter((line) => line === 'connected').length > 2);
   expect(new Set(told)).toEqual(new Set(['connected']));
 });
-
-/** Says hello as a server of that version would, answers pings and writes down what it is told. */
-async function fakeServer(version: string, told: string[] = []): Promise<string> {
-  const server = createServer((socket) => {
-    const info = { server_id: 'F', version, proto: 1, headers: true, max_payload: 1_048_576, jetstream: true };
-    told.push('connected');
-    socket.on('error', () => {});
-    socket.write(`INFO ${JSON.stringify(info)}\r\n`);
-    socket.on('data', (data) => {
-      told.push(data.toString());
-      if (data.includes('PING')) socket.write('PONG\r\n');
-    });
-  }).listen(0, '127.0.0.1');
-  onTestFinished(() => void server.close());
-  await once(server, 'listening');
-  return `nats://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}

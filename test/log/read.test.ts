@@ -8,11 +8,11 @@ import { body, startLog } from './support.ts';
 describe.each(SERVERS)('reading a log on the $name server', ({ binary }) => {
   test('finds messages by revision and by what follows in a model', async () => {
     const { nats } = await startLog(binary());
-    expect(await readHead(nats)).toEqual({ revision: 0, generation: 0 });
+    expect(await readHead(nats)).toEqual({ revision: 0, generation: 0, restoring: false });
     await append(nats, 'fraud', 0, body('a'));
     await append(nats, 'churn', 0, body('b'));
     await append(nats, 'fraud', 1, body('c'));
-    expect(await readHead(nats)).toEqual({ revision: 3, generation: 0 });
+    expect(await readHead(nats)).toEqual({ revision: 3, generation: 0, restoring: false });
 
     expect(await readAt(nats, 2)).toEqual({ revision: 2, model: 'churn', body: bytes('b') });
     expect(await readAt(nats, 4)).toBeNull();

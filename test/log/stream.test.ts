@@ -34,7 +34,7 @@ describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({
     const server = await startNats(binary());
     const all = await Promise.all(upTo(4).map(() => connected(server)));
     await Promise.all(all.map(ensureStream));
-    expect(await readHead(all[0]!)).toEqual({ revision: 0, generation: 0 });
+    expect(await readHead(all[0]!)).toEqual({ revision: 0, generation: 0, restoring: false });
   });
 
   test('cannot be rewritten: the server refuses deletes, purges and taking that back', async () => {

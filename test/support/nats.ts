@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -45,13 +45,21 @@ export async function startCluster(binary: string): Promise<TestServer[]> {
   );
 }
 
+/** One that has no JetStream. */
+export async function startPlainNats(binary: string): Promise<TestServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'signalbox-nats-'));
+  return serverOn(binary, folder, await freePort(), '');
+}
+
 async function server(binary: string, folder: string, port: number, more: string, name = 'n'): Promise<TestServer> {
+  const jetstream = `jetstream { store_dir: "${folder}", sync_interval: always }`;
+  return serverOn(binary, folder, port, `server_name: ${name}\n${jetstream}\n${more}`);
+}
+
+async function serverOn(binary: string, folder: string, port: number, settings: string): Promise<TestServer> {
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'nats.conf');
-  await writeFile(
-    config,
-    `server_name: ${name}\nlisten: "127.0.0.1:${port}"\njetstream { store_dir: "${folder}", sync_interval: always }\n${more}\n`,
-  );
+  await writeFile(config, `listen: "127.0.0.1:${port}"\n${settings}\n`);
   let child: ChildProcess;
   const start = async () => {
     child = spawn(binary, ['-c', config], { stdio: 'ignore' });
@@ -78,7 +86,8 @@ export async function connected(...servers: { url: string }[]): Promise<Nats> {
   return nats;
 }
 
-async function freePort(): Promise<number> {
+/** A port of loopback on which nothing listens. */
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as { port: number };
@@ -88,7 +97,6 @@ async function freePort(): Promise<number> {
 }
 
 async function listens(port: number): Promise<boolean> {
-  const { connect } = await import('node:net');
   const socket = connect(port, '127.0.0.1');
   try {
     await once(socket, 'connect');
@@ -98,4 +106,21 @@ async function listens(port: number): Promise<boolean> {
   } finally {
     socket.destroy();
   }
+}
+
+/** Says hello as a server of that version would, answers pings and writes down what it is told. */
+export async function fakeServer(version: string, told: string[] = []): Promise<string> {
+  const server = createServer((socket) => {
+    const info = { server_id: 'F', version, proto: 1, headers: true, max_payload: 1_048_576, jetstream: true };
+    told.push('connected');
+    socket.on('error', () => {});
+    socket.write(`INFO ${JSON.stringify(info)}\r\n`);
+    socket.on('data', (data) => {
+      told.push(data.toString());
+      if (data.includes('PING')) socket.write('PONG\r\n');
+    });
+  }).listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  return `nats://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

@@ -9,6 +9,9 @@ import type { Ends } from './folder.ts';
 
 export const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 
+/** Where programs run: the `.env` of a developer's clone is not for tests. */
+export const ELSEWHERE = import.meta.dirname;
+
 /** A registry that runs as a process of its own, on a free port. */
 export interface Program {
   url: string;
@@ -37,7 +40,15 @@ export async function startProgram(
 ): Promise<Program> {
   const [command, ...args] = [...through, process.execPath, MAIN, 'serve'];
   const child = spawn(command!, args, {
-    env: { ...process.env, PORT: '0', REGISTRY_VOLUME: volume, REGISTRY_ACTIVATION_LIMIT: '0', ...env },
+    env: {
+      ...process.env,
+      PORT: '0',
+      REGISTRY_VOLUME: volume,
+      REGISTRY_ACTIVATION_LIMIT: '0',
+      REGISTRY_HISTORY_FILE: 'off',
+      ...env,
+    },
+    cwd: ELSEWHERE,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const lines: string[] = [];
@@ -90,7 +101,7 @@ export function cli(program: { url: string; volume: string }, ...args: string[])
 export function cliWith(variables: Record<string, string>, ...args: string[]): Promise<Run> {
   const env = { ...process.env, ...variables };
   return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, ...args], { env, timeout: 60_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, [MAIN, ...args], { env, cwd: ELSEWHERE, timeout: 60_000 }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr });
     });
   });

@@ -15,19 +15,23 @@ export const MINIMUM_NATS = '2.10.23';
 /** The version that is fetched where none is installed. */
 export const PINNED_NATS = '2.15.2';
 
+interface FindOptions {
+  env?: NodeJS.ProcessEnv;
+  progress: (line: string) => void;
+}
+
 /**
  * Finds nats-server: `NATS_SERVER_BIN`, else `PATH`, else the copy fetched before, else fetches it once.
  * `progress` gets one line, without a line end, for everything a waiting person wants to know.
  *
  * @example const { path, version } = await findNatsServer({ progress: (line) => console.error(line) });
  */
-export async function findNatsServer({
-  env = process.env,
-  progress,
-}: {
-  env?: NodeJS.ProcessEnv;
-  progress: (line: string) => void;
-}): Promise<NatsBinary> {
+export async function findNatsServer({ env = process.env, progress }: FindOptions): Promise<NatsBinary> {
+  return (await installedNatsServer({ env, progress })) ?? fetchNatsServer({ version: PINNED_NATS, env, progress });
+}
+
+/** The same without fetching: null where none is at hand. */
+export async function installedNatsServer({ env = process.env, progress }: FindOptions): Promise<NatsBinary | null> {
   if (env.NATS_SERVER_BIN) return named(env.NATS_SERVER_BIN);
   // Relative entries would make the answer depend on the current folder.
   const folders = (env.PATH ?? '').split(delimiter).filter(isAbsolute);
@@ -39,7 +43,7 @@ export async function findNatsServer({
       progress(`${(error as Error).message}: looking further`);
     }
   }
-  return fetchNatsServer({ version: PINNED_NATS, env, progress });
+  return null;
 }
 
 /** What somebody named is taken or refused: another server instead of it would be a surprise. */

@@ -1,0 +1,129 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { type Chain, emptyChain, findingsOf, follow, missUntil } from '../replay/chain.ts';
+import { checkLog, type Kept, type Verdict } from '../replay/check.ts';
+import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../replay/checkpoint.ts';
+import { writeNewFile } from '../replay/new-file.ts';
+import { generateKeyPair, readPrivateKey, readPublicKey } from '../replay/signing-key.ts';
+import { HistoryBroken, type LogSource } from '../replay/source.ts';
+import { withLogSource } from './log.ts';
+import { clean, printLine, printTable, progressBar, revisions, tell } from './output.ts';
+
+export function checkpointVerb(): Command {
+  return new Command('checkpoint')
+    .description('signed statements of where the log stood, to hold against it later; docs/proof.md')
+    .addCommand(keyVerb())
+    .addCommand(saveVerb())
+    .addCommand(checkVerb())
+    .addHelpText('after', '\nExample:\n  signalbox checkpoint key private.pem public.pem');
+}
+
+function keyVerb(): Command {
+  return new Command('key')
+    .description('make a pair of Ed25519 keys; keep the private one where the log is not')
+    .argument('<private.pem>')
+    .argument('[public.pem]', 'printed, if not said')
+    .action(async (privatePath: string, publicPath?: string) => {
+      const { privatePem, publicPem } = generateKeyPair();
+      // Never over a key that is there: what it has signed could not be signed again.
+      await writeFile(privatePath, privatePem, { mode: 0o600, flag: 'wx' });
+      if (publicPath === undefined) printLine(publicPem.trimEnd());
+      else await writeFile(publicPath, publicPem, { flag: 'wx' });
+    });
+}
+
+function saveVerb(): Command {
+  return new Command('save')
+    .description('sign where the log stands now')
+    .argument('<file>')
+    .requiredOption('--key <private.pem>', 'an Ed25519 private key')
+    .addHelpText('after', '\nExample:\n  signalbox checkpoint save today.jws --key private.pem')
+    .action(async (path: string, { key: keyFile }) => {
+      const key = await readPrivateKey(keyFile);
+      const chain = await withLogSource(undefined, readAll);
+      const checkpoint = checkpointOf(chain, new Date());
+      const jws = await signCheckpoint(checkpoint, key);
+      await writeNewFile(path, 0o644, (file) => file.writeFile(`${jws}\n`));
+      const { revision, generation, models } = checkpoint;
+      printLine(`Revision ${revision} of generation ${generation}, with ${models} models, is signed in ${path}.`);
+      for (const finding of findingsOf(chain)) tell(clean(finding));
+    });
+}
+
+async function readAll(source: LogSource): Promise<Chain> {
+  const progress = progressBar('Reading', revisions);
+  const chain = emptyChain(source.generation);
+  for await (const batch of source.batches()) {
+    for (const message of batch) follow(chain, message);
+    progress(chain.revision, source.head);
+  }
+  missUntil(chain, source.head);
+  return chain;
+}
+
+function checkVerb(): Command {
+  return new Command('check')
+    .description('hold the log against a checkpoint, or all of a folder, and refuse one that is not what it was')
+    .argument('<file>', 'a checkpoint, or a folder of them')
+    .requiredOption('--key <public.pem>', 'the other half of the key that signed them')
+    .option('--file <export.jsonl>', 'an exported log instead of the stream')
+    .addHelpText('after', '\nExample:\n  signalbox checkpoint check checkpoints/ --key public.pem')
+    .action(async (path: string, { key: keyFile, file }) => {
+      const key = await readPublicKey(keyFile);
+      const jwss = await readCheckpoints(path);
+      const opened = await Promise.all(jwss.map(async ({ name, jws }) => open(name, verifyCheckpoint(jws, key))));
+      const genuine = opened.filter((one) => 'checkpoint' in one);
+      const forged = opened.filter((one) => 'why' in one);
+      const { verdicts, chain } = await withLogSource(file, (source) =>
+        checkLog(source, genuine, progressBar('Checking', revisions)),
+      );
+      report([...forged, ...verdicts], chain);
+    });
+}
+
+interface Refused {
+  name: string;
+  why: string;
+}
+
+async function open(name: string, verifying: Promise<Kept['checkpoint']>): Promise<Kept | Refused> {
+  try {
+    return { name, checkpoint: await verifying };
+  } catch (error) {
+    if (error instanceof HistoryBroken) return { name, why: error.message };
+    throw error;
+  }
+}
+
+function report(checked: (Refused | Verdict)[], chain: Chain): void {
+  const rows = checked.map((one) => {
+    const revision = 'checkpoint' in one ? one.checkpoint.revision : null;
+    return [one.name, revision, one.why === null ? agreement(one, chain) : `refused: ${one.why}`];
+  });
+  printTable(['CHECKPOINT', 'REVISION', 'THE LOG'], rows);
+  const findings = findingsOf(chain);
+  for (const finding of findings) printLine(clean(finding));
+  const refused = checked.filter(({ why }) => why !== null).length;
+  if (refused > 0) throw new HistoryBroken(`${refused} of ${checked.length} checkpoints do not fit the log.`);
+  if (findings.length > 0) throw new HistoryBroken('The log is what the checkpoints saw, but it is not whole.');
+}
+
+function agreement(verdict: Refused | Verdict, { generation }: Chain): string {
+  const restored = 'checkpoint' in verdict && verdict.checkpoint.generation < generation;
+  return restored ? `agrees; it was restored since, as generation ${generation}` : 'agrees';
+}
+
+const MAX_CHECKPOINT_BYTES = 64 * 1024;
+
+async function readCheckpoints(path: string): Promise<{ name: string; jws: string }[]> {
+  const isFolder = (await stat(path)).isDirectory();
+  const names = isFolder ? (await readdir(path)).filter((name) => name.endsWith('.jws')).sort() : [path];
+  if (names.length === 0) throw new Error(`There are no checkpoints (*.jws) in ${path}.`);
+  return Promise.all(names.map(async (name) => ({ name, jws: await readSmall(isFolder ? join(path, name) : path) })));
+}
+
+async function readSmall(path: string): Promise<string> {
+  const { size } = await stat(path);
+  return size > MAX_CHECKPOINT_BYTES ? '' : (await readFile(path, 'utf8')).trim();
+}

@@ -1,0 +1,31 @@
+import { Command } from 'commander';
+import { exportLog } from '../replay/export.ts';
+import { writeNewFile } from '../replay/new-file.ts';
+import { readPrivateKey } from '../replay/signing-key.ts';
+import { withLogSource } from './log.ts';
+import { clean, progressBar, revisions, tell } from './output.ts';
+
+export function exportVerb(): Command {
+  return new Command('export')
+    .description('write the whole log as JSON lines, with the exact bytes of every event; docs/proof.md')
+    .argument('[file]', 'where to; standard output, if not said', '-')
+    .option('--key <private.pem>', 'sign the checkpoint at the end')
+    .addHelpText('after', '\nExample:\n  signalbox export registry.jsonl --key private.pem')
+    .action(async (path: string, { key: keyFile }) => {
+      const key = keyFile === undefined ? undefined : await readPrivateKey(keyFile);
+      await withLogSource(undefined, async (source) => {
+        const options = { now: new Date(), key, progress: progressBar('Exporting', revisions) };
+        const write = (to: (bytes: Buffer) => Promise<void>) => exportLog(source, { ...options, write: to });
+        const { revision } = await (path === '-'
+          ? write(toStandardOutput)
+          : writeNewFile(path, 0o600, (file) => write((bytes) => file.appendFile(bytes))));
+        tell(`${revision} revisions of ${clean(source.name)}, generation ${source.generation}.`);
+      });
+    });
+}
+
+function toStandardOutput(bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
+}

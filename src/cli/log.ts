@@ -1,0 +1,42 @@
+import { lockVolume } from '../artifacts/lock.ts';
+import { logVariables, readConfig } from '../config.ts';
+import type { OpenLog } from '../replay/open.ts';
+import type { LogSource } from '../replay/source.ts';
+import { tell } from './output.ts';
+
+/** The log to read: an exported file, or the stream that the environment names. Close it in the end. */
+export async function openLogSource(file?: string): Promise<LogSource> {
+  const { openSource } = await opening();
+  return openSource({ ...surroundings(), file });
+}
+
+/** Lets somebody read the log, and closes it. */
+export async function withLogSource<T>(file: string | undefined, use: (source: LogSource) => Promise<T>): Promise<T> {
+  const source = await openLogSource(file);
+  try {
+    return await use(source);
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * A connection for who writes the log anew, where there may be none yet. Close it in the end.
+ *
+ * @throws {Error} where a registry runs on the volume
+ */
+export async function openLogAlone(): Promise<OpenLog> {
+  const { openLog } = await opening();
+  return openLog({ ...surroundings(), alone: true });
+}
+
+/** Loaded then, so that the other verbs start without the parts of NATS. */
+function opening() {
+  return import('../replay/open.ts');
+}
+
+function surroundings() {
+  // Not by the signal itself: a nats-server that was started here ends with the process, if it may say goodbye.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  return { place: readConfig(logVariables, process.env), lock: lockVolume, progress: tell };
+}

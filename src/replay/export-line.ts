@@ -1,0 +1,77 @@
+import { isUtf8 } from 'node:buffer';
+import { z } from 'zod';
+import { STREAM } from '../log/subjects.ts';
+import { Checkpoint } from './checkpoint.ts';
+import type { RawMessage } from './source.ts';
+
+/** The first line of an exported log. */
+const Header = z.strictObject({
+  signalbox_log: z.literal(1),
+  generation: z.int().min(0),
+  stream: z.literal(STREAM),
+  head: z.int().min(0),
+});
+export type Header = z.infer<typeof Header>;
+
+/** The last one. Its digest is of every byte of the file that stands before the digest. */
+const Ending = z.strictObject({ checkpoint: Checkpoint, signed: z.string().optional(), digest: z.string() });
+export type Ending = z.infer<typeof Ending>;
+
+/** Of a message of 512 KiB that has to be escaped byte by byte, and what stands around it. */
+export const MAX_LINE_BYTES = 4 * 1024 * 1024;
+
+export function headerLine({ generation, head }: { generation: number; head: number }): string {
+  return JSON.stringify({ signalbox_log: 1, generation, stream: STREAM, head } satisfies Header);
+}
+
+/** A message with the exact bytes of its body: as text if they are UTF-8, else in base64. */
+export function messageLine({ revision, subject, stored_at, body }: RawMessage): string {
+  const content = isUtf8(body) ? { body: body.toString('utf8') } : { body_base64: body.toString('base64') };
+  return JSON.stringify({ revision, subject, stored_at: stored_at.toISOString(), ...content });
+}
+
+/** The last line up to its digest, which is made of all that stands before it. */
+export function endingStart({ checkpoint, signed }: Omit<Ending, 'digest'>): string {
+  return `${JSON.stringify({ checkpoint, signed }).slice(0, -1)},"digest":"`;
+}
+
+export function endingLine(ending: Ending): string {
+  return `${endingStart(ending)}${ending.digest}"}`;
+}
+
+/** What `headerLine` wrote; null for anything else, be it by one byte. */
+export function readHeader(line: Buffer): Header | null {
+  const header = parsed(line, Header);
+  return header && line.equals(Buffer.from(headerLine(header))) ? header : null;
+}
+
+/** What `endingLine` wrote; null for anything else. */
+export function readEnding(line: Buffer): Ending | null {
+  const ending = parsed(line, Ending);
+  return ending && line.equals(Buffer.from(endingLine(ending))) ? ending : null;
+}
+
+function parsed<T>(line: Buffer, schema: z.ZodType<T>): T | null {
+  try {
+    return schema.safeParse(JSON.parse(line.toString('utf8'))).data ?? null;
+  } catch {
+    return null; // no JSON
+  }
+}
+
+/** What `messageLine` wrote; null for anything else. */
+export function readMessage(line: Buffer): RawMessage | null {
+  try {
+    const message = messageIn(line);
+    return line.equals(Buffer.from(messageLine(message))) ? message : null;
+  } catch {
+    return null; // no JSON, no object, or no date
+  }
+}
+
+/** Plain checks: there are as many of these lines as there are events. What has another shape is not written so again. */
+function messageIn(line: Buffer): RawMessage {
+  const { revision, subject, stored_at, body, body_base64 } = JSON.parse(line.toString('utf8'));
+  const bytes = typeof body === 'string' ? Buffer.from(body) : Buffer.from(String(body_base64), 'base64');
+  return { revision, subject, stored_at: new Date(stored_at), body: bytes };
+}

@@ -1,0 +1,121 @@
+import { access } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Problem } from '../domain/errors.ts';
+import { connectNats, type Nats, type NatsAddress, parseNatsUrl } from '../log/connection.ts';
+import { findNatsServer } from '../log/embedded/binary.ts';
+import { lastAddress } from '../log/embedded/config.ts';
+import { type EmbeddedNats, startNatsServer } from '../log/embedded/server.ts';
+import { openExportFile } from './export-file.ts';
+import type { LogSource } from './source.ts';
+import { openStreamSource } from './stream-source.ts';
+
+/** Where the log is: at a nats-server of one's own, or on the volume. */
+export interface LogPlace {
+  NATS_URL?: string | undefined;
+  REGISTRY_VOLUME: string;
+}
+
+export interface OpenOptions {
+  place: LogPlace;
+  /** Takes the volume for this process, or throws where another one has it. */
+  lock(volume: string): { release(): void };
+  /** Whether no registry may run on the volume meanwhile. */
+  alone?: boolean;
+  /** Tells a person what takes long. */
+  progress(line: string): void;
+}
+
+/** A connection to the log, and what it takes to end it. */
+export interface OpenLog {
+  nats: Nats;
+  close(): Promise<void>;
+}
+
+const CONNECT_MS = 10_000;
+const silent = { info() {}, warn() {}, error() {} };
+
+/**
+ * The log to read: an exported file, or the stream.
+ *
+ * @throws {Problem} log-unavailable where NATS is away; not-found where there is no log
+ */
+export async function openSource(options: OpenOptions & { file?: string | undefined }): Promise<LogSource> {
+  if (options.file !== undefined) return openExportFile(options.file);
+  const { place } = options;
+  if (place.NATS_URL === undefined && !(await hasLog(place.REGISTRY_VOLUME))) {
+    throw new Problem('not-found', `There is no log on ${place.REGISTRY_VOLUME}: set REGISTRY_VOLUME or NATS_URL.`);
+  }
+  const log = await openLog(options);
+  try {
+    return await openStreamSource(log.nats, log.close);
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+function hasLog(volume: string): Promise<boolean> {
+  return access(join(volume, '.nats')).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Connects to `NATS_URL`, or to the nats-server of the registry that runs on the volume; where none does, it starts that
+ * server, with the volume's lock, and stops it in the end.
+ *
+ * @throws {Problem} log-unavailable where nobody answers within ten seconds
+ * @throws {Error} where a registry runs on the volume and nobody else may
+ */
+export async function openLog({ place, lock, progress, alone }: OpenOptions): Promise<OpenLog> {
+  if (place.NATS_URL !== undefined) return connected(parseNatsUrl(place.NATS_URL));
+  const volume = resolve(place.REGISTRY_VOLUME);
+  const folder = join(volume, '.nats');
+  let held: { release(): void };
+  try {
+    held = lock(volume);
+  } catch (error) {
+    if (alone) throw error;
+    return connected(addressOf(await lastAddress(folder)));
+  }
+  const server = await start(folder, progress).catch((error: unknown) => {
+    held.release();
+    throw error;
+  });
+  return connected(addressOf(server), async () => {
+    await server.close();
+    held.release();
+  });
+}
+
+async function start(folder: string, progress: OpenOptions['progress']): Promise<EmbeddedNats> {
+  const { path: binary } = await findNatsServer({ progress });
+  return startNatsServer({ folder, binary, log: silent });
+}
+
+function addressOf({ url, user, password }: { url: string; user: string; password: string }): NatsAddress {
+  return { servers: [url], user, pass: password };
+}
+
+async function connected(address: NatsAddress, undo = async () => {}): Promise<OpenLog> {
+  // Not a signal that goes on after this: it would end the connection at its next reconnect.
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), CONNECT_MS);
+  try {
+    const nats = await connectNats(address, 'signalbox-cli', late.signal);
+    return {
+      nats,
+      async close() {
+        await nats.nc.close();
+        await undo();
+      },
+    };
+  } catch (error) {
+    await undo();
+    if (!late.signal.aborted) throw error;
+    throw new Problem('log-unavailable', `NATS does not answer at ${address.servers.join(', ')}.`, {}, error);
+  } finally {
+    clearTimeout(timer);
+  }
+}

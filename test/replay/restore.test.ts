@@ -1,0 +1,39 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { verifyExport } from '../../src/replay/restore.ts';
+import { generateKeyPair } from '../../src/replay/signing-key.ts';
+import { HistoryBroken, type LogSource } from '../../src/replay/source.ts';
+import { sourceOf } from '../support/logbook.ts';
+import { exported, exportFile, foreign, shortLog } from './logs.ts';
+
+const log = shortLog();
+const { privatePem, publicPem } = generateKeyPair();
+const publicKey = createPublicKey(publicPem);
+
+async function exportOf(source: LogSource, key?: KeyObject) {
+  return (await exportFile()).open(await exported(source, key));
+}
+
+test('an export may be restored if it is whole, also with what no model can follow', async () => {
+  const chain = await verifyExport(await exportOf(sourceOf([...log, foreign(8, 'hello')])));
+  expect([chain.revision, [...chain.breaks.keys()]]).toEqual([8, ['fraud']]);
+});
+
+test.each([
+  ['in the middle', sourceOf(log.toSpliced(2, 2)), '3 to 4'],
+  ['at the end', sourceOf(log.slice(0, 5), 7), '6 to 7'],
+])('one that lacks revisions %s may not', async (_, source, missing) => {
+  await expect(verifyExport(await exportOf(source))).rejects.toThrow(`has no revisions ${missing}`);
+});
+
+test('a signature is asked for, and held against what the file says', async () => {
+  const signed = await exportOf(sourceOf(log), createPrivateKey(privatePem));
+  expect(await verifyExport(signed, publicKey)).toMatchObject({ revision: 7 });
+  const other = await exportOf(sourceOf(log), createPrivateKey(generateKeyPair().privatePem));
+  await expect(verifyExport(other, publicKey)).rejects.toThrow(HistoryBroken);
+  await expect(verifyExport(await exportOf(sourceOf(log)), publicKey)).rejects.toThrow('is not signed');
+  // A new ending with an old signature.
+  const ending = signed.ending();
+  const forged = { ...signed, ending: () => ({ ...ending, checkpoint: { ...ending.checkpoint, revision: 6 } }) };
+  await expect(verifyExport(forged, publicKey)).rejects.toThrow('is not what was signed');
+});
