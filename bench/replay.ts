@@ -20,7 +20,7 @@ import type { Result } from './result.ts';
 const EVENTS = 100_000;
 const MODELS = 20;
 const ROUNDS = 5;
-const START = Date.parse('2026-01-01T00:00:00Z');
+export const START = Date.parse('2026-01-01T00:00:00Z');
 
 /** 100,000 events into the read model, chain checked, against an ordered consumer that only parses their JSON. */
 export async function replay(): Promise<Result[]> {
@@ -29,7 +29,7 @@ export async function replay(): Promise<Result[]> {
   const server = await startNatsServer({ folder: join(await temporaryFolder(), '.nats'), binary, log });
   const nats = await connectNats({ servers: [server.url], user: server.user, pass: server.password }, 'bench');
   await ensureStream(nats);
-  await fill(nats);
+  await filler(nats)(EVENTS);
   const parse: number[] = [];
   const fold: number[] = [];
   for (let round = 0; round <= ROUNDS; round++) {
@@ -45,14 +45,15 @@ export async function replay(): Promise<Result[]> {
   ];
 }
 
-async function parseAll(nats: Nats): Promise<number> {
+/** How long it takes an ordered consumer to parse so many events, in milliseconds. */
+export async function parseAll(nats: Nats, count = EVENTS): Promise<number> {
   const started = performance.now();
   const consumer = await nats.js.consumers.get(STREAM, { opt_start_seq: 1 });
   const done = Promise.withResolvers<void>();
   const decoder = new TextDecoder();
   const callback = (m: JsMsg) => {
     JSON.parse(decoder.decode(m.data));
-    if (m.seq === EVENTS) done.resolve();
+    if (m.seq === count) done.resolve();
   };
   const messages = await consumer.consume({ max_messages: 2_000, callback });
   await done.promise;
@@ -73,8 +74,11 @@ async function foldAll(nats: Nats): Promise<number> {
   return took;
 }
 
-/** Two versions and then one activation after the other in each model, as the rules make them. */
-async function fill(nats: Nats): Promise<void> {
+/**
+ * Two versions and then one activation after the other in each model, as the rules make them, a second apart: each call goes
+ * on until there are so many events.
+ */
+export function filler(nats: Nats): (count: number) => Promise<void> {
   const models = Array.from({ length: MODELS }, (_, i) => initialModel(`model-${i}`));
   const context: Context = {
     now: '2026-01-01T00:00:00.000Z',
@@ -84,8 +88,21 @@ async function fill(nats: Nats): Promise<void> {
     loaders: [],
   };
   const artifacts = [{ path: 'model.joblib', digest: `sha256:${'a'.repeat(64)}` as const, size: 1 }];
-  let acks: Promise<unknown>[] = [];
-  for (let revision = 1; revision <= EVENTS; revision++) {
+  let revision = 0;
+
+  return async (count) => {
+    let acks: Promise<unknown>[] = [];
+    while (revision < count) {
+      revision += 1;
+      append(revision, acks);
+      if (acks.length < 1000) continue;
+      await Promise.all(acks);
+      acks = [];
+    }
+    await Promise.all(acks);
+  };
+
+  function append(revision: number, acks: Promise<unknown>[]): void {
     const model = models[revision % MODELS]!;
     const turn = Math.floor((revision - 1) / MODELS);
     const version = turn % 2 === 0 ? '1.0.0' : '1.1.0';
@@ -114,12 +131,7 @@ async function fill(nats: Nats): Promise<void> {
     const body = encodeEvent(event as RegistryEvent, model.head);
     acks.push(nats.js.publish(subjectOf(model.name), body, { timeout: 30_000 }));
     evolve(model, event as RegistryEvent, revision, hashOf(body));
-    if (acks.length === 1000) {
-      await Promise.all(acks);
-      acks = [];
-    }
   }
-  await Promise.all(acks);
 }
 
 function decided<I>(command: Command<I>, model: ReturnType<typeof initialModel>, input: I, context: Context) {

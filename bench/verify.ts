@@ -1,0 +1,100 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connectNats, type Nats } from '../src/log/connection.ts';
+import { findNatsServer } from '../src/log/embedded/binary.ts';
+import { ensureStream } from '../src/log/stream.ts';
+import { type ReplayOptions, replayLog } from '../src/replay/replay.ts';
+import { openStreamSource } from '../src/replay/stream-source.ts';
+import { median, temporaryFolder } from './processes.ts';
+import { filler, parseAll, START } from './replay.ts';
+import type { Result } from './result.ts';
+
+const FEW = 100_000;
+const MANY = 1_000_000;
+const MIDDLE = MANY / 2;
+const ROUNDS = 3;
+
+/** `replay --verify` of 1,000,000 events, and `--at` in their middle, against an ordered consumer that parses their JSON. */
+export async function verify(): Promise<Result[]> {
+  const folder = await temporaryFolder();
+  const server = await startServer(folder);
+  const nats = await connectNats({ servers: [server.url] }, 'bench');
+  try {
+    await ensureStream(nats);
+    const fill = filler(nats);
+    await fill(FEW);
+    const few = await peakOf(server.url);
+    await replay(nats, {}); // warms up
+    await fill(MANY);
+    return [...(await ratios(nats)), memory(few, await peakOf(server.url))];
+  } finally {
+    await nats.nc.close();
+    await server.close();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** A nats-server of its own, since the embedded one syncs every event to the disk: only reading is measured here. */
+async function startServer(folder: string) {
+  const { path: binary } = await findNatsServer({ progress: console.error });
+  const args = ['-js', '-sd', folder, '-a', '127.0.0.1', '-p', '-1', '--ports_file_dir', folder];
+  const child = spawn(binary, args, { stdio: 'ignore' });
+  const ports = join(folder, `nats-server_${child.pid}.ports`);
+  while (!existsSync(ports)) await sleep(50);
+  const [url] = JSON.parse(await readFile(ports, 'utf8')).nats as string[];
+  const close = async () => {
+    child.kill();
+    await once(child, 'exit');
+  };
+  return { url: url!, close };
+}
+
+async function ratios(nats: Nats): Promise<Result[]> {
+  const took = { parse: [] as number[], verify: [] as number[], revision: [] as number[], time: [] as number[] };
+  for (let round = 0; round < ROUNDS; round++) {
+    took.parse.push(await parseAll(nats, MANY));
+    took.verify.push(await replay(nats, {}));
+    took.revision.push(await replay(nats, { moment: { revision: MIDDLE } }));
+    took.time.push(await replay(nats, { moment: { at: START + MIDDLE * 1000 } }));
+  }
+  const parse = median(took.parse);
+  const result = (name: string, times: number[], aim: string): Result => {
+    const told = `${(median(times) / 1000).toFixed(1)} s of ${(parse / 1000).toFixed(1)} s`;
+    return { name: `${name} / ordered consumer with JSON.parse of all`, ratio: parse / median(times), aim, told };
+  };
+  return [
+    result('replay --verify of 1,000,000 events', took.verify, '≥ 0.5'),
+    result('replay --at the revision in their middle', took.revision, '≥ 1'),
+    result('replay --at the time in their middle', took.time, '≥ 0.5'),
+  ];
+}
+
+/** How long it takes, in milliseconds. @throws {Error} where anything does not verify */
+async function replay(nats: Nats, options: ReplayOptions): Promise<number> {
+  const started = performance.now();
+  const { findings } = await replayLog(await openStreamSource(nats, async () => {}), options);
+  if (findings.length > 0) throw new Error(JSON.stringify(findings[0]));
+  return performance.now() - started;
+}
+
+/** The most memory that `signalbox replay --verify` has, in MiB. */
+function peakOf(url: string): Promise<number> {
+  const [main, peak] = ['../dist/cli/main.js', 'peak.ts'].map((file) => join(import.meta.dirname, file));
+  const args = ['--import', peak!, main!, 'replay', '--verify'];
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, args, { env: { ...process.env, NATS_URL: url } }, (error, _, stderr) => {
+      if (error) reject(error);
+      else resolve(Number(/^peak (\d+)$/m.exec(stderr)![1]) / 1024);
+    });
+  });
+}
+
+/** Flat in what is kept; how much V8 lets lie uncollected grows for a while. */
+function memory(few: number, many: number): Result {
+  const told = `${many.toFixed(0)} MiB; of 100,000 ${few.toFixed(0)} MiB`;
+  return { name: 'peak memory of replay --verify of 1,000,000 events / 300 MiB', ratio: many / 300, aim: '≤ 1', told };
+}

@@ -1,0 +1,8 @@
+/** `node examples/audit/make.ts > examples/audit/month.jsonl`: the month of docs/audit.md as an exported log. */
+import { exportLog } from '../../src/replay/export.ts';
+import { sourceOf } from '../../test/support/logbook.ts';
+import { month } from './month.ts';
+
+const now = new Date('2026-04-01T00:00:00.000Z');
+const write = async (bytes: Buffer) => void process.stdout.write(bytes);
+await exportLog(sourceOf(month().messages), { now, write });

@@ -1,0 +1,20 @@
+/** Prints RFC 4180 text: a header of the columns' names, then a line a record. */
+export function printCsv(columns: string[], records: Record<string, unknown>[]): void {
+  const lines = [columns, ...records.map((record) => columns.map((column) => cellOf(record[column])))];
+  process.stdout.write(lines.map((line) => `${line.map(quoted).join(',')}\r\n`).join(''));
+}
+
+function cellOf(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (typeof value === 'string') return inert(value);
+  return typeof value === 'object' ? inert(JSON.stringify(value)) : String(value);
+}
+
+/** Spreadsheets take text that begins so for a formula, and run it. */
+function inert(text: string): string {
+  return /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+}
+
+function quoted(cell: string): string {
+  return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
+}
