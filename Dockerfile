@@ -21,7 +21,8 @@ RUN install -d -o node -g node registry
 ENV NODE_ENV=production \
     HOST=0.0.0.0 \
     PORT=8080 \
-    REGISTRY_VOLUME=/app/registry
+    REGISTRY_VOLUME=/app/registry \
+    REGISTRY_HISTORY_FILE=/app/registry/logs/registry_activation_history.log
 USER node
 VOLUME ["/app/registry"]
 EXPOSE 8080

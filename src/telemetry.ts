@@ -1,6 +1,25 @@
 import pino, { type Logger } from 'pino';
 
-/** One JSON line for each thing worth telling, on standard error: standard output is for what was asked for. */
-export function createLogger(level = 'info'): Logger {
-  return pino({ level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+/** Fields that hold secrets, wherever in a line they are. */
+const FIELDS = ['authorization', 'cookie', 'set-cookie', 'x-api-key', 'token', 'key', 'secret', 'password', 'pass'];
+const PATHS = FIELDS.flatMap((name) => ['', '*', '*.*'].map((above) => `${above}["${name}"]`));
+
+/** What looks like a secret in any text: a password in an address, a bearer's credential, an API key, a token. */
+const PATTERNS =
+  /(?<=:\/\/[^\s:/@"]*:)[^\s@/"]+(?=@)|(?<=\bbearer\s+)[\w.~+/=-]+|\bsb[a-z]_[\w-]+|\beyJ[\w-]*(\.[\w-]*){2,4}/gi;
+const CENSOR = '[redacted]';
+
+/**
+ * One JSON line for each thing worth telling, on standard error: standard output is for what was asked for. Secrets are
+ * taken out, by the name of their field and by their looks.
+ */
+export function createLogger(level = 'info', destination: pino.DestinationStream = pino.destination(2)): Logger {
+  const options = {
+    level,
+    base: undefined,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: { paths: PATHS, censor: CENSOR },
+    hooks: { streamWrite: (line: string) => line.replace(PATTERNS, CENSOR) },
+  };
+  return pino(options, destination);
 }

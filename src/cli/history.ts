@@ -11,11 +11,14 @@ export function historyVerb(): Command {
     .addOption(new Option('--type <type>', 'only this type of event').choices(EVENT_TYPES))
     .option('-e, --env <environment>', 'only events of this environment')
     .option('--of <version>', 'only events that name this version')
+    .option('--actor <name>', 'only what this actor did')
+    .option('--since <time>', 'only events of this moment and later, such as 2026-03-03T14:05:00Z')
+    .option('--until <time>', 'only events of this moment and earlier')
     .option('-n, --limit <count>', 'at most so many', count, 50)
     .addHelpText('after', '\nExample:\n  signalbox history --env production --type version.rolled_back')
-    .action(async ({ type, env: environment, of: version, limit, json, ...options }) => {
+    .action(async ({ type, env: environment, of: version, actor, since, until, limit, json, ...options }) => {
       const { client, base } = openSession(options);
-      const query = { type, environment, version };
+      const query = { type, environment, version, actor, since, until };
       const events = await pages<EventView>(client, `${base}/history`, 'events', query, limit);
       if (json) return printJson({ events });
       printTable(['REVISION', 'TIME', 'ACTOR', 'WHAT', 'REASON'], events.map(row));

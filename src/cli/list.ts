@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { ModelView, VersionView } from '../domain/views.ts';
 import { printJson, printTable } from './output.ts';
 import { count, pages } from './pages.ts';
@@ -10,16 +10,20 @@ export function listVerb(): Command {
     .option('--models', 'list models')
     .option('--active', 'only versions that are active somewhere')
     .option('--archived', 'only archived versions')
+    .addOption(new Option('--at <moment>', 'as it stood then: a time, or a revision').conflicts('models'))
     .option('-n, --limit <count>', 'at most so many', count, 100)
-    .addHelpText('after', '\nExamples:\n  signalbox list --active\n  signalbox list --models --json')
-    .action(async ({ models, active, archived, limit, json, ...options }) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  signalbox list --active\n  signalbox list --at 2026-03-03T14:05:00Z\n  signalbox list --models --json',
+    )
+    .action(async ({ models, active, archived, at, limit, json, ...options }) => {
       const { client, base } = openSession(options);
       if (models) {
         const found = await pages<ModelView>(client, '/api/models', 'models', {}, limit);
         if (json) return printJson({ models: found });
         return printTable(['MODEL', 'LATEST', 'VERSIONS', 'ACTIVE'], found.map(modelRow));
       }
-      const query = { active_flag: active, status: archived ? 'archived' : undefined };
+      const query = { active_flag: active, status: archived ? 'archived' : undefined, at };
       const found = await pages<VersionView>(client, `${base}/versions`, 'versions', query, limit);
       if (json) return printJson({ versions: found });
       printTable(['VERSION', 'STATUS', 'ACTIVE IN', 'PUBLISHED', 'BY', 'NOTES'], found.map(versionRow));

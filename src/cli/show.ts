@@ -9,13 +9,21 @@ export function showVerb(): Command {
     .description('show a version, or the one that is active in an environment')
     .argument('[version]')
     .option('-e, --env <environment>', 'show what is active there')
-    .addHelpText('after', '\nExamples:\n  signalbox show 1.2.0\n  signalbox show --env production')
-    .action(async (version: string | undefined, { env: environment, json, ...options }) => {
+    .option('--at <moment>', 'with --env: what was active then; a time, or a revision')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  signalbox show 1.2.0
+  signalbox show --env production --at 2026-03-03T14:05:00Z`,
+    )
+    .action(async (version: string | undefined, { env: environment, at, json, ...options }) => {
       if ((version === undefined) === (environment === undefined)) throw new WrongUsage('Give a version or --env.');
+      if (at !== undefined && version !== undefined) throw new WrongUsage('--at goes with --env.');
       const { client, base } = openSession(options);
       const path =
         version === undefined ? `${base}/versions/active` : `${base}/versions/${encodeURIComponent(version)}`;
-      const state = await client.call<VersionView | ActiveView>('GET', path, { query: { environment } });
+      const state = await client.call<VersionView | ActiveView>('GET', path, { query: { environment, at } });
       if (json) return printJson(state);
       for (const [name, value] of describe(state)) if (value) printLine(`${`${name}:`.padEnd(14)}${clean(value)}`);
     });

@@ -7,7 +7,7 @@ import { Problem } from '../domain/errors.ts';
 import type { EventDraft, RegistryEvent } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import { type Model, outcomeKey } from '../domain/model.ts';
-import { append } from '../log/append.ts';
+import { type Appended, append } from '../log/append.ts';
 import { decodeEvent, encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
 import { type LogMessage, readNext } from '../log/read.ts';
@@ -50,6 +50,8 @@ export interface DispatchOptions {
   /** Accepted activations a minute; 0 is no limit. */
   activationLimit(model: string, environment: string): number;
   loaders(model: string): readonly LiveLoader[];
+  /** Told how long an append took, in seconds, whatever became of it. */
+  appendTook(seconds: number): void;
   now(): Date;
   newId(): string;
 }
@@ -133,10 +135,19 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       return { model, event, revision: model.revision, stored: false, warnings };
     }
     const body = encodeEvent(event, model.head);
-    const { outcome, revision } = await append(nats, name, model.revision, body);
+    const { outcome, revision } = await timedAppend(name, model.revision, body);
     if (outcome === 'stored') folded.appended({ revision, model: name, body });
     await folded.reached(revision);
     return outcome === 'conflict' ? null : { model: folded.model(name), event, revision, stored: true, warnings };
+  }
+
+  async function timedAppend(...what: [model: string, expected: number, body: Uint8Array]): Promise<Appended> {
+    const started = performance.now();
+    try {
+      return await append(nats, ...what);
+    } finally {
+      options.appendTook((performance.now() - started) / 1000);
+    }
   }
 
   /** The model as folded here, if its log can be followed and written to. @throws {Problem} log-unavailable, log-corrupt */

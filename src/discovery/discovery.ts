@@ -77,11 +77,12 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
 
   async function look(candidate: Candidate, first: boolean): Promise<void> {
     const { path, model, version } = candidate;
+    const attempt = { ...candidate, request_id: randomUUID(), started: performance.now() };
     let changed_at = 0;
     try {
-      if (!isVersion(version)) return report(path, 0, `${path} is not named by a canonical semantic version`);
+      if (!isVersion(version)) return report(attempt, 0, `${path} is not named by a canonical semantic version`);
       // A link's target lies elsewhere and may change under the version.
-      if (!(await lstat(path)).isDirectory()) return report(path, 0, `${path} is no folder of its own`);
+      if (!(await lstat(path)).isDirectory()) return report(attempt, 0, `${path} is no folder of its own`);
       const published = entryOf(options.registry(), model).model.versions.has(version);
       changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
       if (seen.get(path)?.changed_at === changed_at) return;
@@ -89,41 +90,58 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
         // At the first scan the projection has just looked at it.
         if (!first) await options.check(model, version);
         seen.set(path, { changed_at, problem: null });
-      } else if (Date.now() - changed_at > SETTLED_MS) await adoptOnce(candidate, changed_at);
+      } else if (Date.now() - changed_at > SETTLED_MS) await adoptOnce(attempt, changed_at);
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return; // taken away meanwhile
       // A log or a disk that is away is tried again; what is wrong with the folder stays wrong until it changes.
       const passing = error instanceof Problem && error.status >= 500;
-      report(path, passing ? 0 : changed_at, `${path}: ${error instanceof Error ? error.message : error}`);
+      report(attempt, passing ? 0 : changed_at, `${path}: ${error instanceof Error ? error.message : error}`, error);
     }
   }
 
-  async function adoptOnce({ path, model, version }: Candidate, changed_at: number): Promise<void> {
+  async function adoptOnce(attempt: Attempt, changed_at: number): Promise<void> {
+    const { path, model, version, request_id } = attempt;
     const files = await listFiles(path);
     if (!files.some((file) => METADATA_FILES.some((name) => name === file.path))) {
-      return report(path, changed_at, `${path} has neither metadata.json nor training_metadata.json`);
+      return report(attempt, changed_at, `${path} has neither metadata.json nor training_metadata.json`);
     }
     const manifest = await describeFolder(path);
     for (const { path: file, digest, size } of manifest.artifacts) {
       await options.artifacts.put(digest, createReadStream(join(path, file)), size);
     }
     if ((await lastChange(path)) !== changed_at) return; // still being written: looked at again at the next scan
-    const caller = { actor: 'volume', request_id: randomUUID() };
-    const { event, revision } = await options.dispatch(publish, model, { version, ...manifest }, caller);
+    const caller = { actor: ACTOR, request_id };
+    const { revision } = await options.dispatch(publish, model, { version, ...manifest }, caller);
     seen.delete(path);
-    log.info({ event_type: event?.type, model, version, revision, actor: 'volume', result: 'ok' }, 'adopted');
+    log.info({ ...lineOf(attempt), revision, result: 'ok' }, 'adopted');
   }
 
-  function report(path: string, changed_at: number, problem: string): void {
-    if (seen.get(path)?.problem !== problem) log.warn({ path, problem }, 'not adopted');
+  function report(attempt: Attempt, changed_at: number, problem: string, error?: unknown): void {
+    const { path } = attempt;
+    const result = error instanceof Problem ? error.code : 'not-adopted';
+    if (seen.get(path)?.problem !== problem) log.warn({ ...lineOf(attempt), result, path, problem }, 'not adopted');
     seen.set(path, { changed_at, problem });
   }
+}
+
+const ACTOR = 'volume';
+
+/** What the log lines of a write say (docs/operating.md). */
+function lineOf({ model, version, request_id, started }: Attempt) {
+  const latency_ms = Math.round(performance.now() - started);
+  return { event_type: 'version.published', model, version, request_id, actor: ACTOR, latency_ms };
 }
 
 interface Candidate {
   path: string;
   model: string;
   version: string;
+}
+
+/** One look at a candidate, logged as a request is. */
+interface Attempt extends Candidate {
+  request_id: string;
+  started: number;
 }
 
 async function candidates(volume: string): Promise<Candidate[]> {

@@ -9,6 +9,7 @@ const Readiness = z.object({
   frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
   volume: z.array(z.string()),
   discovery: z.array(z.string()),
+  history: z.array(z.string()),
 });
 
 const healthz = route({

@@ -1,21 +1,23 @@
 import { z } from 'zod';
-import { Problem } from '../domain/errors.ts';
 import { EVENT_TYPES } from '../domain/events.ts';
 import { EnvironmentName } from '../domain/names.ts';
 import { Version } from '../domain/versions.ts';
-import { EventView, eventView } from '../domain/views.ts';
-import { decodeEvent } from '../log/codec.ts';
+import { EventView } from '../domain/views.ts';
 import type { HistoryEntry } from '../projections/registry.ts';
+import { Time } from './at.ts';
 import { findModel } from './find.ts';
 import { Paging, page, pageStart } from './paging.ts';
+import { readEvents } from './read-event.ts';
 import { route } from './route.ts';
-import type { Services } from './services.ts';
 import { ofModel } from './versions.ts';
 
 const Filters = z.object({
   type: z.enum(EVENT_TYPES).optional(),
   environment: EnvironmentName.optional(),
   version: Version.optional().meta({ description: 'Events that name this version, as the new or the previous one' }),
+  actor: z.string().max(200).optional(),
+  since: Time.optional().meta({ description: 'An RFC 3339 time: events of this moment and later' }),
+  until: Time.optional().meta({ description: 'An RFC 3339 time: events of this moment and earlier' }),
   ...Paging,
 });
 
@@ -30,11 +32,12 @@ const history = route({
   errors: ['unknown-model', 'log-unavailable'],
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);
-    const { type, environment, version } = query;
-    const listing = ['history', params.model, type, environment, version, services.registry().checkpoint.epoch];
-    const start = pageStart(listing, query.page_token);
+    const { page_size: _, page_token, ...filters } = query;
+    const listing = ['history', params.model, filters, services.registry().checkpoint.epoch];
+    const start = pageStart(listing, page_token);
     const { entries, next_page_token } = page(newestFirst(entry.history, query), start, query, listing);
-    return { json: { events: await readEvents(entries, services), next_page_token } };
+    const revisions = entries.map(({ revision }) => revision);
+    return { json: { events: await readEvents(revisions, services), next_page_token } };
   },
 });
 
@@ -42,31 +45,13 @@ function* newestFirst(history: HistoryEntry[], query: z.output<typeof Filters>):
   for (let i = history.length - 1; i >= 0; i--) if (fits(history[i]!, query)) yield history[i]!;
 }
 
-function fits(entry: HistoryEntry, { type, environment, version }: z.output<typeof Filters>): boolean {
+function fits(entry: HistoryEntry, query: z.output<typeof Filters>): boolean {
+  const { type, environment, version, actor, since, until } = query;
   if (type !== undefined && entry.type !== type) return false;
+  if (actor !== undefined && entry.actor !== actor) return false;
+  if (entry.at < (since ?? -Infinity) || entry.at > (until ?? Infinity)) return false;
   if (environment !== undefined && entry.environment !== environment) return false;
   return version === undefined || entry.version === version || entry.previous === version;
-}
-
-const READ_AT_ONCE = 32;
-
-/** The index is folded; the events themselves are read from the log. */
-async function readEvents(entries: HistoryEntry[], services: Services): Promise<z.infer<typeof EventView>[]> {
-  const events: z.infer<typeof EventView>[] = [];
-  for (let i = 0; i < entries.length; i += READ_AT_ONCE) {
-    const some = entries.slice(i, i + READ_AT_ONCE);
-    events.push(...(await Promise.all(some.map(({ revision }) => readEvent(revision, services)))));
-  }
-  return events;
-}
-
-async function readEvent(revision: number, { readAt }: Services): Promise<z.infer<typeof EventView>> {
-  const message = await readAt(revision).catch((cause: unknown) => {
-    throw new Problem('log-unavailable', 'The log cannot be read at the moment.', {}, cause);
-  });
-  const event = message && decodeEvent(message.body).event;
-  if (!event) throw new Problem('log-unavailable', `The event ${revision} is no longer in the log.`, { revision });
-  return eventView(revision, event);
 }
 
 export const historyRoutes = [history];

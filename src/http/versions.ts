@@ -5,11 +5,13 @@ import { activeIn, latestVersion, type Model, type VersionState } from '../domai
 import { EnvironmentName, ModelName } from '../domain/names.ts';
 import { Version } from '../domain/versions.ts';
 import { ActiveView, activeView, VersionView, versionView } from '../domain/views.ts';
+import { At, activeAt, standingAt, withNotes } from './at.ts';
 import { blobReply } from './bytes.ts';
 import { notModified } from './etag.ts';
 import { findEnvironment, findModel, findVersion } from './find.ts';
 import { Paging, page, pageStart } from './paging.ts';
 import { type Reply, route } from './route.ts';
+import type { Services } from './services.ts';
 
 export const ofModel = z.object({ model: ModelName });
 export const ofVersion = z.object({ model: ModelName, version: Version });
@@ -18,6 +20,7 @@ const Listing = z.object({
   active_flag: z.stringbool().optional(),
   environment: EnvironmentName.optional().meta({ description: 'Narrows active_flag to one environment' }),
   status: z.enum(['ready', 'archived']).optional(),
+  at: At.optional(),
   ...Paging,
 });
 
@@ -29,15 +32,19 @@ const list = route({
   params: ofModel,
   query: Listing,
   answer: { status: 200, schema: z.object({ versions: z.array(VersionView), next_page_token: z.string().nullable() }) },
-  errors: ['unknown-environment', 'unknown-model'],
-  handle({ params, query }, services) {
-    const { model } = findModel(services, params.model);
+  errors: ['unknown-environment', 'unknown-model', 'log-unavailable'],
+  async handle({ params, query }, services) {
+    const entry = findModel(services, params.model);
     if (query.environment !== undefined) findEnvironment(services, query.environment);
-    const { active_flag, environment, status } = query;
-    const listing = ['versions', params.model, active_flag, environment, status, services.registry().checkpoint.epoch];
+    const past = query.at && standingAt(entry, query.at);
+    const { model } = past ?? entry;
+    const { active_flag, environment, status, at } = query;
+    const { epoch } = services.registry().checkpoint;
+    const listing = ['versions', params.model, active_flag, environment, status, at, epoch];
     const fitting = newestFirst(model).filter((version) => fits(model, version, query));
     const { entries, next_page_token } = page(fitting, pageStart(listing, query.page_token), query, listing);
-    return { json: { versions: entries.map((version) => versionView(model, version)), next_page_token } };
+    const versions = past ? await withNotes(past, entries, services) : entries;
+    return { json: { versions: versions.map((version) => versionView(model, version)), next_page_token } };
   },
 });
 
@@ -59,13 +66,14 @@ const active = route({
   permission: 'read',
   summary: 'The version that is active in an environment',
   params: ofModel,
-  query: z.object({ environment: EnvironmentName.default('production') }),
+  query: z.object({ environment: EnvironmentName.default('production'), at: At.optional() }),
   answer: { status: 200, schema: ActiveView },
-  errors: ['no-active-version', 'unknown-environment', 'unknown-model'],
-  handle({ c, params, query }, services) {
-    const { model } = findModel(services, params.model);
-    const environment = findEnvironment(services, query.environment);
-    const { etag, reply } = activeReply(model, environment);
+  errors: ['no-active-version', 'unknown-environment', 'unknown-model', 'log-unavailable'],
+  handle({ c, params, query: { environment: name, at } }, services) {
+    const entry = findModel(services, params.model);
+    const environment = findEnvironment(services, name);
+    if (at) return activeAt(c, entry, { environment, at }, services);
+    const { etag, reply } = activeReply(entry.model, environment, services);
     return notModified(c, etag) ? { status: 304, headers: reply.headers! } : reply;
   },
 });
@@ -82,14 +90,18 @@ const kept = new WeakMap<Model, Map<string, Kept>>();
  *
  * @throws {Problem} no-active-version
  */
-function activeReply(model: Model, environment: string): Kept {
+function activeReply(model: Model, environment: string, { metrics }: Services): Kept {
   const replies = kept.get(model) ?? new Map<string, Kept>();
   kept.set(model, replies);
   const etag = `"${model.head.slice(0, 32)}"`;
   const known = replies.get(environment);
-  if (known?.etag === etag) return known;
+  if (known?.etag === etag) {
+    metrics.manifestCache(true);
+    return known;
+  }
   const view = activeView(model, environment);
   if (!view) throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
+  metrics.manifestCache(false);
   const fresh = { etag, reply: { headers: { ETag: etag }, body: JSON.stringify(view) } };
   replies.set(environment, fresh);
   return fresh;

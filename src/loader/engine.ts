@@ -7,7 +7,7 @@ import { failureOf, NotReady } from './failure.ts';
 import type { Load, Loaded } from './load.ts';
 import type { LoaderLog } from './log.ts';
 import type { Position } from './position.ts';
-import type { Sighting, Source } from './source.ts';
+import type { Following, Sighting, Source } from './source.ts';
 
 /** What a loader says of itself. */
 export interface Status {
@@ -119,7 +119,7 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
         const restored = position !== null && sighting.position.generation !== position.generation;
         position = sighting.position;
         set({ stale: sighting.stale });
-        aim(sighting.target);
+        aim(sighting);
         // Else who starts anew would take the log as it was before for this one.
         if (restored && serving) inBackground(keep(serving.target));
       }
@@ -127,10 +127,14 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   }
 
   /** Goes for a target, unless it is the one that is gone for, or was given up on, already. */
-  function aim(target: Target | null): void {
+  function aim({ target, request_id }: Pick<Following, 'target' | 'request_id'>): void {
     const known = !['starting', 'diverged'].includes(status.state) && status.error?.code !== 'unknown-environment';
     if (known && isSameMove(status.target, target)) return;
     const signal = begin();
+    log.info(
+      { version: target?.version ?? null, revision: target?.revision, request_id },
+      'the registry says what is active',
+    );
     if (target === null) {
       set({ state: 'no-target', target, error: null });
     } else if (serving && isSame(serving.target, target)) {
@@ -163,7 +167,8 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
       } catch (error) {
         if (signal.aborted) return;
         const failure = failureOf(error, 'fetch-failed');
-        log.error({ err: error, version: target.version, code: failure.code }, 'a version could not be loaded');
+        const { version, revision } = target;
+        log.error({ err: error, version, revision, code: failure.code }, 'a version could not be loaded');
         fail(failure.code, failure.message);
         await fallBack(signal, target);
         if (failure.permanent) return;
@@ -202,7 +207,13 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     serving = { leased, target };
     set({ ...change, current: target, load_ms, warm_up_ms });
     log.info(
-      { version: target.version, previous: old?.target.version ?? null, load_ms, warm_up_ms },
+      {
+        version: target.version,
+        revision: target.revision,
+        previous: old?.target.version ?? null,
+        load_ms,
+        warm_up_ms,
+      },
       'a version serves',
     );
     served.resolve();

@@ -202,6 +202,7 @@ function listener(
 function sightingOf(position: Position, pointer: Snapshot['active'][string] | undefined, stale: boolean): Sighting {
   if (pointer === undefined) return { state: 'unknown-environment' };
   if (pointer === null) return { state: 'following', position, target: null, stale };
-  const { version, manifest_digest, revision } = pointer;
-  return { state: 'following', position, target: Target.parse({ version, manifest_digest, revision }), stale };
+  const { version, manifest_digest, revision, request_id } = pointer;
+  const target = Target.parse({ version, manifest_digest, revision });
+  return { state: 'following', position, target, request_id, stale };
 }

@@ -65,7 +65,7 @@ function sightingOf(message: LogMessage | null, checkpoint: Checkpoint, environm
   if (!message) return { state: 'following', position, target: null, stale: false };
   const pointer = activeAfter(message)[environment];
   if (pointer === undefined) return { state: 'unknown-environment' };
-  const { version, manifest_digest } = pointer ?? {};
+  const { version, manifest_digest, request_id } = pointer ?? {};
   const target = pointer && Target.parse({ version, manifest_digest, revision: pointer.revision });
-  return { state: 'following', position, target, stale: false };
+  return { state: 'following', position, target, request_id, stale: false };
 }

@@ -7,6 +7,9 @@ import type { TailState } from '../log/supervise.ts';
 /** The loaders that were heard of lately, as any server knows them. */
 export interface Fleet {
   of(model: string): LoaderView[];
+  all(): LoaderView[];
+  /** Told after each word of a loader, with its model and environment. */
+  onReport(listener: (model: string, environment: string) => void): void;
   /** Passes on what a loader says. @throws {Error} within seconds, where NATS does not take it */
   report(model: string, instance: string, report: LoaderReport): Promise<void>;
   close(): Promise<void>;
@@ -31,19 +34,27 @@ interface Live {
 export function startFleet({ reports, log, now = Date.now, limit = MAX_LOADERS }: FleetOptions): Fleet {
   const { maxAgeMs } = reports;
   const live = new Map<string, Live>();
+  const listeners: ((model: string, environment: string) => void)[] = [];
   let full = false;
   let state: TailState | null = null;
   const watch = reports.watch({ heard, state: told });
 
-  return { of, report: reports.put, close: () => watch.close() };
+  return {
+    of: (model) => all().filter((view) => view.model === model),
+    all,
+    onReport: (listener) => listeners.push(listener),
+    report: reports.put,
+    close: () => watch.close(),
+  };
 
-  function of(model: string): LoaderView[] {
+  function all(): LoaderView[] {
     forget();
-    return [...live.values()].map(({ view }) => view).filter((view) => view.model === model);
+    return [...live.values()].map(({ view }) => view);
   }
 
   function heard({ model, instance, report, at, replayed }: Heard): void {
     const key = `${model}.${instance}`;
+    const environment = (report ?? live.get(key)?.view)?.environment;
     if (report === null) live.delete(key);
     else if (hasRoomFor(key)) {
       // What was said before anybody listened is as old as NATS says, as far as its clock may be believed.
@@ -51,6 +62,7 @@ export function startFleet({ reports, log, now = Date.now, limit = MAX_LOADERS }
       const view = { model, instance, reported_at: at.toISOString(), ...report };
       live.set(key, { view, until: now() - age + maxAgeMs });
     }
+    if (environment !== undefined) for (const listener of listeners) listener(model, environment);
   }
 
   function hasRoomFor(key: string): boolean {
@@ -58,7 +70,8 @@ export function startFleet({ reports, log, now = Date.now, limit = MAX_LOADERS }
     if (live.size >= limit) forget();
     const was = full;
     full = live.size >= limit;
-    if (full && !was) log.warn({ limit, key }, 'more loaders report than are kept; the further ones are passed over');
+    if (full && !was)
+      log.warn({ limit, loader: key }, 'more loaders report than are kept; the further ones are passed over');
     return !full;
   }
 

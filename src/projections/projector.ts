@@ -27,6 +27,8 @@ export interface Projector {
   /** Resolves when a revision is folded. @throws {Problem} outcome-unknown after 5 seconds */
   reached(revision: number): Promise<void>;
   onEvent(listener: EventListener): void;
+  /** Told of each word of the tail, even if it is the same one again. */
+  onState(listener: (state: TailState) => void): void;
   close(): Promise<void>;
 }
 
@@ -43,6 +45,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
   const gaps: { first: number; last: number }[] = [];
   const waiters = new Set<Waiter>();
   const listeners: EventListener[] = [];
+  const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();
 
   const tail = startTail(nats, {
@@ -62,6 +65,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
       if (next !== state) log[next === 'diverged' ? 'error' : 'info']({ state: next, err: why }, 'log');
       state = next;
       if (next === 'live') ready.resolve();
+      for (const listener of stateListeners) listener(next);
     },
   });
 
@@ -96,6 +100,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     },
     reached,
     onEvent: (listener) => listeners.push(listener),
+    onState: (listener) => stateListeners.push(listener),
     close: () => tail.close(),
   };
 

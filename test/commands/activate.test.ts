@@ -86,7 +86,7 @@ describe('expected_active', () => {
   });
 
   test('that names another version is refused with the event that won', () => {
-    const changed_by = { revision: 3, at: at(240), by: 'ana', reason: 'first' };
+    const changed_by = { revision: 3, at: at(240), by: 'ana', reason: 'first', request_id: 'r-e3' };
     const won = { environment: 'production', active: '1.0.0', expected: '1.1.0', changed_by };
     when(activate, { version: '1.1.0', expected_active: '1.1.0' }).isRefused('active-changed', won);
   });

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
 import type { LoaderView } from '../../src/domain/fleet.ts';
 import { ok, until } from '../program/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import { MAIN, type Program } from '../support/program.ts';
+import { ELSEWHERE, MAIN, type Program } from '../support/program.ts';
 import { type OwnModel, ownModel } from './support.ts';
 
 export interface Agent {
@@ -41,6 +41,7 @@ export function agentsOf(program: () => Program) {
       const variables = { REGISTRY_DSN: program().url, REGISTRY_TOKEN: await program().token(), ...env };
       const child = spawn(process.execPath, [MAIN, ...all], {
         env: { ...process.env, ...variables },
+        cwd: ELSEWHERE,
         stdio: ['ignore', 'ignore', 'pipe'],
       });
       let told = '';

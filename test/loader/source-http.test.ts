@@ -124,6 +124,7 @@ describe('the event stream', () => {
         id: expect.stringMatching(/^0-[0-9a-f]{8}-\d+-[0-9a-f]{16}$/),
       },
       target: { ...first, manifest_digest: expect.stringMatching(/^sha256:/) },
+      request_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
     });
     await sees(await move(started()));
     await ok(started(), 'POST', '/api/models/default/deactivate', { environment: 'production', reason: 'no' });

@@ -13,6 +13,7 @@ import { createApp } from '../../src/http/app.ts';
 import { createBlobAccess } from '../../src/http/blob-access.ts';
 import { createEventStream } from '../../src/http/event-stream.ts';
 import type { Services } from '../../src/http/services.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import { createLogger } from '../../src/telemetry.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
@@ -214,6 +215,7 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
       {
         log: createLogger('silent'),
         environments: ['production'],
+        corsOrigins: [],
         verify: () => ({ actor: 'tester', role: 'admin', groups: [] }),
         policy: DEFAULT_POLICY,
         blobAccess: createBlobAccess(() => emptyRegistry()),
@@ -224,12 +226,13 @@ it('keeps the bytes when nobody knows whether the version was stored', async () 
           throw new Problem(code, 'as the log says');
         },
         events: createEventStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
-        fleet: { of: () => [], report: async () => {}, close: async () => {} },
+        fleet: { of: () => [], all: () => [], onReport: () => {}, report: async () => {}, close: async () => {} },
         readAt: async () => null,
         settled: async () => {},
         revision: () => '',
         stale: () => false,
-        health: () => ({ log: 'live', gaps: [], volume: [], discovery: [] }),
+        health: () => ({ log: 'live', gaps: [], volume: [], discovery: [], history: [] }),
+        metrics: createMetrics(['production']),
       } as Partial<Services> as Services,
       '0.0.0',
     );

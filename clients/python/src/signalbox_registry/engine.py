@@ -300,7 +300,13 @@ class Engine(Generic[M]):
         """With the lock held."""
         self._standing.serving = Serving(loaded.bundle, target, confirmed, loaded.load_ms, loaded.warm_up_ms)
         self._standing.phase = None
-        log.info("%s %s serves", self._options.model, target.version)
+        log.info(
+            "%s %s serves (revision %s, request %s)",
+            self._options.model,
+            target.version,
+            target.revision,
+            target.request_id,
+        )
         self._notice()
 
     def _fail(self, goal: Goal, error: LoadError) -> None:

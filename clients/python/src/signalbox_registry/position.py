@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,8 @@ class Target:
     manifest_digest: str
     #: Of the event that moved the environment to it.
     revision: int
+    #: Of the request that moved it, where the registry says so: for log lines, and no part of what a target is.
+    request_id: str | None = field(default=None, compare=False)
 
     def same_content(self, other: Target | None) -> bool:
         return other is not None and self.version == other.version and self.manifest_digest == other.manifest_digest
@@ -93,7 +95,13 @@ def parse_target(value: object) -> Target | None:
     version = pointer.get("version")
     if not isinstance(version, str) or not 0 < len(version) <= _MAX_VERSION:
         raise Malformed("It names no version.")
-    return Target(version, as_digest(pointer.get("manifest_digest")), as_count(pointer.get("revision")))
+    request_id = pointer.get("request_id")
+    return Target(
+        version,
+        as_digest(pointer.get("manifest_digest")),
+        as_count(pointer.get("revision")),
+        request_id if isinstance(request_id, str) and _ID.fullmatch(request_id) else None,
+    )
 
 
 def as_object(value: object) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import { LOADER_STATES, type LoaderView } from '../domain/fleet.ts';
+import type { TailState } from '../log/supervise.ts';
+import { shared } from './shared.ts';
+
+/** What is looked up when somebody asks for the metrics. */
+export interface Standing {
+  version: string;
+  environments: readonly string[];
+  state(): TailState;
+  /** Each word of the log's tail, even if it is the same one again. */
+  onState(listener: (state: TailState) => void): void;
+  /** The last revision that is folded. */
+  revision(): number;
+  /** The log's last revision, as the log itself says. */
+  head(): Promise<number>;
+  gaps(): number;
+  models(): { known: number; frozen: number };
+  loaders(): readonly LoaderView[];
+  /** Those who follow by server-sent events. */
+  followers(): number;
+  /** By part: how many things an operator should look at. */
+  problems(): Record<string, number>;
+  freeBytes(): Promise<number>;
+  now(): number;
+}
+
+type Labels = Record<string, string>;
+
+/** Adds what says how things stand whenever it is read. */
+export function addStanding(register: Registry, standing: Standing): void {
+  const { models, environments, version } = standing;
+  const { gauge, labelled } = gaugesOf(register);
+  addLog(register, standing);
+  gauge('models', 'Models that have events.', () => models().known);
+  gauge('models_frozen', 'Models whose log cannot be followed to its end.', () => models().frozen);
+  gauge('followers', 'Connections that follow a model by server-sent events.', standing.followers);
+  gauge('volume_free_bytes', 'What the file system of the volume has left.', standing.freeBytes);
+  labelled('problems', 'Things that an operator should look at, as /readyz names them.', ['part'], () =>
+    Object.entries(standing.problems()).map(([part, count]) => [{ part }, count]),
+  );
+  labelled('loaders', 'Live loaders, as all servers hear of them.', ['environment', 'state'], () =>
+    countLoaders(standing.loaders(), environments),
+  );
+  const caches = (of: 'hits' | 'misses') => () => sumOf(standing.loaders().map(({ cache }) => cache[of]));
+  gauge('loaders_cache_hits', 'Sum of what the live loaders say; it falls when one of them ends.', caches('hits'));
+  gauge('loaders_cache_misses', 'Sum of what the live loaders say; it falls when one of them ends.', caches('misses'));
+  labelled('build_info', '1, with what runs here.', ['version', 'node_version'], () => [
+    [{ version, node_version: process.version }, 1],
+  ]);
+}
+
+const HEAD_TIMEOUT_MS = 1_000;
+const TAIL_STATES: readonly TailState[] = ['live', 'catching-up', 'cut-off', 'diverged'];
+
+function addLog(register: Registry, standing: Standing): void {
+  const { state, revision, now } = standing;
+  const { gauge, labelled } = gaugesOf(register);
+  const reconnects = new Counter({
+    name: 'signalbox_log_reconnects_total',
+    help: 'Times that following the log ended, or could not begin.',
+    registers: [register],
+  });
+  let behindSince = state() === 'live' ? null : now();
+  standing.onState((next) => {
+    behindSince = next === 'live' ? null : (behindSince ?? now());
+    if (next === 'cut-off' || next === 'diverged') reconnects.inc();
+  });
+  // A log that does not answer is as long as it is known to be.
+  const head = shared(async () => {
+    const late = sleep(HEAD_TIMEOUT_MS, 0, { ref: false });
+    const told = state() === 'live' ? await Promise.race([standing.head().catch(() => 0), late]) : 0;
+    return Math.max(told, revision());
+  });
+  gauge('log_head_revision', 'The last revision of the log, as far as it is known.', head);
+  gauge('projection_lag_revisions', 'Revisions of the log that are not folded here yet.', async () =>
+    Math.max((await head()) - revision(), 0),
+  );
+  gauge('projection_lag_seconds', 'How long the log could not be followed to its head; 0 while it is.', () =>
+    behindSince === null ? 0 : (now() - behindSince) / 1000,
+  );
+  gauge('log_gaps', 'Places where somebody took revisions out of the log.', standing.gaps);
+  labelled('log_state', '1 for how the log is followed at the moment, else 0.', ['state'], () =>
+    TAIL_STATES.map((name) => [{ state: name }, Number(name === state())]),
+  );
+}
+
+// Who has stopped is off the list.
+const LIVE_STATES = LOADER_STATES.filter((state) => state !== 'stopped');
+
+/** Of every state in every environment; whoever reports another environment than there are is one of the `other` ones. */
+function countLoaders(loaders: readonly LoaderView[], environments: readonly string[]): [Labels, number][] {
+  const placed = loaders.map(({ environment, state }) => ({
+    environment: environments.includes(environment) ? environment : 'other',
+    state,
+  }));
+  return [...environments, 'other'].flatMap((environment) =>
+    LIVE_STATES.map((state): [Labels, number] => {
+      const count = placed.filter((loader) => loader.environment === environment && loader.state === state).length;
+      return [{ environment, state }, count];
+    }),
+  );
+}
+
+function sumOf(numbers: number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0);
+}
+
+function gaugesOf(register: Registry) {
+  const registers = [register];
+  return {
+    gauge(name: string, help: string, value: () => number | Promise<number>): void {
+      new Gauge({
+        name: `signalbox_${name}`,
+        help,
+        registers,
+        async collect() {
+          this.set(await value());
+        },
+      });
+    },
+    labelled(name: string, help: string, labelNames: string[], values: () => [Labels, number][]): void {
+      new Gauge({
+        name: `signalbox_${name}`,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset();
+          for (const [labels, value] of values()) this.set(labels, value);
+        },
+      });
+    },
+  };
+}

@@ -1,0 +1,71 @@
+import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises';
+import { dirname, join, parse } from 'node:path';
+import { isErrno } from '../artifacts/errno.ts';
+import { syncFolder } from '../artifacts/volume-store.ts';
+
+/** What the end of a file is looked for in: more than the longest line, since an event has at most 512 KiB. */
+const TAIL_BYTES = 1024 * 1024;
+
+/**
+ * Appends whole lines, durably. The file is opened anew each time: one that was rotated away gets nothing any more. What a
+ * crash or a full disk left of a line at its end is cut off first.
+ */
+export async function appendLines(path: string, lines: readonly string[]): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const file = await open(path, 'a+', 0o640);
+  try {
+    const { size } = await file.stat();
+    if (!(await endsWhole(file, size))) await file.truncate((await tailOf(file)).end);
+    await file.appendFile(lines.map((line) => `${line}\n`).join(''));
+    await file.datasync();
+    if (size === 0) await syncFolder(dirname(path));
+  } finally {
+    await file.close();
+  }
+}
+
+/** The whole lines at the end of a file, newest first; none where there is no such file. */
+export async function lastLines(path: string): Promise<string[]> {
+  try {
+    const file = await open(path);
+    try {
+      return (await tailOf(file)).lines.reverse();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'EISDIR')) return [];
+    throw error;
+  }
+}
+
+/** The file itself and what was rotated away beside it: every neighbour whose name begins alike. */
+export async function rotationsOf(path: string): Promise<string[]> {
+  const { dir, name } = parse(path);
+  try {
+    const names = await readdir(dir || '.');
+    return names.filter((other) => other.startsWith(name)).map((other) => join(dir, other));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+async function endsWhole(file: FileHandle, size: number): Promise<boolean> {
+  if (size === 0) return true;
+  const { buffer } = await file.read(Buffer.alloc(1), { position: size - 1 });
+  return buffer.toString() === '\n';
+}
+
+/** The whole lines at the end, and where the last of them ends. */
+async function tailOf(file: FileHandle): Promise<{ lines: string[]; end: number }> {
+  const { size } = await file.stat();
+  if (size === 0) return { lines: [], end: 0 };
+  const start = Math.max(size - TAIL_BYTES, 0);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), { position: start });
+  const bytes = buffer.subarray(0, bytesRead);
+  const end = bytes.lastIndexOf('\n') + 1;
+  const first = start === 0 ? 0 : bytes.indexOf('\n') + 1;
+  const lines = bytes.subarray(first, end).toString('utf8').split('\n').slice(0, -1);
+  return { lines, end: start + end };
+}

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest';
+import { createLogger } from '../src/telemetry.ts';
+
+const SECRET = `S3CRET${'x'.repeat(37)}`;
+
+/** What is written of one line. */
+function lineOf(fields: object, message = 'it happened'): string {
+  const lines: string[] = [];
+  createLogger('info', { write: (line) => void lines.push(line) }).info(fields, message);
+  expect(lines).toHaveLength(1);
+  JSON.parse(lines[0]!);
+  return lines[0]!;
+}
+
+const FIELDS = ['authorization', 'cookie', 'set-cookie', 'x-api-key', 'token', 'key', 'secret', 'password', 'pass'];
+
+test.each(FIELDS)('what is called %s is in no line, however deep', (name) => {
+  for (const fields of [
+    { [name]: SECRET },
+    { headers: { [name]: SECRET } },
+    { request: { headers: { [name]: SECRET } } },
+  ])
+    expect(lineOf(fields)).not.toContain(SECRET);
+});
+
+const LOOKS = [
+  `nats://registry:${SECRET}@nats:4222`,
+  `Bearer ${SECRET}`,
+  `sbk_0123456789ab_${SECRET}-_`,
+  `sbs_0123456789ab_${SECRET}`,
+  `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.${SECRET}`,
+];
+
+test.each(LOOKS)('%s is in no line, wherever it stands', (text) => {
+  const error = new Error(`cannot reach ${text}`, { cause: new Error(text) });
+  for (const fields of [{ path: `/a/${text}/b` }, { err: error }, { list: [text] }]) {
+    const line = lineOf(fields);
+    expect(line).not.toContain(SECRET);
+    expect(line).toContain('[redacted]');
+  }
+  expect(lineOf({}, `it says ${text}.`)).not.toContain(SECRET);
+});
+
+test('what is none stays', () => {
+  const fields = { path: '/api/keys/0123456789ab', url: 'nats://127.0.0.1:4222', key_id: '0123456789ab', at: 'a@b:c' };
+  expect(JSON.parse(lineOf(fields, 'nats://nats:4222 is away'))).toMatchObject({
+    ...fields,
+    msg: 'nats://nats:4222 is away',
+  });
+});
