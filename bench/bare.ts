@@ -10,7 +10,7 @@ import { createLogger } from '../src/telemetry.ts';
 
 const { headers, body, secret } = JSON.parse(readFileSync(process.argv[2]!, 'utf8'));
 const all = process.argv[3] === 'all';
-const verify = tokenVerifier({ secret: Buffer.from(secret) });
+const verify = tokenVerifier({ secrets: [Buffer.from(secret)] });
 const log = createLogger();
 const app = new Hono();
 let reads = 0;

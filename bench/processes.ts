@@ -44,10 +44,11 @@ export interface Registry extends Running {
 }
 
 /** A registry in a folder of its own, with a token to ask it. */
-export async function startRegistry(env: NodeJS.ProcessEnv = {}): Promise<Registry> {
+export async function startRegistry(env: NodeJS.ProcessEnv = {}, main = 'dist/cli/main.js'): Promise<Registry> {
   const volume = await temporaryFolder();
-  const settings = { PORT: '0', REGISTRY_VOLUME: volume, REGISTRY_ACTIVATION_LIMIT: '0', ...env };
-  const running = await run('dist/cli/main.js', ['serve'], settings);
+  const files = { REGISTRY_VOLUME: volume, REGISTRY_HISTORY_FILE: `${volume}/history.log` };
+  const limits = { REGISTRY_ACTIVATION_LIMIT: '0', REGISTRY_RATE_LIMIT: '100000000' };
+  const running = await run(main, ['serve'], { PORT: '0', ...files, ...limits, ...env });
   const secret = (await readSecret(volume))!;
   const token = await signToken(secret, { actor: 'bench', role: 'admin' }, 3600, new Date());
   const stop = async () => {

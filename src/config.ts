@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { MAX_ACTIVATION_LIMIT } from './domain/model.ts';
 import { EnvironmentName, ModelName } from './domain/names.ts';
 
-const environments = z
-  .string()
-  .transform((text) => text.split(',').map((name) => name.trim()))
+const list = z.string().transform((text) => text.split(',').map((name) => name.trim()));
+
+const environments = list
   .pipe(z.array(EnvironmentName).min(1))
   .refine((names) => new Set(names).size === names.length, 'names an environment twice');
 
@@ -15,24 +15,36 @@ export const serverVariables = z.object({
   REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
   REGISTRY_ACTIVATION_LIMIT: z.coerce.number().int().min(0).max(MAX_ACTIVATION_LIMIT).default(3),
   REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
+  REGISTRY_HISTORY_FILE: z.string().default('./logs/registry_activation_history.log'),
   HOST: z.string().default('127.0.0.1'),
   PORT: z.coerce.number().int().min(0).max(65535).default(8080),
-  REGISTRY_JWT_SECRET: z.string().optional(),
+  REGISTRY_JWT_SECRET: list.optional(),
   REGISTRY_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
   REGISTRY_JWT_ISSUER: z.string().optional(),
   REGISTRY_JWT_AUDIENCE: z.string().optional(),
   REGISTRY_ROLE_CLAIM: z.string().default('role'),
   REGISTRY_GROUPS_CLAIM: z.string().default('groups'),
   REGISTRY_POLICY: z.string().optional(),
+  REGISTRY_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+  REGISTRY_CORS_ORIGINS: list.pipe(z.array(z.url({ protocol: /^https?$/ }))).default([]),
+  REGISTRY_RATE_LIMIT: z.coerce.number().int().min(0).default(60_000),
+  REGISTRY_TRUSTED_PROXIES: list.default([]),
+  REGISTRY_CHECKPOINTS: z.string().optional(),
+  REGISTRY_CHECKPOINT_KEY: z.string().optional(),
 });
 export type ServerConfig = z.output<typeof serverVariables>;
+
+/** What the verbs read that work on the log itself. */
+export const logVariables = serverVariables.pick({ NATS_URL: true, REGISTRY_VOLUME: true });
 
 /** What the command line reads. */
 export const clientVariables = z.object({
   REGISTRY_DSN: z.url({ protocol: /^https?$/ }).default('http://127.0.0.1:8080'),
   REGISTRY_TOKEN: z.string().optional(),
+  REGISTRY_SIGNING_KEY: z.string().optional(),
   REGISTRY_MODEL: z.string().default('default'),
   REGISTRY_VOLUME: z.string().default('./registry'),
+  REGISTRY_JWT_SECRET: list.optional(),
 });
 export type ClientConfig = z.output<typeof clientVariables>;
 

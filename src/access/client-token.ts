@@ -9,6 +9,8 @@ export interface TokenSource {
   REGISTRY_DSN: string;
   REGISTRY_TOKEN?: string | undefined;
   REGISTRY_VOLUME: string;
+  /** In place of the volume's own secret. */
+  REGISTRY_JWT_SECRET?: readonly string[] | undefined;
 }
 
 const LOCAL_SECONDS = 600;
@@ -35,17 +37,25 @@ export function clientTokens(source: TokenSource): () => Promise<string> {
 async function localTokenFor(config: TokenSource): Promise<string> {
   if (!isLoopback(new URL(config.REGISTRY_DSN).hostname))
     throw new Problem('unauthenticated', `No token for ${config.REGISTRY_DSN}.`);
-  return localToken(config.REGISTRY_VOLUME, { role: 'admin', seconds: LOCAL_SECONDS });
+  return localToken(config, { role: 'admin', seconds: LOCAL_SECONDS });
 }
 
-/** @throws {Problem} unauthenticated where the volume has no secret of its own, or none that this user may read */
+/** @throws {Problem} unauthenticated where there is no secret here, or none that this user may read */
 export async function localToken(
-  volume: string,
+  source: Pick<TokenSource, 'REGISTRY_VOLUME' | 'REGISTRY_JWT_SECRET'>,
   { role, seconds, actor = userInfo().username }: { role: string; seconds: number; actor?: string },
 ): Promise<string> {
+  return signToken(await localSecret(source), { actor, role }, seconds, new Date());
+}
+
+async function localSecret({
+  REGISTRY_VOLUME: volume,
+  REGISTRY_JWT_SECRET: configured,
+}: Parameters<typeof localToken>[0]): Promise<Uint8Array> {
+  if (configured?.[0]) return Buffer.from(configured[0]);
   const secret = await readSecret(volume).catch((cause: unknown) => {
     throw new Problem('unauthenticated', `${secretFile(volume)} cannot be read.`, {}, cause);
   });
   if (!secret) throw new Problem('unauthenticated', `No token, and no secret at ${secretFile(volume)}.`);
-  return signToken(secret, { actor, role }, seconds, new Date());
+  return secret;
 }

@@ -7,6 +7,7 @@ import { type BucketEntry, watchBucket } from '../log/bucket-watch.ts';
 import type { Nats } from '../log/connection.ts';
 import { isSecretOf, KeyRecord, parseKey } from './keys.ts';
 import type { Identity } from './policy.ts';
+import { isSigningKey } from './signing-key.ts';
 
 /** API keys: kept in NATS, and known to every server within a moment, whether NATS is there or not. */
 export interface KeyStore {
@@ -14,6 +15,12 @@ export interface KeyStore {
   ready(): Promise<void>;
   /** @throws {Problem} unauthenticated: unknown, revoked, expired or altered, and which of these is not said */
   verify(key: string): Identity;
+  /**
+   * Who signs with the key, if `isSigned` says that the signature is this key's.
+   *
+   * @throws {Problem} unauthenticated, alike
+   */
+  signer(id: string, isSigned: () => boolean): Identity;
   list(): KeyRecord[];
   /** @throws {Problem} log-unavailable */
   add(record: KeyRecord): Promise<void>;
@@ -37,6 +44,8 @@ interface Known {
 export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => new Date()): KeyStore {
   const js = jetstream(nats.nc, { timeout: TIMEOUT_MS });
   let keys = new BoundedMap<string, Known>(MAX_KEYS);
+  /** By the key itself, as long as nothing new was heard of it: to hash it on every read would cost a third of them. */
+  const verified = new BoundedMap<string, Known>(MAX_KEYS);
   const caughtUp = Promise.withResolvers<void>();
   /** What was revoked while nobody listened is not told by a bucket that was made anew: all is read, then swapped. */
   let reading: typeof keys | null = null;
@@ -55,7 +64,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     },
   });
 
-  return { ready: () => caughtUp.promise, verify, list, add, revoke, close: () => watch.close() };
+  return { ready: () => caughtUp.promise, verify, signer, list, add, revoke, close: () => watch.close() };
 
   function learn({ key: id, value, revision }: BucketEntry): void {
     const record = value === null ? null : parse(value);
@@ -65,9 +74,24 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
   }
 
   function verify(key: string): Identity {
+    const before = verified.get(key);
+    if (before && keys.get(before.record.id) === before) return admit(before.record.id, () => true);
+    if (isSigningKey(key)) {
+      throw new Problem('unauthenticated', 'A signing key signs and is never sent: revoke this one, and make another.');
+    }
     const parsed = parseKey(key);
-    const known = parsed && keys.get(parsed.id);
-    if (!known || !isSecretOf(known.record, parsed.secret) || isExpired(known.record)) {
+    const identity = admit(parsed?.id, (record) => record.kind === 'bearer' && isSecretOf(record, parsed!.secret));
+    verified.set(key, keys.get(parsed!.id)!);
+    return identity;
+  }
+
+  function signer(id: string, isSigned: () => boolean): Identity {
+    return admit(id, (record) => record.kind === 'signing' && isSigned());
+  }
+
+  function admit(id: string | undefined, proves: (record: KeyRecord) => boolean): Identity {
+    const known = id === undefined ? undefined : keys.get(id);
+    if (!known || !proves(known.record) || isExpired(known.record)) {
       throw new Problem('unauthenticated', 'The API key is not valid.');
     }
     noteUse(known);

@@ -6,8 +6,10 @@ import { Reach } from './policy.ts';
 export const KeyRecord = z.object({
   id: z.string(),
   name: z.string(),
-  /** SHA-256 of the secret, in hexadecimal: it has 256 bits of its own, so that no slower hash is needed. */
-  hash: z.string(),
+  /** A bearer key is sent; a signing key never is, and its secret is derived (signing-key.ts). */
+  kind: z.enum(['bearer', 'signing']).default('bearer'),
+  /** SHA-256 of a sent secret, in hexadecimal: it has 256 bits of its own, so that no slower hash is needed. */
+  hash: z.string().nullable(),
   reach: Reach,
   created_at: z.iso.datetime(),
   created_by: z.string(),
@@ -37,7 +39,7 @@ export function parseKey(key: string): { id: string; secret: string } | null {
 }
 
 export function isSecretOf({ hash }: Pick<KeyRecord, 'hash'>, secret: string): boolean {
-  return timingSafeEqual(Buffer.from(hash, 'hex'), Buffer.from(hashOf(secret), 'hex'));
+  return hash !== null && timingSafeEqual(Buffer.from(hash, 'hex'), Buffer.from(hashOf(secret), 'hex'));
 }
 
 function hashOf(secret: string): string {

@@ -13,7 +13,7 @@ export async function readSecret(volume: string): Promise<Uint8Array | null> {
   try {
     return Buffer.from((await readFile(secretFile(volume), 'utf8')).trim());
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import {
   createRemoteJWKSet,
+  decodeJwt,
   decodeProtectedHeader,
   errors,
   type JWTVerifyGetKey,
@@ -20,8 +21,8 @@ export interface Provider {
 }
 
 export interface VerifierOptions {
-  /** Of HS256 tokens; null where only the provider's are taken. */
-  secret: Uint8Array | null;
+  /** Of HS256 tokens, each of which is accepted; none where only the provider's are taken. */
+  secrets: readonly Uint8Array[];
   provider?: Provider | undefined;
   /** Where a token says the role and the groups; a dot leads into an object. */
   roleClaim?: string;
@@ -89,7 +90,7 @@ export function tokenVerifier(options: VerifierOptions): VerifyToken {
   }
 }
 
-function claimsVerifier({ secret, provider, keysCooldownMs }: VerifierOptions) {
+function claimsVerifier({ secrets, provider, keysCooldownMs }: VerifierOptions) {
   const providerKey = provider && keyFetcher(provider.jwksUrl, keysCooldownMs);
   const checks: JWTVerifyOptions = { clockTolerance: CLOCK_TOLERANCE_S, requiredClaims: ['sub', 'exp'] };
 
@@ -98,8 +99,8 @@ function claimsVerifier({ secret, provider, keysCooldownMs }: VerifierOptions) {
       if (token.length > MAX_TOKEN_LENGTH) throw new errors.JWTInvalid('the token is too long');
       // The header chooses only which of our keys is asked; each is pinned to the algorithms it is made for.
       const { alg } = decodeProtectedHeader(token);
-      if (alg === 'HS256' && secret) {
-        return Claims.parse((await jwtVerify(token, secret, { ...checks, algorithms: ['HS256'] })).payload);
+      if (alg === 'HS256' && secrets.length > 0) {
+        return Claims.parse((await verifyByAny(token, secrets, { ...checks, algorithms: ['HS256'] })).payload);
       }
       if (!provider || !providerKey) throw new errors.JOSEAlgNotAllowed('no key is there for the algorithm');
       const { issuer, audience } = provider;
@@ -107,10 +108,39 @@ function claimsVerifier({ secret, provider, keysCooldownMs }: VerifierOptions) {
       return Claims.parse((await jwtVerify(token, providerKey, meant)).payload);
     } catch (cause) {
       if (cause instanceof Problem) throw cause;
-      const why = cause instanceof errors.JWTExpired ? 'The token has expired.' : 'The token is not valid.';
-      throw new Problem('unauthenticated', why, {}, cause);
+      const expired = cause instanceof errors.JWTExpired;
+      throw new Problem(
+        'unauthenticated',
+        `The token ${expired ? 'has expired' : 'is not valid'}.`,
+        { expired },
+        cause,
+      );
     }
   };
+}
+
+/** Whom a token claims to be about, verified or not. */
+export function subjectOf(token: string): string {
+  try {
+    return String(decodeJwt(token).sub).slice(0, 200);
+  } catch {
+    return '';
+  }
+}
+
+/** By whichever of the keys has signed it. @throws {errors.JOSEError} as the last key says */
+export async function verifyByAny(
+  token: string,
+  keys: readonly Uint8Array[],
+  options: Parameters<typeof jwtVerify>[2],
+): ReturnType<typeof jwtVerify> {
+  const [key, ...older] = keys;
+  try {
+    return await jwtVerify(token, key!, options);
+  } catch (error) {
+    if (older.length === 0 || !(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    return verifyByAny(token, older, options);
+  }
 }
 
 /** The provider's keys; that they cannot be had is no fault of the token's. */

@@ -3,7 +3,7 @@ import { Problem } from '../domain/errors.ts';
 import type { MoveView } from '../domain/views.ts';
 import { printMove, withEnvironment } from './moved.ts';
 import { printJson, printLine } from './output.ts';
-import { openSession, withSession } from './session.ts';
+import { openSession, type Session, withSession } from './session.ts';
 import { waitForLoaders, withWait } from './wait.ts';
 
 export function activateVerb(): Command {
@@ -18,22 +18,30 @@ export function activateVerb(): Command {
     .action(
       async (version: string, { env: environment, reason, expect, dryRun: dry_run, force, wait, json, ...options }) => {
         const session = openSession(options);
-        const { client, base } = session;
-        let revision: number;
         const expected_active = expect === 'none' ? null : expect;
         const body = { environment, reason, expected_active, dry_run, force };
-        try {
-          const path = `${base}/versions/${encodeURIComponent(version)}/activate`;
-          const move = await client.call<MoveView>('POST', path, { json: body });
-          printMove(move, json);
-          revision = move.revision;
-        } catch (error) {
-          if (!(error instanceof Problem) || error.code !== 'already-active') throw error;
-          if (json) printJson({ code: error.code, ...error.fields });
-          else printLine(`${version} is active in ${environment} already.`);
-          revision = Number(error.fields.revision);
-        }
+        const revision = await activateVersion(session, version, body, { json });
         if (wait && !dry_run) await waitForLoaders(session, { environment, version, revision }, wait, json);
       },
     );
+}
+
+/** Activates a version and tells so, or that it is active already; gives the revision that made it so. */
+export async function activateVersion(
+  { client, base }: Session,
+  version: string,
+  body: { environment: string; reason?: string | undefined },
+  { json = false, headers = {} }: { json?: boolean; headers?: Record<string, string> },
+): Promise<number> {
+  try {
+    const path = `${base}/versions/${encodeURIComponent(version)}/activate`;
+    const move = await client.call<MoveView>('POST', path, { json: body, headers });
+    printMove(move, json);
+    return move.revision;
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== 'already-active') throw error;
+    if (json) printJson({ code: error.code, ...error.fields });
+    else printLine(`${version} is active in ${body.environment} already.`);
+    return Number(error.fields.revision);
+  }
 }

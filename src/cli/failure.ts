@@ -1,6 +1,9 @@
 import { CommanderError } from 'commander';
+import { BundleRefused } from '../bundle/refused.ts';
 import { RegistryUnreachable } from '../client/client.ts';
 import { Problem } from '../domain/errors.ts';
+import { HistoryBroken } from '../replay/source.ts';
+import { cleanLines } from './output.ts';
 
 /** Options or arguments that do not go together, where Commander cannot tell. */
 export class WrongUsage extends Error {
@@ -15,11 +18,11 @@ export class NotConverged extends Error {
 /** What to do next, by code, where the refusal does not say so itself. */
 const advice: Partial<Record<string, string>> = {
   unauthenticated:
-    'Set REGISTRY_TOKEN, or run this where REGISTRY_VOLUME is the volume of a registry that runs on this machine.',
+    'Set REGISTRY_TOKEN or REGISTRY_SIGNING_KEY, or run this where REGISTRY_VOLUME is that of a registry on this machine.',
   'active-changed': 'Look at the history, and decide again.',
   'outcome-unknown': 'Run the same command again: it does nothing twice.',
   'log-unavailable': 'The registry recovers by itself when NATS is back; run the command again.',
-  'version-archived': 'See signalbox restore.',
+  'version-archived': 'See signalbox unarchive.',
 };
 
 /** Tells an error on standard error, and returns the exit code that scripts see. */
@@ -27,13 +30,16 @@ export function failed(error: unknown): number {
   // Commander has told its own errors already; --help and --version end this way too.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`signalbox: ${message}\n`);
+  // It may quote a file, or what a server said.
+  process.stderr.write(`signalbox: ${cleanLines(message)}\n`);
   if (error instanceof RegistryUnreachable) {
     process.stderr.write('Is it running there? "signalbox serve" starts one; REGISTRY_DSN says where it is.\n');
     return 5;
   }
   if (error instanceof WrongUsage) return 2;
+  if (error instanceof BundleRefused) return 3;
   if (error instanceof NotConverged) return 6;
+  if (error instanceof HistoryBroken) return 7;
   if (!(error instanceof Problem)) return 1;
   const next = advice[error.code];
   if (next) process.stderr.write(`${next}\n`);

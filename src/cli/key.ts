@@ -8,6 +8,7 @@ import { openSession } from './session.ts';
 interface Key {
   id: string;
   name: string;
+  kind: string;
   reach: Reach;
   created_by: string;
   expires_at: string | null;
@@ -31,15 +32,16 @@ function createVerb(): Command {
     .description('make a key; it is printed once')
     .argument('<name>', 'who acts, as key:<name>, in every event')
     .addOption(allow)
+    .option('--signing', 'a key that signs requests and bundles, and is never sent')
     .option('--models <patterns...>', 'only for these models, such as fraud-*')
     .option('--envs <environments...>', 'only in these environments')
     .option('--days <count>', 'how long it is good; for ever, if not said', Number)
     .option('--json', 'print the registry’s own answer')
     .addHelpText('after', '\nExample:\n  signalbox key create scorer --allow read report --models fraud --days 365')
-    .action(async (name: string, { allow, models, envs: environments, days, json }) => {
+    .action(async (name: string, { allow, signing, models, envs: environments, days, json }) => {
       if (days !== undefined && !(days > 0)) throw new WrongUsage('--days must be above 0.');
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
-      const body = { name, reach: { allow, models, environments }, expires_at };
+      const body = { name, signing, reach: { allow, models, environments }, expires_at };
       const made = await openSession({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
       if (json) return printJson(made);
       tell(`Key ${made.id} for ${name}; this is the only time it is shown:`);
@@ -54,16 +56,17 @@ function listVerb(): Command {
     .action(async ({ json }) => {
       const found = await openSession({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
       if (json) return printJson(found);
-      const titles = ['ID', 'NAME', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
+      const titles = ['ID', 'NAME', 'KIND', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
       printTable(titles, found.keys.map(row));
     });
 }
 
-function row({ id, name, reach, expires_at, last_used_at, created_by }: Key) {
+function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: Key) {
   const { allow, models, environments } = reach;
   return [
     id,
     name,
+    kind,
     allow.join(','),
     models.join(','),
     environments?.join(',') ?? null,

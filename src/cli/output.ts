@@ -15,7 +15,7 @@ export function tell(line: string): void {
 /** Prints for people: aligned columns under their titles. */
 export function printTable(titles: string[], rows: (string | number | null)[][]): void {
   const cells = [titles, ...rows.map((row) => row.map((cell) => clean(String(cell ?? '-'))))];
-  const widths = titles.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  const widths = titles.map((_, column) => cells.reduce((most, row) => Math.max(most, row[column]!.length), 0));
   for (const row of cells) {
     printLine(
       row
@@ -28,26 +28,37 @@ export function printTable(titles: string[], rows: (string | number | null)[][])
 
 /** One line without control characters: what others wrote into a registry must not drive this terminal. */
 export function clean(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+  return withoutControls(text).trim();
 }
 
-/** The same for what has lines of its own. */
+/** The same for what has lines of its own, which may be indented. */
 export function cleanLines(text: string): string {
-  return text.split(/\r?\n/).map(clean).join('\n');
+  return text
+    .split(/\r?\n/)
+    .map((line) => withoutControls(line).trimEnd())
+    .join('\n');
 }
 
-/** A bar on a terminal, and nothing elsewhere. */
-export function progressBar(label: string): (sent: number, total: number) => void {
+function withoutControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+}
+
+/** A bar on a terminal, and nothing elsewhere; `unit` spells the total. */
+export function progressBar(label: string, unit = megabytes): (sent: number, total: number) => void {
   if (!process.stderr.isTTY) return () => {};
   let shown = '';
   return (sent, total) => {
     const filled = Math.round((sent / total) * 30);
     const bar = '█'.repeat(filled).padEnd(30, '░');
-    const line = `${label} ${bar} ${Math.floor((sent / total) * 100)} % of ${megabytes(total)}`;
+    const line = `${label} ${bar} ${Math.floor((sent / total) * 100)} % of ${unit(total)}`;
     if (line !== shown) process.stderr.write(`\r${line}${sent >= total ? '\n' : ''}`);
     shown = line;
   };
+}
+
+export function revisions(count: number): string {
+  return `${count} revisions`;
 }
 
 function megabytes(bytes: number): string {

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { describeFolder } from '../artifacts/describe.ts';
 import { publishFolder } from '../client/publish.ts';
 import { WrongUsage } from './failure.ts';
+import { publishOffline } from './offline.ts';
 import { printJson, printLine, progressBar } from './output.ts';
 import { openSession, withSession } from './session.ts';
 
@@ -12,11 +13,19 @@ export function publishVerb(): Command {
     .addOption(new Option('--version <version>', 'the version').conflicts('bump'))
     .addOption(new Option('--bump <part>', 'the version after the highest').choices(['major', 'minor', 'patch']))
     .option('--notes <text>', 'notes to go with it')
+    .addOption(new Option('--offline <bundle>', 'ask nobody, and write a signed bundle to import').conflicts('bump'))
+    .option('--activate <environment>', 'with --offline: activate it there when it is imported')
+    .option('--reason <text>', 'with --activate: why')
+    .option('--days <count>', 'with --offline: how long the bundle is good, at most and by default 30', Number)
     .addHelpText(
       'after',
-      '\nExamples:\n  signalbox publish ./out --version 1.2.0\n  signalbox publish ./out --bump minor -m fraud',
+      '\nExamples:\n  signalbox publish ./out --version 1.2.0\n  signalbox publish ./out --bump minor -m fraud' +
+        '\n  signalbox publish ./out --version 1.2.0 --offline bundle.tar --activate production --reason "tried on site"',
     )
-    .action(async (folder: string, { version, bump, notes, json, ...options }) => {
+    .action(async (folder: string, { activate, reason, days, ...given }) => {
+      if (given.offline !== undefined) return publishOffline(folder, { ...given, activate, reason, days });
+      if (activate ?? reason ?? days) throw new WrongUsage('--activate, --reason and --days go with --offline.');
+      const { version, bump, notes, json, ...options } = given;
       if (version === undefined && bump === undefined) throw new WrongUsage('Give --version or --bump.');
       const { client, model } = openSession(options);
       const manifest = await describeFolder(folder);

@@ -1,7 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import { clientTokens } from '../access/client-token.ts';
-import { createClient, type RegistryClient } from '../client/client.ts';
-import { clientVariables, readConfig } from '../config.ts';
+import { signRequest } from '../access/signatures.ts';
+import { parseSigningKey, type SigningKey } from '../access/signing-key.ts';
+import { createClient, type RegistryClient, type Unsigned } from '../client/client.ts';
+import { type ClientConfig, clientVariables, readConfig } from '../config.ts';
+import { WrongUsage } from './failure.ts';
 
 export interface Session {
   client: RegistryClient;
@@ -18,7 +22,28 @@ export function withSession(verb: Command): Command {
 }
 
 export function openSession({ model }: { model: string }): Session {
-  const config = readConfig(clientVariables, process.env);
-  const client = createClient({ dsn: config.REGISTRY_DSN, token: clientTokens(config) });
+  const client = clientFor(readConfig(clientVariables, process.env));
   return { client, base: `/api/models/${encodeURIComponent(model)}`, model };
+}
+
+/** The registry, asked with the credential that is configured. @throws {WrongUsage} as `readSigningKey` */
+export function clientFor(config: ClientConfig): RegistryClient {
+  const sign = config.REGISTRY_SIGNING_KEY === undefined ? {} : { sign: signer(readSigningKey(config)) };
+  return createClient({ dsn: config.REGISTRY_DSN, token: clientTokens(config), ...sign });
+}
+
+/** @throws {WrongUsage} where REGISTRY_SIGNING_KEY is none, or not set */
+export function readSigningKey({
+  REGISTRY_SIGNING_KEY: text = '',
+}: Pick<ClientConfig, 'REGISTRY_SIGNING_KEY'>): SigningKey {
+  const key = parseSigningKey(text);
+  if (key) return key;
+  throw new WrongUsage('Set REGISTRY_SIGNING_KEY to a key made by "signalbox key create <name> --signing".');
+}
+
+function signer(key: SigningKey) {
+  return ({ method, url, headers }: Unsigned) => {
+    const request = { method, target: url.pathname + url.search, authority: url.host, headers };
+    return signRequest(request, key, { now: new Date(), nonce: randomBytes(16).toString('base64url') });
+  };
 }

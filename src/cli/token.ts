@@ -16,7 +16,7 @@ export function tokenVerb(): Command {
     )
     .action(async ({ role, sub: actor, hours }) => {
       if (!(hours > 0)) throw new WrongUsage('--hours must be above 0.');
-      const { REGISTRY_VOLUME } = readConfig(clientVariables, process.env);
-      printLine(await localToken(REGISTRY_VOLUME, { role, seconds: Math.round(hours * 3600), actor }));
+      const config = readConfig(clientVariables, process.env);
+      printLine(await localToken(config, { role, seconds: Math.round(hours * 3600), actor }));
     });
 }

@@ -1,3 +1,4 @@
+import { type Digest, digestField, sha256Hex } from '../domain/digest.ts';
 import { isProblemCode, Problem } from '../domain/errors.ts';
 
 /** The registry could not be asked at all: nobody listens there, or something else does. */
@@ -10,13 +11,23 @@ export interface ClientOptions {
   dsn: string;
   /** The token to send, asked for each time. */
   token(): Promise<string>;
+  /** The headers that sign a request, in place of a token. */
+  sign?(request: Unsigned): Record<string, string>;
+}
+
+/** A request as it will be sent, but for its signature. */
+export interface Unsigned {
+  method: string;
+  url: URL;
+  /** By their names in lower case. */
+  headers: Record<string, string>;
 }
 
 export interface CallOptions {
   query?: Record<string, string | number | boolean | undefined>;
   json?: unknown;
-  /** Bytes to send as they come, with their size. */
-  bytes?: { stream: ReadableStream<Uint8Array>; size: number };
+  /** Bytes to send as they come, with their size and their digest. */
+  bytes?: { stream: ReadableStream<Uint8Array>; size: number; digest: Digest };
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
@@ -35,7 +46,7 @@ export interface RegistryClient {
   has(path: string): Promise<boolean>;
 }
 
-export function createClient({ dsn, token }: ClientOptions): RegistryClient {
+export function createClient({ dsn, token, sign }: ClientOptions): RegistryClient {
   return {
     async open(path, options = {}) {
       const response = await send('GET', path, options);
@@ -58,32 +69,27 @@ export function createClient({ dsn, token }: ClientOptions): RegistryClient {
     },
   };
 
-  async function send(
-    method: string,
-    path: string,
-    { query, json, bytes, headers, signal }: CallOptions,
-  ): Promise<Response> {
-    const url = new URL(dsn.replace(/\/$/, '') + path);
-    for (const [name, value] of Object.entries(query ?? {})) {
-      if (value !== undefined) url.searchParams.set(name, String(value));
-    }
-    const all = new Headers({ Authorization: `Bearer ${await token()}`, ...headers });
-    const init: RequestInit & { duplex?: 'half' } = { method, headers: all, signal: signal ?? null };
-    if (json !== undefined) {
-      all.set('Content-Type', 'application/json');
-      init.body = JSON.stringify(json);
-    }
-    if (bytes) {
-      all.set('Content-Type', 'application/octet-stream');
-      all.set('Content-Length', String(bytes.size));
-      Object.assign(init, { body: bytes.stream, duplex: 'half' });
-    }
+  async function send(method: string, path: string, options: CallOptions): Promise<Response> {
+    const url = addressOf(path, options.query);
+    const { init, digest, headers: ofBody } = bodyOf(options);
+    const unsigned = { ...options.headers, ...ofBody };
+    const headers = sign
+      ? signed(sign, { method, url, headers: unsigned }, digest)
+      : { Authorization: `Bearer ${await token()}`, ...unsigned };
     try {
-      return await fetch(url, init);
+      return await fetch(url, { ...init, method, headers, signal: options.signal ?? null });
     } catch (cause) {
-      signal?.throwIfAborted();
+      options.signal?.throwIfAborted();
       throw new RegistryUnreachable(`There is no answer from ${dsn}.`, { cause });
     }
+  }
+
+  function addressOf(path: string, query: CallOptions['query'] = {}): URL {
+    const url = new URL(dsn.replace(/\/$/, '') + path);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    return url;
   }
 
   async function problemOf(response: Response): Promise<Error> {
@@ -96,4 +102,31 @@ export function createClient({ dsn, token }: ClientOptions): RegistryClient {
     }
     return new RegistryUnreachable(`${dsn} answered ${response.status}, and not as a registry does.`);
   }
+}
+
+interface Body {
+  init: RequestInit & { duplex?: 'half' };
+  headers: Record<string, string>;
+  digest: Digest | null;
+}
+
+function bodyOf({ json, bytes }: CallOptions): Body {
+  if (bytes) {
+    const headers = { 'Content-Type': 'application/octet-stream', 'Content-Length': String(bytes.size) };
+    // To follow a redirect, which it does not with a stream anyway, fetch would keep a copy of all that was sent.
+    return { init: { body: bytes.stream, duplex: 'half', redirect: 'error' }, headers, digest: bytes.digest };
+  }
+  if (json === undefined) return { init: {}, headers: {}, digest: null };
+  const body = JSON.stringify(json);
+  return { init: { body }, headers: { 'Content-Type': 'application/json' }, digest: `sha256:${sha256Hex(body)}` };
+}
+
+/** The headers of a request with those that sign it, and its body's digest among them. */
+function signed(
+  sign: (request: Unsigned) => Record<string, string>,
+  { headers, ...request }: Unsigned,
+  digest: Digest | null,
+): Record<string, string> {
+  const all = { ...headers, ...(digest && { 'Content-Digest': digestField(digest) }) };
+  return { ...all, ...sign({ ...request, headers: Object.fromEntries(new Headers(all)) }) };
 }

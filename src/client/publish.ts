@@ -2,7 +2,8 @@ import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { sha256Hex } from '../domain/digest.ts';
-import type { Artifact, Manifest } from '../domain/manifest.ts';
+import { Problem } from '../domain/errors.ts';
+import { type Artifact, distinctBlobs, type Manifest } from '../domain/manifest.ts';
 import type { VersionView } from '../domain/views.ts';
 import type { RegistryClient } from './client.ts';
 
@@ -32,31 +33,40 @@ export async function publishFolder(client: RegistryClient, options: PublishOpti
     sent += bytes;
     progress(sent, total);
   };
-  await inParallel(lacking, (artifact) => sendBlob(client, join(folder, artifact.path), artifact, count));
+  await inParallel(lacking, (artifact) => sendBlob(client, fileBytes(join(folder, artifact.path)), artifact, count));
   const body = { ...manifest, version, bump, notes };
   // A bump asked for again with the same content must not become another version.
   const headers = { 'Idempotency-Key': `publish-${sha256Hex(JSON.stringify(body))}` };
   return client.call<VersionView>('POST', `/api/models/${model}/versions`, { json: body, headers });
 }
 
-async function missingBlobs(client: RegistryClient, artifacts: Artifact[]): Promise<Artifact[]> {
-  const distinct = [...new Map(artifacts.map((artifact) => [artifact.digest, artifact])).values()];
+/** Those whose bytes have to be sent, each once: all, where the caller may not ask which are there. */
+export async function missingBlobs(client: RegistryClient, artifacts: readonly Artifact[]): Promise<Artifact[]> {
   const lacking: Artifact[] = [];
-  await inParallel(distinct, async (artifact) => {
-    if (!(await client.has(`/api/blobs/${artifact.digest}`))) lacking.push(artifact);
+  await inParallel(distinctBlobs(artifacts), async (artifact) => {
+    if (!(await client.has(`/api/blobs/${artifact.digest}`).catch(falseIfForbidden))) lacking.push(artifact);
   });
   return lacking;
 }
 
-async function sendBlob(
+function falseIfForbidden(error: unknown): false {
+  if (error instanceof Problem && error.code === 'forbidden') return false;
+  throw error;
+}
+
+/** Sends one blob as it comes. @throws {Problem} checksum-mismatch where these are other bytes */
+export async function sendBlob(
   client: RegistryClient,
-  path: string,
+  bytes: AsyncIterable<Uint8Array>,
   { digest, size }: Artifact,
   sent: (bytes: number) => void,
 ): Promise<void> {
-  const counted = Readable.from(counting(createReadStream(path, { highWaterMark: 256 * 1024 }), sent));
-  const stream = Readable.toWeb(counted) as ReadableStream<Uint8Array>;
-  await client.call('PUT', `/api/blobs/${digest}`, { bytes: { stream, size } });
+  const stream = Readable.toWeb(Readable.from(counting(bytes, sent))) as ReadableStream<Uint8Array>;
+  await client.call('PUT', `/api/blobs/${digest}`, { bytes: { stream, size, digest } });
+}
+
+function fileBytes(path: string): AsyncIterable<Uint8Array> {
+  return createReadStream(path, { highWaterMark: 256 * 1024 });
 }
 
 async function* counting(bytes: AsyncIterable<Uint8Array>, sent: (bytes: number) => void) {

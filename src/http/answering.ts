@@ -2,9 +2,11 @@ import type { ServerResponse } from 'node:http';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Permission } from '../access/permissions.ts';
 import { allows, type Identity, type Wish } from '../access/policy.ts';
+import type { Session } from '../access/sessions.ts';
 import { Problem } from '../domain/errors.ts';
 import { readJson } from './body.ts';
-import { identify } from './identify.ts';
+import { corsHeaders, securityHeaders } from './browser.ts';
+import { type Caller, identify } from './identify.ts';
 import { addressReader, check } from './input.ts';
 import { problemReply } from './problem.ts';
 import { requestId } from './request-id.ts';
@@ -20,11 +22,18 @@ export function answering(route: Route, services: Services) {
   // What comes over and over by itself: one in so many is logged, and every refusal.
   const frequent = route.method === 'GET' || route.permission === 'report';
   let answered = 0;
+  const count = services.metrics.requests(route.method, route.path);
+  const cors = services.corsOrigins.length > 0;
+  const always = {
+    ...securityHeaders(services.publicUrl),
+    'Cache-Control': 'no-cache',
+    'Content-Type': 'application/json',
+  };
 
   return async (c: HttpContext): Promise<Response> => {
     const started = performance.now();
     const request_id = requestId(c);
-    const known: Known = { request_id, actor: 'anonymous' };
+    const known: Known = { request_id, actor: 'anonymous', headers: {} };
     let reply: Reply;
     try {
       const handled = handle(c, known);
@@ -34,7 +43,10 @@ export function answering(route: Route, services: Services) {
       reply = problemReply(error, request_id);
     }
     const { status = 200 } = reply;
+    count(status);
     if (!frequent || status >= 400 || answered++ % SAMPLED === 0) logRequest(c, reply, known, started);
+    const renewed = known.session && services.sessions.renew(known.session);
+    if (renewed) known.headers['Set-Cookie'] = await renewed;
     return respond(c, reply, known);
   };
 
@@ -46,7 +58,7 @@ export function answering(route: Route, services: Services) {
     return route.handle({ c, ...named, ...whoAsks(known, identity), body: undefined }, services);
   }
 
-  async function handleSlowly(c: HttpContext, known: Known, asked: Identity | Promise<Identity>): Promise<Reply> {
+  async function handleSlowly(c: HttpContext, known: Known, asked: Caller | Promise<Caller>): Promise<Reply> {
     const identity = await asked;
     const named = identified(c, known, identity);
     const body = route.body && check(route.body, await readJson(c), 'body');
@@ -55,19 +67,36 @@ export function answering(route: Route, services: Services) {
   }
 
   /** What the address says, once it is known that the caller may ask for it. */
-  function identified(c: HttpContext, known: Known, identity: Identity) {
+  function identified(c: HttpContext, known: Known, identity: Caller) {
     known.actor = identity.actor;
+    if ('session' in identity) known.session = identity;
+    takeRequest(c, known, identity);
     // First of all whether it could be allowed at all: who may do nothing here learns nothing of what is wrong.
     if (needed) authorize(identity, { permission: needed });
     const named = readAddress(c);
-    known.model = (named.params as { model?: string }).model;
+    const { model, version } = named.params as { model?: string; version?: string };
+    Object.assign(known, { model, version });
     if (needed) authorize(identity, wishOf(needed, named.query, named.params));
     return named;
   }
 
-  function whoAsks({ request_id }: Known, identity: Identity) {
+  function whoAsks({ request_id }: Known, identity: Caller) {
     const may = (wish: Wish) => allows(services.policy, identity, wish);
-    return { actor: identity.actor, request_id, may };
+    return { actor: identity.actor, identity, request_id, may };
+  }
+
+  /** One of the requests that a caller has, or, of who is nobody in particular, his address. @throws {Problem} */
+  function takeRequest(c: HttpContext, known: Known, identity: Caller): void {
+    const { limiter, callerAddress } = services;
+    if (!limiter) return;
+    const taken = limiter.take(identity === ANONYMOUS ? `from ${callerAddress(c)}` : identity.actor);
+    const { quota, window } = limiter;
+    // draft-ietf-httpapi-ratelimit-headers-11
+    known.headers.RateLimit = `"requests";r=${taken.remaining};t=${taken.reset}`;
+    if (taken.allowed) return;
+    known.headers['RateLimit-Policy'] = `"requests";q=${quota};w=${window}`;
+    const detail = `${identity.actor} may send ${quota} requests in ${window} s; the next in ${taken.reset} s.`;
+    throw new Problem('too-many-requests', detail, { retry_after: taken.reset });
   }
 
   /** What the request names, in its path, its query or its body. */
@@ -86,26 +115,28 @@ export function answering(route: Route, services: Services) {
     });
   }
 
-  function logRequest(c: HttpContext, reply: Reply, { request_id, actor, failure }: Known, started: number): void {
+  function logRequest(c: HttpContext, reply: Reply, known: Known, started: number): void {
+    const { request_id, actor, model, version, failure } = known;
     const { status = 200 } = reply;
     const latency_ms = Math.round((performance.now() - started) * 1000) / 1000;
     const result = failure instanceof Problem ? failure.code : status >= 500 ? 'internal' : 'ok';
     const asked = { request_id, actor, method: c.req.method, path: c.req.path };
-    const line = { ...asked, status, result, latency_ms, ...reply.log };
+    const written = { event_type: route.event_type, model, version, ...reply.log };
+    const line = { ...asked, status, result, latency_ms, ...written };
     if (status >= 500) services.log.error({ ...line, err: failure }, 'request');
     else services.log.info(line, 'request');
   }
 
-  function respond(c: HttpContext, reply: Reply, { request_id, model }: Known): Response {
+  function respond(c: HttpContext, reply: Reply, { request_id, model, headers: learnt }: Known): Response {
     const { status = 200, json, body = null, headers, stream } = reply;
     const all: Record<string, string> = {
+      ...always,
       'X-Request-Id': request_id,
       'Registry-Revision': services.revision(),
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-cache',
-      'Content-Type': 'application/json',
+      ...learnt,
       ...headers,
     };
+    if (cors) Object.assign(all, corsHeaders(c.req.header('origin'), services.corsOrigins));
     if (services.stale() || isFrozen(model)) all['Registry-Stale'] = 'true';
     if (stream) return streamed(c, status, all, stream);
     return new Response(json === undefined ? body : JSON.stringify(json), { status, headers: all });
@@ -141,8 +172,12 @@ function streamed(
 interface Known {
   request_id: string;
   actor: string;
+  session?: Session;
   model?: string | undefined;
+  version?: string | undefined;
   failure?: unknown;
+  /** What is told with any answer. */
+  headers: Record<string, string>;
 }
 
-const ANONYMOUS: Identity = { actor: 'anonymous', role: null, groups: [] };
+const ANONYMOUS: Caller = { actor: 'anonymous', role: null, groups: [] };

@@ -4,20 +4,23 @@ import { Problem } from '../domain/errors.ts';
 import { canonicalPath } from './aliases.ts';
 import { answering } from './answering.ts';
 import { blobRoutes } from './blobs.ts';
+import { preflightHeaders } from './browser.ts';
 import { commandRoutes } from './commands.ts';
-import { docsPage } from './docs.ts';
+import { DOCS_POLICY, docsPage } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { historyRoutes } from './history.ts';
 import { identityRoutes } from './identity.ts';
 import { keyRoutes } from './keys.ts';
 import { loaderRoutes } from './loaders.ts';
+import { metricsRoutes } from './metrics.ts';
 import { modelRoutes } from './models.ts';
 import { openApiDocument } from './openapi.ts';
 import { publishRoutes } from './publish.ts';
 import { type HttpApp, type Route, route } from './route.ts';
 import { RememberingRouter } from './router.ts';
 import type { Services } from './services.ts';
+import { sessionRoutes } from './session.ts';
 import { versionRoutes } from './versions.ts';
 
 const apiRoutes: readonly Route[] = [
@@ -31,7 +34,9 @@ const apiRoutes: readonly Route[] = [
   ...modelRoutes,
   ...identityRoutes,
   ...keyRoutes,
+  ...sessionRoutes,
   ...healthRoutes,
+  ...metricsRoutes,
 ];
 
 /** Every route of the registry over `services`. */
@@ -50,7 +55,7 @@ function documentationRoutes(document: Record<string, unknown>): Route[] {
   const page = docsPage(document);
   const headers = {
     'Content-Type': 'text/html; charset=utf-8',
-    'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'",
+    'Content-Security-Policy': DOCS_POLICY,
   };
   return [
     {
@@ -76,10 +81,13 @@ function unmatched(routes: readonly Route[]): Route {
   return route({
     ...documentation,
     path: '*',
-    handle({ c }) {
+    handle({ c }, { corsOrigins }) {
       const path = canonicalPath(c.req.path);
       const methods = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
       if (methods.length === 0) throw new Problem('not-found', `There is no ${c.req.path}; see /docs.`);
+      if (c.req.method === 'OPTIONS' && corsOrigins.includes(c.req.header('origin') ?? '')) {
+        return { status: 204, headers: preflightHeaders(methods) };
+      }
       throw new Problem('method-not-allowed', `${c.req.path} takes ${methods.join(' and ')}.`, { methods });
     },
   });

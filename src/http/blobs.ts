@@ -28,6 +28,7 @@ const put = route({
   path: '/api/blobs/:digest',
   permission: 'publish',
   summary: 'Store a blob; one that no version refers to is kept 24 hours',
+  event_type: 'blob.stored',
   params,
   rawBody: { 'application/octet-stream': null },
   answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
@@ -36,7 +37,7 @@ const put = route({
     const known = await artifacts.stat(digest);
     const { size } = await artifacts.put(digest, bodyBytes(c), contentLength(c));
     blobAccess.sent(actor, digest);
-    return { status: known ? 200 : 201, json: { digest, size } };
+    return { status: known ? 200 : 201, json: { digest, size }, log: { digest, size } };
   },
 });
 

@@ -1,34 +1,54 @@
+import { verified } from '../artifacts/verify.ts';
 import { Problem } from '../domain/errors.ts';
+import { announcedDigest } from './content-digest.ts';
 import type { HttpContext } from './route.ts';
 
 /** Room for the largest manifest and its notes as JSON text. */
 const MAX_JSON_BYTES = 1024 * 1024;
 
-/** How long a body may be silent. */
-const IDLE_MS = 120_000;
+/** How much of a body has to come in each window, at least: an upload may take hours, and must not fall asleep. */
+const PACE = { bytes: 16 * 1024, ms: 60_000 };
+
+/** How long JSON may take, all of it. */
+const JSON_WITHIN_MS = 60_000;
 
 /**
- * The request's bytes as they come, from Node's own stream where there is one, without the web stream around it. A reader
- * that stops early leaves the connection whole, for the refusal to be sent on.
+ * The request's bytes as they come, in place of whose end it throws if they are not what Content-Digest announces.
  *
- * @throws {Problem} invalid-request where the caller stops before the end
+ * @throws {Problem} invalid-request where the caller stops before the end; checksum-mismatch
  */
-export async function* bodyBytes(c: HttpContext): AsyncGenerator<Uint8Array> {
+export function bodyBytes(c: HttpContext, pace = PACE): AsyncGenerator<Uint8Array> {
+  const digest = announcedDigest(c.req.header('content-digest'));
+  return digest ? verified(receivedBytes(c, pace), digest) : receivedBytes(c, pace);
+}
+
+/**
+ * From Node's own stream where there is one, without the web stream around it. A reader that stops early leaves the
+ * connection whole, for the refusal to be sent on.
+ */
+async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator<Uint8Array> {
   const incoming = c.env?.incoming;
   const bytes = incoming ? incoming.iterator({ destroyOnReturn: false }) : c.req.raw.body;
   if (!bytes) return;
-  // Node ends the connection when this runs out.
-  incoming?.socket.setTimeout(IDLE_MS);
+  let received = 0;
+  const watch = setInterval(() => {
+    const slow = received < pace.bytes && !incoming?.complete;
+    if (slow) incoming?.destroy(new Error(`less than ${pace.bytes} bytes came in ${pace.ms} ms`));
+    received = 0;
+  }, pace.ms);
   try {
-    for await (const chunk of bytes as AsyncIterable<Uint8Array>) yield chunk;
+    for await (const chunk of bytes as AsyncIterable<Uint8Array>) {
+      received += chunk.length;
+      yield chunk;
+    }
   } catch (cause) {
     throw new Problem('invalid-request', 'The body was cut off.', {}, cause);
   } finally {
-    incoming?.socket.setTimeout(0);
+    clearInterval(watch);
   }
 }
 
-/** @throws {Problem} unsupported-media-type, too-large, invalid-request; no body at all is an empty object */
+/** @throws {Problem} unsupported-media-type, too-large, invalid-request, checksum-mismatch; no body at all is an empty object */
 export async function readJson(c: HttpContext): Promise<unknown> {
   const text = await readText(c);
   if (text === '') return {};
@@ -43,7 +63,7 @@ export async function readJson(c: HttpContext): Promise<unknown> {
 async function readText(c: HttpContext): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of bodyBytes(c)) {
+  for await (const chunk of bodyBytes(c, { bytes: MAX_JSON_BYTES, ms: JSON_WITHIN_MS })) {
     size += chunk.length;
     if (size > MAX_JSON_BYTES) throw new Problem('too-large', `The body is over ${MAX_JSON_BYTES} bytes.`);
     chunks.push(chunk);

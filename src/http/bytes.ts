@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { ArtifactStore, ByteRange } from '../artifacts/store.ts';
-import type { Digest } from '../domain/digest.ts';
+import { type Digest, digestField } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { notModified } from './etag.ts';
 import type { HttpContext, Reply } from './route.ts';
@@ -27,11 +27,10 @@ export async function blobReply(c: HttpContext, artifacts: ArtifactStore, digest
 }
 
 function blobHeaders(digest: Digest) {
-  const hash = Buffer.from(digest.slice('sha256:'.length), 'hex').toString('base64');
   return {
     ETag: `"${digest}"`,
-    // RFC 9530: of the whole blob, whatever range is answered.
-    'Repr-Digest': `sha-256=:${hash}:`,
+    // Of the whole blob, whatever range is answered.
+    'Repr-Digest': digestField(digest),
     'Accept-Ranges': 'bytes',
     'Content-Type': 'application/octet-stream',
     // What was uploaded is never to be shown as a page of ours.

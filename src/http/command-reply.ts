@@ -5,11 +5,11 @@ import type { Reply, Request } from './route.ts';
 import type { Services } from './services.ts';
 
 /** What the log line of a command says besides the request. */
-export function logOf({ event, stored, model, revision }: Outcome): Record<string, unknown> {
-  if (!event) return { model: model.name };
+export function logOf({ event, stored, revision }: Outcome): Record<string, unknown> {
+  if (!event) return {};
   const version = 'version' in event.data ? event.data.version : undefined;
   const environment = 'environment' in event.data ? event.data.environment : undefined;
-  return { event_type: event.type, model: model.name, version, environment, ...(stored && { revision }) };
+  return { event_type: event.type, version, environment, ...(stored && { revision }) };
 }
 
 /** @throws {Problem} invalid-request for a key that is none */
@@ -36,5 +36,5 @@ export async function moveReply(outcome: Outcome, dry_run: boolean, services: Se
 export async function versionReply(outcome: Outcome, version: string, services: Services): Promise<Reply> {
   const { model } = outcome;
   if (outcome.stored) await services.settled();
-  return { json: versionView(model, model.versions.get(version)!), log: logOf(outcome) };
+  return { json: versionView(model, model.versions.get(version)!), log: { version, ...logOf(outcome) } };
 }

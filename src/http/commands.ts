@@ -10,6 +10,7 @@ import { NotesBody, notes } from '../commands/notes.ts';
 import { restore } from '../commands/restore.ts';
 import { RollbackBody, rollback } from '../commands/rollback.ts';
 import { Problem, type ProblemCode } from '../domain/errors.ts';
+import type { EventType } from '../domain/events.ts';
 import { EnvironmentName, ModelName } from '../domain/names.ts';
 import { Runtime } from '../domain/requires.ts';
 import { MoveView, VersionView } from '../domain/views.ts';
@@ -37,6 +38,7 @@ interface CommandRoute<Input> {
   path: string;
   permission: Permission;
   summary: string;
+  event_type: EventType;
   command: Command<Input>;
   params: z.ZodType<{ model: string }>;
   body: z.ZodType;
@@ -47,12 +49,13 @@ interface CommandRoute<Input> {
 
 /** A route that is one command: its input is the body and what the path names besides the model. */
 function commandRoute<Input extends object>(definition: CommandRoute<Input>): Route {
-  const { method, path, permission, summary, command, params, body, schema, errors, reply } = definition;
+  const { method, path, permission, summary, event_type, command, params, body, schema, errors, reply } = definition;
   return route({
     method,
     path: `/api/models/:model${path}`,
     permission,
     summary,
+    event_type,
     params,
     body,
     answer: { status: 200, schema },
@@ -83,6 +86,7 @@ export const commandRoutes = [
     ...move,
     path: '/versions/:version/activate',
     summary: 'Make a version the active one of an environment',
+    event_type: 'version.activated',
     command: activate,
     params: ofVersion,
     body: ActivateBody,
@@ -93,6 +97,7 @@ export const commandRoutes = [
     ...move,
     path: '/rollback',
     summary: 'Undo the newest activation or deactivation of an environment',
+    event_type: 'version.rolled_back',
     command: rollback,
     params: ofModel,
     body: RollbackBody,
@@ -103,6 +108,7 @@ export const commandRoutes = [
     ...move,
     path: '/deactivate',
     summary: 'Leave an environment with no active version',
+    event_type: 'version.deactivated',
     command: deactivate,
     params: ofModel,
     body: DeactivateBody,
@@ -114,6 +120,7 @@ export const commandRoutes = [
     method: 'PATCH',
     path: '/versions/:version/notes',
     summary: 'Replace the notes of a version; the earlier ones stay in the history',
+    event_type: 'notes.changed',
     command: notes,
     body: NotesBody,
     reply: (outcome, { version }, services) => versionReply(outcome, version, services),
@@ -123,6 +130,7 @@ export const commandRoutes = [
     method: 'POST',
     path: '/versions/:version/archive',
     summary: 'Take a version out of use',
+    event_type: 'version.archived',
     command: archive,
     body: ArchiveBody,
     errors: [...VERSION_ERRORS, 'version-active'],
@@ -133,6 +141,7 @@ export const commandRoutes = [
     method: 'POST',
     path: '/versions/:version/restore',
     summary: 'Put an archived version back into use',
+    event_type: 'version.restored',
     command: restore,
     body: ArchiveBody,
     reply: (outcome, { version }, services) => versionReply(outcome, version, services),
@@ -142,6 +151,7 @@ export const commandRoutes = [
     path: '/environments/:environment/runtime',
     permission: 'operate',
     summary: 'State what the processes of an environment run',
+    event_type: 'runtime.declared',
     command: declareRuntime,
     params: z.object({ model: ModelName, environment: EnvironmentName }),
     body: Runtime,

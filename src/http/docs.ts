@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { html, raw } from 'hono/html';
 
 interface Operation {
@@ -18,6 +19,9 @@ const STYLE = `
   details > div { margin: 0 0 1rem 1rem; }
   table { border-collapse: collapse; } td { padding: .1rem .8rem .1rem 0; vertical-align: top; }
   :root { color-scheme: light dark; }`;
+
+/** Lets in this very style, and nothing else. */
+export const DOCS_POLICY = `default-src 'none'; style-src 'sha256-${hash('sha256', STYLE, 'base64')}'; frame-ancestors 'none'`;
 
 /**
  * The API's documentation as one page that runs no script and loads nothing. The browsable renderers of OpenAPI on npm

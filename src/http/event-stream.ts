@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { activeMap } from '../domain/model.ts';
+import { activeMap, environmentOf } from '../domain/model.ts';
 import type { Snapshot } from '../domain/snapshot.ts';
 import { positionId, shortEpoch } from '../log/identity.ts';
 import { entryOf, type Registry } from '../projections/registry.ts';
@@ -12,6 +12,8 @@ export interface EventStream {
   join(model: string, follower: ServerResponse, reset: boolean): void;
   /** Tells the followers of a model what is active now. */
   tell(model: string): void;
+  /** How many follow at the moment. */
+  followers(): number;
   /** Ends every stream; followers come again. */
   endAll(): void;
   close(): void;
@@ -44,7 +46,7 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   const heartbeat = setInterval(beat, heartbeatMs);
   heartbeat.unref();
 
-  return { join, tell: (model) => send(model, 'activation'), endAll, close };
+  return { join, tell: (model) => send(model, 'activation'), followers, endAll, close };
 
   function join(model: string, follower: ServerResponse, reset: boolean): void {
     follower.write('retry: 2000\n\n');
@@ -86,6 +88,10 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     );
   }
 
+  function followers(): number {
+    return [...models.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
   function endAll(): void {
     for (const followers of models.values()) for (const follower of followers.keys()) follower.end();
   }
@@ -103,7 +109,14 @@ export function snapshotOf(
   model: string,
 ): Snapshot {
   const { checkpoint } = registry();
-  const active = activeMap(entryOf(registry(), model).model, environments) as Snapshot['active'];
+  const folded = entryOf(registry(), model).model;
+  const pointers = Object.entries(activeMap(folded, environments));
+  const active = Object.fromEntries(
+    pointers.map(([name, pointer]) => {
+      const { request_id } = environmentOf(folded, name).moved ?? {};
+      return [name, pointer && { ...pointer, request_id }];
+    }),
+  ) as Snapshot['active'];
   const { revision, generation, epoch } = checkpoint;
   return { revision, model, generation, epoch: shortEpoch(epoch), active, ...(stale() && { stale: true }) };
 }

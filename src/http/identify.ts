@@ -1,13 +1,77 @@
+import { parseKey } from '../access/keys.ts';
 import type { Identity } from '../access/policy.ts';
+import type { Session } from '../access/sessions.ts';
+import { subjectOf } from '../access/tokens.ts';
 import { Problem } from '../domain/errors.ts';
+import { checkOrigin } from './origin.ts';
 import type { HttpContext } from './route.ts';
 import type { Services } from './services.ts';
+import { sessionCookie } from './session.ts';
+import { claimedSigner, identifySigner } from './signed-request.ts';
 
-/** The caller, by the credential that the request carries. @throws {Problem} unauthenticated */
-export function identify(c: HttpContext, { verify }: Services): Identity | Promise<Identity> {
-  const header = c.req.header('authorization') ?? '';
+/** Who calls; with a session, where a browser's cookie says so. */
+export type Caller = Identity | Session;
+
+/**
+ * The caller, by the credential that the request carries: a token or key, else a signature, else a session's cookie.
+ *
+ * @throws {Problem} unauthenticated, too-many-attempts, foreign-origin, log-unavailable
+ */
+export function identify(c: HttpContext, services: Services): Caller | Promise<Caller> {
+  const authorization = c.req.header('authorization');
+  if (authorization !== undefined) return byToken(c, authorization, services);
+  if (c.req.header('signature-input') !== undefined) return bySignature(c, services);
+  const cookie = sessionCookie(c);
+  if (cookie !== undefined) return bySession(c, cookie, services);
+  throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
+}
+
+function bySignature(c: HttpContext, services: Services): Identity | Promise<Identity> {
+  return verified(
+    c,
+    services,
+    () => identifySigner(c, services),
+    () => claimedSigner(c),
+  );
+}
+
+function byToken(c: HttpContext, header: string, services: Services): Identity | Promise<Identity> {
   if (!header.startsWith('Bearer ') && !/^bearer /i.test(header)) {
     throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
   }
-  return verify(header.slice('Bearer '.length).trim());
+  const credential = header.slice('Bearer '.length).trim();
+  return verified(
+    c,
+    services,
+    () => services.verify(credential),
+    () => parseKey(credential)?.id ?? subjectOf(credential),
+  );
+}
+
+function bySession(c: HttpContext, cookie: string, services: Services): Session | Promise<Session> {
+  checkOrigin(c, services.publicUrl);
+  return verified(
+    c,
+    services,
+    () => services.sessions.verify(cookie),
+    () => subjectOf(cookie),
+  );
+}
+
+/** Without a promise where the credential is known; a refused one may be answered late. */
+function verified<T extends Identity>(
+  c: HttpContext,
+  { signIns, callerAddress }: Services,
+  verify: () => T | Promise<T>,
+  subject: () => string,
+): T | Promise<T> {
+  const refuse = async (error: unknown): Promise<never> => {
+    throw await signIns.failed(callerAddress(c), subject(), error);
+  };
+  try {
+    const identity = verify();
+    return identity instanceof Promise ? identity.catch(refuse) : identity;
+  } catch (error) {
+    return refuse(error);
+  }
 }

@@ -6,10 +6,17 @@ import type { HttpApp } from './route.ts';
 
 const DRAIN_MS = 5_000;
 
+const LIMITS = {
+  // Node's default cuts any request that takes over five minutes, and an upload may; body.ts cuts one that falls asleep.
+  requestTimeout: 0,
+  headersTimeout: 20_000,
+  maxHeaderSize: 16 * 1024,
+  connectionsCheckingInterval: 5_000,
+};
+
 /** Serves the app; `close` lets running requests end for five seconds. @throws {Error} where the address is taken */
 export async function listen(app: HttpApp, { hostname, port }: { hostname: string; port: number }) {
-  // Node's default cuts any request that takes over five minutes, and an upload may; body.ts cuts one that falls silent.
-  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: { requestTimeout: 0 } }) as Server;
+  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: LIMITS }) as Server;
   server.listen(port, hostname);
   await once(server, 'listening');
   const { port: actual } = server.address() as AddressInfo;

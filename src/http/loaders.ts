@@ -13,6 +13,7 @@ const report = route({
   path: '/api/models/:model/loaders/:instance',
   permission: 'report',
   summary: 'What a loader says of itself; the state "stopped" takes it off the list',
+  event_type: 'loader.reported',
   params: z.object({ model: ModelName, instance: InstanceName }),
   body: LoaderReport,
   answer: { status: 204 },
@@ -21,7 +22,7 @@ const report = route({
     await fleet.report(model, instance, body).catch((cause: unknown) => {
       throw new Problem('log-unavailable', 'The report cannot be passed on now; report again.', {}, cause);
     });
-    return { status: 204, log: { model, instance, state: body.state } };
+    return { status: 204, log: { instance, state: body.state, revision: body.current?.revision } };
   },
 });
 

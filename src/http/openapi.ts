@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SESSION_COOKIE } from '../access/sessions.ts';
 import { type ProblemCode, problemTable } from '../domain/errors.ts';
 import { aliasOf } from './aliases.ts';
 import type { Route } from './route.ts';
@@ -22,11 +23,22 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
     openapi: '3.1.0',
     info: { title: 'Signalbox', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
     servers: [{ url: '/' }],
-    security: [{ bearer: [] }],
+    security: [{ bearer: [] }, { session: [] }, { signature: [] }],
     paths,
-    components: { schemas, securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+    components: { schemas, securitySchemes },
   };
 }
+
+const securitySchemes = {
+  bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+  session: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE, description: 'From POST /api/session' },
+  signature: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'Signature',
+    description: 'With Signature-Input: HTTP Message Signatures (RFC 9421) by a signing key, hmac-sha256',
+  },
+};
 
 const problemSchema = {
   type: 'object',

@@ -17,11 +17,13 @@ const publishRoute = route({
   path: '/api/models/:model/versions',
   permission: 'publish',
   summary: 'Publish a version: JSON for blobs stored before, or multipart/form-data with the part "manifest" first',
+  event_type: 'version.published',
   params: ofModel,
   rawBody: { 'application/json': PublishBody, [MULTIPART]: PublishBody },
   answer: { status: 201, schema: VersionView },
   errors: [...COMMAND_ERRORS, 'checksum-mismatch', 'version-exists', 'artifact-missing', 'volume-full'],
   async handle(request, services) {
+    const started = performance.now();
     checkType(request.c, 'application/json', MULTIPART);
     const caller = callerOf(request);
     if (mediaType(request.c) !== MULTIPART) {
@@ -46,6 +48,7 @@ const publishRoute = route({
       const version = event?.type === 'version.published' ? event.data.version : input.version!;
       const reply = await versionReply(outcome, version, services);
       if (!event) return reply;
+      services.metrics.published((performance.now() - started) / 1000);
       return { ...reply, status: 201, headers: { Location: `/api/models/${event.model}/versions/${version}` } };
     }
   },

@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import type { Permission } from '../access/permissions.ts';
 import type { Wish } from '../access/policy.ts';
 import type { ProblemCode } from '../domain/errors.ts';
+import type { Caller } from './identify.ts';
 import type { Services } from './services.ts';
 
 export type HttpContext = Context<{ Bindings: HttpBindings }>;
@@ -30,6 +31,7 @@ export interface Request<P, Q, B> {
   body: B;
   /** Who calls; `anonymous` where the route asks for no permission. */
   actor: string;
+  identity: Caller;
   request_id: string;
   /** Whether the caller may do something else, too: what a listing shows is what may be read. */
   may(wish: Wish): boolean;
@@ -47,6 +49,8 @@ export interface Route<P extends Shape = Shape, Q extends Shape = Shape, B exten
   /** The model it is about, where the address does not name one. */
   model?: string;
   summary: string;
+  /** What it writes, for its log lines: the type of an event, or a word like one. */
+  event_type?: string;
   params?: P;
   query?: Q;
   body?: B;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { clientTokens } from '../../src/access/client-token.ts';
 import { isLoopback } from '../../src/access/loopback.ts';
 import { ensureSecret } from '../../src/access/secret.ts';
+import { tokenVerifier } from '../../src/access/tokens.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 describe('a token signed with the local secret', () => {
@@ -15,6 +16,19 @@ describe('a token signed with the local secret', () => {
     for (const dsn of ['http://127.example.org', 'http://127.0.0.1.example.org', 'http://localhost.example.org']) {
       await expect(tokenFor(dsn)).rejects.toMatchObject({ code: 'unauthenticated' });
     }
+  });
+
+  it('is signed with the configured secret, where there is one: the newest', async () => {
+    const secrets = ['n'.repeat(32), 'o'.repeat(32)];
+    const source = {
+      REGISTRY_DSN: 'http://127.0.0.1',
+      REGISTRY_VOLUME: await temporaryFolder(),
+      REGISTRY_JWT_SECRET: secrets,
+    };
+    const verify = tokenVerifier({ secrets: [Buffer.from(secrets[0]!)] });
+    expect(await verify(await clientTokens(source)())).toMatchObject({ role: 'admin' });
+    const elsewhere = { ...source, REGISTRY_DSN: 'https://registry.example.org' };
+    await expect(clientTokens(elsewhere)()).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
   it('does not stand in for one that was given', async () => {

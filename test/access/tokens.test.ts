@@ -38,7 +38,7 @@ async function provider() {
 const refused = { code: 'unauthenticated' };
 
 describe('a token signed with the secret', () => {
-  const verify = tokenVerifier({ secret: SECRET });
+  const verify = tokenVerifier({ secrets: [SECRET] });
 
   it('says who calls, and is verified once', async () => {
     const token = await signToken(SECRET, { actor: 'ci', role: 'admin' }, 60, new Date());
@@ -75,7 +75,7 @@ describe('a provider’s token', () => {
   it('says role and groups by the claims that are configured', async () => {
     const { options, sign } = await provider();
     const verify = tokenVerifier({
-      secret: null,
+      secrets: [],
       provider: options,
       roleClaim: 'https://example.org/role',
       groupsClaim: 'realm_access.roles',
@@ -91,7 +91,7 @@ describe('a provider’s token', () => {
 
   it('is taken beside those of the secret, each by its own key', async () => {
     const { options, sign, keys } = await provider();
-    const verify = tokenVerifier({ secret: SECRET, provider: options });
+    const verify = tokenVerifier({ secrets: [SECRET], provider: options });
     expect(await verify(await sign({ role: 'user' }))).toMatchObject({ actor: 'ana' });
     expect(await verify(await signToken(SECRET, { actor: 'ci', role: 'admin' }, 60, new Date()))).toMatchObject({
       actor: 'ci',
@@ -100,7 +100,7 @@ describe('a provider’s token', () => {
     const publicKey = Buffer.from(await exportSPKI(keys[0]!.pair.publicKey));
     const confused = await signToken(publicKey, { actor: 'mallory', role: 'admin' }, 60, new Date());
     await expect(async () => verify(confused)).rejects.toMatchObject(refused);
-    await expect(async () => tokenVerifier({ secret: null, provider: options })(confused)).rejects.toMatchObject(
+    await expect(async () => tokenVerifier({ secrets: [], provider: options })(confused)).rejects.toMatchObject(
       refused,
     );
   });
@@ -108,7 +108,7 @@ describe('a provider’s token', () => {
   it('is refused when it is meant for others, comes from others, or is signed by others', async () => {
     const { options, sign } = await provider();
     const stranger = await provider();
-    const verify = tokenVerifier({ secret: null, provider: options });
+    const verify = tokenVerifier({ secrets: [], provider: options });
     for (const wrong of [
       await sign({ role: 'admin' }, { aud: 'another-service' }),
       await sign({ role: 'admin' }, { iss: 'https://evil.example.org' }),
@@ -122,7 +122,7 @@ describe('a provider’s token', () => {
   it('is verified by a key that came after the start', async () => {
     const { options, sign, rotate, asked } = await provider();
     await rotate();
-    const verify = tokenVerifier({ secret: null, provider: options, keysCooldownMs: 0 });
+    const verify = tokenVerifier({ secrets: [], provider: options, keysCooldownMs: 0 });
     await verify(await sign({ role: 'user' }));
     await rotate();
     expect(await verify(await sign({ role: 'user', again: true }))).toMatchObject({ actor: 'ana' });
@@ -134,7 +134,7 @@ describe('a provider’s token', () => {
     const token = await sign({ role: 'user' });
     server.close();
     server.closeAllConnections();
-    const verify = tokenVerifier({ secret: null, provider: options });
+    const verify = tokenVerifier({ secrets: [], provider: options });
     await expect(async () => verify(token)).rejects.toMatchObject({ code: 'identity-unavailable', status: 503 });
   });
 });

@@ -8,6 +8,7 @@ import { Kvm } from '@nats-io/kv';
 import { errors, headers } from '@nats-io/transport-node';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { KEYS } from '../../src/access/key-store.ts';
+import { NONCES, openNonces } from '../../src/access/nonces.ts';
 import type { LoaderView } from '../../src/domain/fleet.ts';
 import { startLoader } from '../../src/loader/index.ts';
 import { append, nobodyListened } from '../../src/log/append.ts';
@@ -20,7 +21,7 @@ import { ok, publish, shared, until, volumeFolder } from '../program/support.ts'
 import { type Ends, temporaryFolder } from '../support/folder.ts';
 import { reportOf } from '../support/loaders.ts';
 import { SERVERS } from '../support/nats.ts';
-import { type Program, startProgram } from '../support/program.ts';
+import { cliWith, type Program, startProgram } from '../support/program.ts';
 import { fromRoot, startConfigured } from './support.ts';
 
 const CONFIG = 'deploy/nats-access.conf';
@@ -120,6 +121,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       for (const model of ['fraud', 'churn']) await append(registry, model, 0, body());
       await (await new Kvm(registry.js).create(KEYS, { storage: StorageType.File })).put('0f3a', '{}');
       await openReports(registry, { maxAgeMs: 3600_000 }).put('churn', 'a', reportOf());
+      await openNonces(registry).use('0f3a', 'once');
       return { as, users };
     });
 
@@ -131,7 +133,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
         const { state } = await registry.jsm.streams.info(stream, { subjects_filter: '>' });
         return [stream, state.first_seq, state.last_seq, state.subjects];
       };
-      const others = await Promise.all([`KV_${KEYS}`, `KV_${BUCKET}`, LOADERS].map(contents));
+      const others = await Promise.all([`KV_${KEYS}`, `KV_${NONCES}`, `KV_${BUCKET}`, LOADERS].map(contents));
       return { config, created, bodies: await stored(admin), others };
     }
 
@@ -152,6 +154,8 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       ['fraud', 'reports for another model', said(`$KV.${BUCKET}.churn.a`)],
       ['fraud', 'tells a change of another model', said('registry.loaders.churn.a')],
       ['fraud', 'makes a key', said(`$KV.${KEYS}.0f3a`)],
+      ['fraud', 'uses up a nonce', said(`$KV.${NONCES}.0f3a`)],
+      ['fraud', 'forgets nonces', ({ jsm }) => jsm.streams.purge(`KV_${NONCES}`)],
       ['fraud', 'reads a key', async ({ js }) => (await new Kvm(js).open(KEYS)).get('0f3a')],
       ['fraud', 'reads keys', ({ jsm }) => jsm.streams.getMessage(`KV_${KEYS}`, { seq: 1 })],
       ['fraud', 'follows keys', ({ js }) => js.consumers.get(`KV_${KEYS}`, {})],
@@ -248,6 +252,26 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
         expect(await everything()).toEqual(before);
       });
     });
+  });
+
+  test('the registry exports the log, and only the admin restores it', async () => {
+    const { as, urlOf } = await startServer(binary());
+    const registry = await as('registry');
+    await ensureStream(registry);
+    for (const model of ['fraud', 'churn']) await append(registry, model, 0, body());
+    const bodies = await stored(registry);
+    const path = join(await temporaryFolder(), 'log.jsonl');
+    const run = (user: User, ...args: string[]) => cliWith({ NATS_URL: urlOf(user) }, ...args);
+    expect(await run('registry', 'export', path)).toMatchObject({ code: 0 });
+    const admin = await as('admin');
+    await admin.jsm.streams.delete(STREAM);
+    expect(await run('registry', 'restore', path, '--yes')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('it takes admin'),
+    });
+    expect(await run('admin', 'restore', path, '--yes')).toMatchObject({ code: 0 });
+    expect(await stored(registry)).toEqual(bodies);
+    await ensureStream(registry);
   });
 
   test('the admin may do the rest', async () => {

@@ -107,7 +107,9 @@ describe('an API key', () => {
     const key = run.stdout.trim();
     expect((await askWith(key, 'GET', '/api/models/fraud/versions')).status).toBe(200);
     const id = key.split('_')[1]!;
-    expect((await cli(started(), 'key', 'list')).stdout).toMatch(new RegExp(`^${id} +ci +publish,read +fraud`, 'm'));
+    expect((await cli(started(), 'key', 'list')).stdout).toMatch(
+      new RegExp(`^${id} +ci +bearer +publish,read +fraud`, 'm'),
+    );
     expect((await cli(started(), 'key', 'revoke', id)).code).toBe(0);
     expect((await cli(started(), 'key', 'revoke', id)).code).toBe(4);
   });

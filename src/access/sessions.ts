@@ -1,0 +1,110 @@
+import { hkdfSync } from 'node:crypto';
+import { errors, SignJWT } from 'jose';
+import { z } from 'zod';
+import { BoundedMap } from '../domain/bounded-map.ts';
+import { Problem } from '../domain/errors.ts';
+import type { Identity } from './policy.ts';
+import { verifyByAny } from './tokens.ts';
+
+/** Who has signed in, and for how long. */
+export interface Session extends Identity {
+  session: { expires_at: Date; ends_at: Date };
+}
+
+/** Sessions are kept by who has them, in a signed cookie; servers with the same secret know each other's. */
+export interface Sessions {
+  begin(identity: Identity): Promise<{ cookie: string; session: Session }>;
+  /** @throws {Problem} unauthenticated */
+  verify(value: string): Session | Promise<Session>;
+  /** A newer cookie for a session in use, or null while the one there is good for long enough. */
+  renew(session: Session): Promise<string> | null;
+  /** A cookie that takes the one there away. */
+  end(): string;
+}
+
+/** Refused by browsers unless it is Secure, for the whole host and for no other (RFC 6265bis, section 4.1.3.2). */
+export const SESSION_COOKIE = '__Host-signalbox';
+const ATTRIBUTES = 'Path=/; HttpOnly; Secure; SameSite=Strict';
+
+const IDLE_MS = 3600_000;
+const LONGEST_MS = 24 * 3600_000;
+const TYPE = 'signalbox-session+jwt';
+const MAX_COOKIE_LENGTH = 4096;
+const MAX_CACHED = 10_000;
+
+const Claims = z.object({
+  sub: z.string(),
+  role: z.string().nullable(),
+  groups: z.array(z.string()),
+  exp: z.number(),
+  /** Seconds since 1970: when the session ends, however much it is used. */
+  end: z.number(),
+});
+
+/**
+ * @param secrets the newest first: it signs, and all are accepted
+ */
+export function createSessions(secrets: readonly Uint8Array[], now: () => Date = () => new Date()): Sessions {
+  const keys = secrets.map(sessionKey);
+  const verified = new BoundedMap<string, Session>(MAX_CACHED);
+
+  return {
+    begin: (identity) => issue(identity, new Date(now().getTime() + LONGEST_MS)),
+    verify(value) {
+      const known = verified.get(value);
+      return known && known.session.expires_at > now() ? known : check(value);
+    },
+    renew({ actor, role, groups, session: { expires_at, ends_at } }) {
+      if (expires_at.getTime() - now().getTime() > IDLE_MS / 2 || expires_at >= ends_at) return null;
+      return issue({ actor, role, groups }, ends_at).then(({ cookie }) => cookie);
+    },
+    end: () => `${SESSION_COOKIE}=; ${ATTRIBUTES}; Max-Age=0`,
+  };
+
+  async function issue({ actor, role, groups }: Identity, ends_at: Date) {
+    const expires_at = new Date(Math.min(now().getTime() + IDLE_MS, ends_at.getTime()));
+    const value = await new SignJWT({ role, groups, end: seconds(ends_at) })
+      .setProtectedHeader({ alg: 'HS256', typ: TYPE })
+      .setSubject(actor)
+      .setExpirationTime(seconds(expires_at))
+      .sign(keys[0]!);
+    if (value.length > MAX_COOKIE_LENGTH) {
+      throw new Problem('invalid-request', 'The token names more groups than fit into a cookie.');
+    }
+    const maxAge = Math.ceil((expires_at.getTime() - now().getTime()) / 1000);
+    const cookie = `${SESSION_COOKIE}=${value}; ${ATTRIBUTES}; Max-Age=${maxAge}`;
+    return { cookie, session: { actor, role, groups, session: { expires_at, ends_at } } };
+  }
+
+  async function check(value: string): Promise<Session> {
+    const { sub: actor, role, groups, exp, end } = await claimsOf(value);
+    const session = { actor, role, groups, session: { expires_at: at(exp), ends_at: at(end) } };
+    verified.set(value, session);
+    return session;
+  }
+
+  async function claimsOf(value: string): Promise<z.infer<typeof Claims>> {
+    const options = { algorithms: ['HS256'], typ: TYPE, currentDate: now() };
+    try {
+      if (value.length > MAX_COOKIE_LENGTH) throw new errors.JWTInvalid('the cookie is too long');
+      return Claims.parse((await verifyByAny(value, keys, options)).payload);
+    } catch (cause) {
+      const expired = cause instanceof errors.JWTExpired;
+      const why = expired ? 'The session is over; sign in again.' : 'The session is not valid.';
+      throw new Problem('unauthenticated', why, { expired }, cause);
+    }
+  }
+}
+
+/** A key of its own: what signs tokens must not make cookies of them, nor the other way about. */
+function sessionKey(secret: Uint8Array): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', secret, '', 'signalbox session', 32));
+}
+
+function seconds(time: Date): number {
+  return Math.floor(time.getTime() / 1000);
+}
+
+function at(seconds: number): Date {
+  return new Date(seconds * 1000);
+}

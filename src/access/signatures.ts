@@ -1,0 +1,166 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { httpbis } from 'http-message-signatures';
+import {
+  type Dictionary,
+  type InnerList,
+  isInnerList,
+  parseDictionary,
+  serializeDictionary,
+  serializeInnerList,
+  serializeItem,
+} from 'structured-headers';
+import { z } from 'zod';
+import { Problem } from '../domain/errors.ts';
+import type { SigningKey } from './signing-key.ts';
+
+/** What a signature can cover of a request, as it is sent. */
+export interface Signable {
+  method: string;
+  /** The path and the query. */
+  target: string;
+  /** Host and port, without the port that is the scheme's own. */
+  authority: string;
+  /** By their names in lower case. */
+  headers: Record<string, string | string[]>;
+}
+
+/** A request's only signature (RFC 9421). */
+export interface RequestSignature {
+  /** The components that are covered, and the parameters. */
+  input: InnerList;
+  bytes: Uint8Array;
+  keyid: string;
+  nonce: string;
+}
+
+const ALGORITHM = 'hmac-sha256';
+const TAG = 'signalbox';
+const ALWAYS_COVERED = ['@method', '@path', '@query', '@authority'];
+const COVERED_OF_BODY = ['content-digest', 'content-type'];
+/** Taken away, or put in, it decides whether a command is done. */
+const COVERED_IF_SENT = 'idempotency-key';
+const MAX_AGE_S = 300;
+
+const Parameters = z.object({
+  created: z.int(),
+  expires: z.int(),
+  // 16 bytes are 22 characters in base64url.
+  nonce: z.string().min(22).max(200),
+  keyid: z.string(),
+  alg: z.literal(ALGORITHM),
+  tag: z.literal(TAG),
+});
+
+/**
+ * Reads the signature of a request, without verifying it, and refuses one that says too little, or not of now.
+ *
+ * @throws {Problem} unauthenticated
+ */
+export function readSignature(headers: Signable['headers'], hasBody: boolean, now: Date): RequestSignature {
+  const { input, bytes } = onlySignature(headers);
+  const ofBody = hasBody ? COVERED_OF_BODY : [];
+  checkCovered(input, [...ALWAYS_COVERED, ...ofBody, ...sent([COVERED_IF_SENT], headers)]);
+  const parameters = Parameters.safeParse(Object.fromEntries(input[1]));
+  if (!parameters.success) {
+    const wrong = parameters.error.issues.map(({ path }) => path.join('.')).join(', ');
+    throw refusal(`These of its parameters are missing or wrong: ${wrong}.`);
+  }
+  const { created, expires, keyid, nonce } = parameters.data;
+  checkTime(created, expires, now.getTime() / 1000);
+  return { input, bytes, keyid, nonce };
+}
+
+function onlySignature(headers: Signable['headers']): Pick<RequestSignature, 'input' | 'bytes'> {
+  const inputs = dictionaryOf(headers['signature-input']);
+  const signatures = dictionaryOf(headers.signature);
+  const [[name, input] = []] = inputs;
+  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined) throw refusal('There must be exactly one.');
+  const [bytes] = signatures.get(name) ?? [];
+  if (!input || !isInnerList(input) || !(bytes instanceof ArrayBuffer)) throw refusal('Its headers do not fit.');
+  return { input, bytes: new Uint8Array(bytes) };
+}
+
+function dictionaryOf(header: string | string[] | undefined): Dictionary {
+  try {
+    return parseDictionary(String(header ?? ''));
+  } catch (cause) {
+    throw refusal('Its headers cannot be read.', cause);
+  }
+}
+
+function checkCovered([components]: InnerList, required: string[]): void {
+  const covered = components.map(([name, parameters]) => (parameters.size === 0 ? name : null));
+  const plain = covered.every((name) => typeof name === 'string' && isKnown(name));
+  // What is named twice, or with a parameter, might be read otherwise elsewhere.
+  if (!plain || new Set(covered).size !== covered.length) throw refusal('It covers what it must not.');
+  const missing = required.filter((name) => !covered.includes(name));
+  if (missing.length > 0) throw refusal(`It does not cover ${missing.join(', ')}.`);
+}
+
+function isKnown(component: string): boolean {
+  return !component.startsWith('@') || ALWAYS_COVERED.includes(component);
+}
+
+function sent(names: string[], headers: Signable['headers']): string[] {
+  return names.filter((name) => headers[name] !== undefined);
+}
+
+function checkTime(created: number, expires: number, now: number): void {
+  if (Math.abs(now - created) > MAX_AGE_S) {
+    throw refusal(`It was created more than ${MAX_AGE_S} s from now by the registry’s clock; is yours right?`);
+  }
+  if (expires - created > MAX_AGE_S) throw refusal(`It may be good for ${MAX_AGE_S} s at most.`);
+  if (now > expires) throw refusal('It has expired.');
+}
+
+/** Whether it is this secret's signature of this request. */
+export function isSigned(
+  request: Signable,
+  { input, bytes }: Pick<RequestSignature, 'input' | 'bytes'>,
+  secret: Uint8Array,
+) {
+  const expected = signatureOf(request, input, secret);
+  return bytes.length === expected.length && timingSafeEqual(bytes, expected);
+}
+
+/** The headers that sign a request: with a body, it must have `content-digest` and `content-type` by then. */
+export function signRequest(
+  request: Signable,
+  { id, secret }: SigningKey,
+  { now, nonce }: { now: Date; nonce: string },
+): Record<string, string> {
+  const created = Math.floor(now.getTime() / 1000);
+  const covered = [...ALWAYS_COVERED, ...sent([...COVERED_OF_BODY, COVERED_IF_SENT], request.headers)];
+  const parameters = { created, expires: created + MAX_AGE_S, nonce, keyid: id, alg: ALGORITHM, tag: TAG };
+  const input: InnerList = [covered.map((name) => [name, new Map()]), new Map(Object.entries(parameters))];
+  return {
+    'Signature-Input': serializeDictionary({ sig: input }),
+    Signature: serializeDictionary({ sig: [signatureOf(request, input, secret), new Map()] }),
+  };
+}
+
+/** @throws {Problem} unauthenticated where a header that is covered is not there */
+function signatureOf(request: Signable, input: InnerList, secret: Uint8Array): Uint8Array {
+  const fields = input[0].map((component) => serializeItem(component));
+  const { method, target: url, headers } = request;
+  const componentParser = (name: string) => derived(name, request);
+  try {
+    const base = httpbis.createSignatureBase({ fields, componentParser }, { method, url, headers });
+    base.push(['"@signature-params"', [serializeInnerList(input)]]);
+    return createHmac('sha256', secret).update(httpbis.formatSignatureBase(base)).digest();
+  } catch (cause) {
+    throw refusal('It covers what the request does not have.', cause);
+  }
+}
+
+/** As it was sent: the library would take them from an address that was made tidy meanwhile. */
+function derived(component: string, { target, authority }: Signable): string[] | null {
+  const [path] = target.split('?', 1);
+  if (component === '@path') return [path!];
+  if (component === '@query') return [target.slice(path!.length) || '?'];
+  return component === '@authority' ? [authority] : null;
+}
+
+function refusal(why: string, cause?: unknown): Problem {
+  return new Problem('unauthenticated', `The signature is not valid. ${why}`, {}, cause);
+}

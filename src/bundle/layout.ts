@@ -1,0 +1,31 @@
+import type { Artifact } from '../domain/manifest.ts';
+
+/** A file in a bundle. A bundle is a tar archive of exactly these: the statement, then its blobs in the manifest's order. */
+export interface Entry {
+  name: string;
+  size: number;
+}
+
+const BLOCK_BYTES = 512;
+const END_BYTES = 2 * BLOCK_BYTES;
+/** What eleven octal digits can say; the size of a larger file is in a pax record before it. */
+const MAX_OCTAL = 0o77777777777;
+
+export function statementEntry(size: number): Entry {
+  return { name: 'bundle.jws', size };
+}
+
+export function blobEntry({ digest, size }: Artifact): Entry {
+  return { name: `blobs/sha256/${digest.slice('sha256:'.length)}`, size };
+}
+
+export function needsPax({ size }: Entry): boolean {
+  return size > MAX_OCTAL;
+}
+
+/** The bytes that an archive of these has: to its end, and not one more. */
+export function archiveBytes(entries: readonly Entry[]): number {
+  const pax = entries.filter(needsPax).length * 2 * BLOCK_BYTES;
+  const files = entries.map(({ size }) => BLOCK_BYTES + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES);
+  return files.reduce((sum, bytes) => sum + bytes, pax + END_BYTES);
+}

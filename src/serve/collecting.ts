@@ -1,0 +1,30 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Collector } from '../artifacts/collector.ts';
+import type { Opened } from './opened.ts';
+
+const EVERY_MS = 3600_000;
+
+/** Collects blobs that nothing refers to, now and every hour. */
+export function startCollecting(collector: Collector, log: Logger, opened: Opened): void {
+  let collecting = collect();
+  const timer = setInterval(() => {
+    collecting = collect();
+  }, EVERY_MS);
+  opened(() => {
+    clearInterval(timer);
+    return collecting;
+  });
+
+  async function collect(): Promise<void> {
+    const started = performance.now();
+    const line = { event_type: 'blobs.collected', request_id: randomUUID(), actor: 'registry' };
+    const told = (result: string) => ({ ...line, result, latency_ms: Math.round(performance.now() - started) });
+    try {
+      const deleted = await collector.collect(Date.now());
+      if (deleted > 0) log.info({ ...told('ok'), deleted }, 'deleted blobs that nothing referred to');
+    } catch (err) {
+      log.error({ ...told('internal'), err }, 'blobs were not collected');
+    }
+  }
+}

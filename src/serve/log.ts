@@ -1,0 +1,50 @@
+import type { Logger } from 'pino';
+import type { ServerConfig } from '../config.ts';
+import { connectNats, type Nats, parseNatsUrl } from '../log/connection.ts';
+import { findNatsServer } from '../log/embedded/binary.ts';
+import { startNatsServer } from '../log/embedded/server.ts';
+import { compareLog } from '../log/identity.ts';
+import { ensureStream, readHead } from '../log/stream.ts';
+import { positionFile, readPosition } from '../projections/volume.ts';
+import type { Opened } from './opened.ts';
+
+interface OpenLog {
+  config: ServerConfig;
+  volume: string;
+  log: Logger;
+  progress(line: string): void;
+}
+
+/** The log: of the nats-server that is configured, or of one that is started on the volume. */
+export async function openLog({ config, volume, log, progress }: OpenLog, opened: Opened): Promise<Nats> {
+  if (config.NATS_URL !== undefined) return connected(parseNatsUrl(config.NATS_URL));
+  const { path: binary } = await findNatsServer({ progress });
+  const embedded = await startNatsServer({ folder: `${volume}/.nats`, binary, log });
+  opened(() => embedded.close());
+  const nats = await connected({ servers: [embedded.url], user: embedded.user, pass: embedded.password });
+  embedded.onAddress(({ url }) => nats.nc.setServers([url]));
+  return nats;
+
+  async function connected(address: Parameters<typeof connectNats>[0]): Promise<Nats> {
+    progress(`Connecting to NATS at ${address.servers.join(', ')}`);
+    const nats = await connectNats(address, 'signalbox');
+    opened(() => nats.nc.close());
+    await ensureStream(nats);
+    return nats;
+  }
+}
+
+/**
+ * Refuses a log that is not the one this volume was built from: its files would go backwards without anybody having
+ * said so, and new events would be written over a loss. Returns the log's generation.
+ */
+export async function checkPosition(nats: Nats, volume: string): Promise<number> {
+  const head = await readHead(nats);
+  const position = await readPosition(volume);
+  if (position === null || (await compareLog(nats, head, position)) !== 'diverged') return head.generation;
+  throw new Error(
+    `The log is not the one that ${volume} was built from: that one had revision ${position.revision}, this one ends at ` +
+      `${head.revision} or says something else there. Bring the right log back, or, to take this one as the truth, ` +
+      `remove ${positionFile(volume)}.`,
+  );
+}

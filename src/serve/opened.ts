@@ -1,0 +1,2 @@
+/** Takes down how to close what was opened; all is closed in reverse. */
+export type Opened = (undo: () => unknown) => void;
