@@ -13,16 +13,47 @@ const rooms: Record<string, string[]> = {
   projections: ['domain', 'log', 'artifacts', 'commands'],
   discovery: ['domain', 'log', 'artifacts', 'commands', 'projections'],
   access: ['domain', 'artifacts', 'log'],
+  metrics: ['domain', 'log', 'commands', 'projections', 'http'],
   client: ['domain'],
+  bundle: ['domain', 'artifacts', 'access'],
+  replay: ['domain', 'log'],
   http: ['domain', 'log', 'artifacts', 'commands', 'projections', 'access'],
   loader: ['domain', 'log', 'artifacts', 'access', 'client', 'config', 'version', 'cache-folder'],
-  cli: ['domain', 'artifacts', 'access', 'client', 'loader', 'config', 'telemetry', 'version', 'serve', 'gateway'],
+  cli: [
+    'domain',
+    'artifacts',
+    'access',
+    'client',
+    'bundle',
+    'loader',
+    'replay',
+    'setup',
+    'config',
+    'telemetry',
+    'version',
+    'serve',
+    'gateway',
+  ],
+  setup: ['domain', 'log', 'artifacts', 'access', 'client', 'config', 'telemetry', 'version', 'serve'],
   config: ['domain'],
   'cache-folder': [],
   telemetry: [],
   version: [],
   gateway: ['domain', 'access', 'client', 'http', 'config'],
-  serve: ['domain', 'log', 'artifacts', 'commands', 'projections', 'discovery', 'access', 'http', 'config', 'version'],
+  serve: [
+    'domain',
+    'log',
+    'artifacts',
+    'commands',
+    'projections',
+    'discovery',
+    'access',
+    'http',
+    'metrics',
+    'replay',
+    'config',
+    'version',
+  ],
 };
 
 const imports = readdirSync(src, { recursive: true, encoding: 'utf8' })
@@ -31,6 +62,12 @@ const imports = readdirSync(src, { recursive: true, encoding: 'utf8' })
 
 test('imports run one way', () => {
   const wrong = imports.filter(({ from, to }) => from !== to && !rooms[from]?.includes(to));
+  expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+test('replay states the rules again: it has neither a fold nor a shape of events from the server', () => {
+  const shared = /^(domain\/(digest|errors|json|names)|log\/(?!codec)[^/]+|log\/embedded\/[^/]+)\.ts$/;
+  const wrong = imports.filter(({ from, to, target }) => from === 'replay' && from !== to && !shared.test(target));
   expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
 });
 

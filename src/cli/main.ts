@@ -1,19 +1,27 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
+import { loadEnvFile } from '../setup/env-file.ts';
 import { version } from '../version.ts';
 import { activateVerb } from './activate.ts';
 import { agentVerb } from './agent.ts';
-import { archiveVerb, restoreVerb } from './archive.ts';
+import { archiveVerb, unarchiveVerb } from './archive.ts';
+import { checkpointVerb } from './checkpoint.ts';
 import { deactivateVerb } from './deactivate.ts';
+import { doctorVerb } from './doctor.ts';
+import { exportVerb } from './export.ts';
 import { failed } from './failure.ts';
 import { gatewayVerb } from './gateway.ts';
 import { historyVerb } from './history.ts';
+import { importVerb } from './import.ts';
+import { initVerb } from './init.ts';
 import { keyVerb } from './key.ts';
 import { latestVerb } from './latest.ts';
 import { listVerb } from './list.ts';
 import { loadersVerb } from './loaders.ts';
 import { notesVerb } from './notes.ts';
 import { publishVerb } from './publish.ts';
+import { replayVerb } from './replay.ts';
+import { restoreVerb } from './restore.ts';
 import { rollbackVerb } from './rollback.ts';
 import { runtimeVerb } from './runtime.ts';
 import { serveVerb } from './serve.ts';
@@ -22,7 +30,7 @@ import { tokenVerb } from './token.ts';
 
 const EXIT_CODES = `
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule · 4 not found · 5 the registry or its log is away ·
-6 not every loader serves it`;
+6 not every loader serves it · 7 the history does not verify`;
 
 const program = new Command('signalbox')
   .description('A model registry whose only truth is an append-only log')
@@ -30,21 +38,30 @@ const program = new Command('signalbox')
   .addHelpText('after', EXIT_CODES)
   // So that --version behind a verb is the verb's own.
   .enablePositionalOptions()
+  // Before the verb's own options are read, some of which come from variables.
+  .hook('preSubcommand', () => loadEnvFile('.env', process.env))
   .exitOverride();
 
 for (const verb of [
+  initVerb,
+  doctorVerb,
   serveVerb,
   publishVerb,
+  importVerb,
   activateVerb,
   rollbackVerb,
   deactivateVerb,
   notesVerb,
   archiveVerb,
-  restoreVerb,
+  unarchiveVerb,
   listVerb,
   showVerb,
   latestVerb,
   historyVerb,
+  replayVerb,
+  exportVerb,
+  restoreVerb,
+  checkpointVerb,
   loadersVerb,
   runtimeVerb,
   agentVerb,

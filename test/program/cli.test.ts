@@ -18,20 +18,27 @@ const program = shared(async (ends) => {
 const run = (...args: string[]) => cli(program(), ...args);
 
 const VERBS = [
+  'init',
+  'doctor',
   'serve',
   'publish',
+  'import',
   'activate',
   'rollback',
   'deactivate',
   'notes',
   'archive',
-  'restore',
+  'unarchive',
   'list',
   'show',
   'latest',
   'history',
+  'replay',
   'loaders',
   'runtime',
+  'export',
+  'restore',
+  'checkpoint',
   'token',
 ];
 

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { type Check, listed, ok, warning, wrong } from './check.ts';
+
+const Readiness = z.object({
+  log: z.string(),
+  gaps: z.array(z.object({ first: z.int(), last: z.int() })),
+  frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
+  volume: z.array(z.string()),
+  discovery: z.array(z.string()),
+  history: z.array(z.string()).default([]),
+});
+
+/** What `/readyz` says, with what docs/operating.md says to do about it. */
+export function checkReadiness(answer: unknown): Check[] {
+  const read = Readiness.safeParse(answer);
+  if (!read.success)
+    return [wrong('readiness', '/readyz does not answer as a registry does.', 'Look at its log lines.')];
+  const { log, gaps, frozen, volume, discovery, history } = read.data;
+  const checks = [checkLog(log)];
+  if (gaps.length > 0) {
+    const missing = gaps.map(({ first, last }) => (first === last ? `${first}` : `${first} to ${last}`));
+    checks.push(wrong('gaps', `The log has lost revisions: ${listed(missing)}.`, 'Restore the log from a backup.'));
+  }
+  if (frozen.length > 0) {
+    const models = frozen.map(({ model, revision, reason }) => `${model} at revision ${revision} (${reason})`);
+    const remedy =
+      'If a newer Signalbox wrote that revision, upgrade this one. If not, publish under another model name; what is on the log stays.';
+    checks.push(wrong('frozen', `Models that cannot be followed: ${listed(models)}.`, remedy));
+  }
+  if (volume.length > 0) {
+    const remedy = 'Move these files away: the registry puts the right ones there within half a minute.';
+    checks.push(warning('files', listed(volume), remedy));
+  }
+  if (discovery.length > 0) {
+    checks.push(warning('discovery', listed(discovery), 'Correct these folders, or move them out of versions/.'));
+  }
+  if (history.length > 0) {
+    const remedy = 'Let the registry write REGISTRY_HISTORY_FILE: it catches up by itself.';
+    checks.push(warning('activation history', listed(history), remedy));
+  }
+  return checks;
+}
+
+function checkLog(log: string): Check {
+  switch (log) {
+    case 'live':
+      return ok('log', 'the registry follows the log to its end');
+    case 'catching-up':
+      return warning('log', 'The registry is still reading its log.', 'Wait, and look again.');
+    case 'cut-off':
+      return wrong('log', 'The registry has lost NATS.', 'Bring NATS back: the registry recovers by itself.');
+    default:
+      return wrong(
+        'log',
+        `The log is ${log}: the stream was replaced, or has lost its end.`,
+        'Bring the right one back, or see docs/operating.md to accept the one that is there.',
+      );
+  }
+}

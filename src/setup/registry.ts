@@ -1,0 +1,138 @@
+import { clientTokens } from '../access/client-token.ts';
+import type { RegistryClient } from '../client/client.ts';
+import type { ClientConfig } from '../config.ts';
+import { Problem } from '../domain/errors.ts';
+import { type FleetView, hasFailed, type LoaderView } from '../domain/fleet.ts';
+import type { ModelView } from '../domain/views.ts';
+import { version } from '../version.ts';
+import { type Check, isWrong, listed, ok, reasonOf, skipped, warning, wrong } from './check.ts';
+import { checkReadiness } from './readiness.ts';
+
+const TIMEOUT_MS = 5_000;
+const MAX_CLOCK_DIFFERENCE_S = 5;
+const MAX_MODELS = 1000;
+
+/** Makes a client with the credential that is configured. */
+export type Connect = (config: ClientConfig) => RegistryClient;
+
+/** What a running registry says of itself, of the token and of its loaders. */
+export async function* checkRegistry(config: ClientConfig, connect: Connect): AsyncGenerator<Check> {
+  const { REGISTRY_DSN: dsn } = config;
+  const reached = await checkReached('registry', dsn, 'Start it with "signalbox serve", or correct REGISTRY_DSN.');
+  yield reached;
+  if (isWrong(reached)) {
+    yield skipped('token', 'Only the registry can tell.');
+    return;
+  }
+  try {
+    yield* await checkState(dsn);
+  } catch (error) {
+    yield wrong('registry', `${dsn} stopped answering: ${reasonOf(error)}.`, 'Look at its log lines.');
+    return;
+  }
+  yield* checkCaller(config, connect);
+}
+
+/** Whether a Signalbox answers at an address. */
+export async function checkReached(name: string, url: string, remedy: string): Promise<Check> {
+  try {
+    const { status, json } = await get(url, '/healthz');
+    if (status === 200 && (json as { status?: unknown } | null)?.status === 'ok') return ok(name, `${url} answers`);
+    return wrong(name, `${url} answers ${status}, and not as a registry does.`, remedy);
+  } catch (error) {
+    return wrong(name, `${url} does not answer: ${reasonOf(error)}.`, remedy);
+  }
+}
+
+async function checkState(dsn: string): Promise<Check[]> {
+  const openApi = await get(dsn, '/openapi.json');
+  const readiness = await get(dsn, '/readyz');
+  const clock = checkClock(readiness.date, Date.now());
+  return [checkVersion(openApi.json), clock, ...checkReadiness(readiness.json)];
+}
+
+interface Answer {
+  status: number;
+  /** What the server's clock says, in milliseconds since 1970; NaN if nothing. */
+  date: number;
+  json: unknown;
+}
+
+async function get(dsn: string, path: string): Promise<Answer> {
+  const response = await fetch(dsn.replace(/\/$/, '') + path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const json: unknown = await response.json().catch(() => null);
+  return { status: response.status, date: Date.parse(response.headers.get('date') ?? ''), json };
+}
+
+function checkVersion(openApi: unknown): Check {
+  const theirs = (openApi as { info?: { version?: unknown } } | null)?.info?.version;
+  if (theirs === version) return ok('version', `Signalbox ${version}, here and there`);
+  const remedy = 'Bring the older one up to date.';
+  return warning('version', `The registry is Signalbox ${theirs}, this is ${version}.`, remedy);
+}
+
+function checkClock(theirs: number, ours: number): Check {
+  if (Number.isNaN(theirs)) return skipped('clock', 'The registry does not say what time it has.');
+  // The header is cut to whole seconds.
+  const seconds = Math.round((ours - theirs) / 1000);
+  if (Math.abs(seconds) <= MAX_CLOCK_DIFFERENCE_S) return ok('clock', 'the registry’s clock agrees with this one');
+  const remedy = 'Run NTP on both machines: tokens begin and end by the clock.';
+  return warning(
+    'clock',
+    `The registry’s clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'behind' : 'ahead'}.`,
+    remedy,
+  );
+}
+
+async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenerator<Check> {
+  const missing = await missingToken(config);
+  if (missing !== null) {
+    yield skipped('token', `${missing} Set REGISTRY_TOKEN to have it looked at.`);
+    return;
+  }
+  try {
+    const client = connect(config);
+    const { actor, permissions } = await call<{ actor: string; permissions: string[] }>(client, '/api/identity');
+    yield ok('token', `${actor} may ${permissions.join(', ') || 'do nothing'}`);
+    yield permissions.includes('read') ? await checkLoaders(client) : skipped('loaders', `${actor} may not read.`);
+  } catch (error) {
+    const remedy = 'Set REGISTRY_TOKEN to another: one of "signalbox token" or "signalbox key create".';
+    yield wrong('token', error instanceof Error ? error.message : String(error), remedy);
+  }
+}
+
+/** Why there is nothing to say who calls; null where there is. */
+async function missingToken(config: ClientConfig): Promise<string | null> {
+  if (config.REGISTRY_SIGNING_KEY !== undefined) return null;
+  try {
+    await clientTokens(config)();
+    return null;
+  } catch (error) {
+    if (error instanceof Problem) return error.message;
+    throw error;
+  }
+}
+
+function call<T>(client: RegistryClient, path: string, query = {}): Promise<T> {
+  return client.call<T>('GET', path, { query, signal: AbortSignal.timeout(TIMEOUT_MS) });
+}
+
+async function checkLoaders(client: RegistryClient): Promise<Check> {
+  const { models } = await call<{ models: ModelView[] }>(client, '/api/models', { page_size: MAX_MODELS });
+  const all: LoaderView[] = [];
+  for (const { model } of models) {
+    all.push(...(await call<FleetView>(client, `/api/models/${encodeURIComponent(model)}/loaders`)).loaders);
+  }
+  const failed = all.filter(hasFailed);
+  const remedy = 'See "signalbox loaders", and docs/loaders.md, "States".';
+  if (failed.length > 0) return wrong('loaders', `${failed.length} of ${all.length} failed: ${named(failed)}.`, remedy);
+  const stale = all.filter((loader) => loader.stale);
+  if (stale.length > 0) return warning('loaders', `${stale.length} of ${all.length} stale: ${named(stale)}.`, remedy);
+  return ok('loaders', `${all.length} there, none failed or stale`);
+}
+
+function named(loaders: LoaderView[]): string {
+  return listed(
+    loaders.map(({ model, instance, state, error }) => `${instance} of ${model} (${error?.message ?? state})`),
+  );
+}

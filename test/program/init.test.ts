@@ -1,0 +1,268 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { exportJWK, generateKeyPair } from 'jose';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { Check } from '../../src/setup/check.ts';
+import { serverThatSays } from '../support/http.ts';
+import { fakeServer, freePort, startNats, startPlainNats } from '../support/nats.ts';
+import { MAIN, type Run } from '../support/program.ts';
+import { emptyProgram, problemOf, volumeFolder } from './support.ts';
+
+/** A verb in a folder of its own, where nothing but its `.env` says where the registry is; nobody answers questions. */
+function runIn(cwd: string, ...args: string[]): Promise<Run> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [MAIN, ...args], { cwd, timeout: 60_000 }, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr });
+    });
+  });
+}
+
+async function serveIn(cwd: string): Promise<{ url: string; child: ChildProcess }> {
+  const child = spawn(process.execPath, [MAIN, 'serve'], { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = once(child, 'exit');
+  onTestFinished(async () => {
+    child.kill();
+    await ended;
+  });
+  for await (const line of createInterface(child.stderr)) {
+    const [, url] = /^Signalbox serves on (\S+)/.exec(line) ?? [];
+    if (url) return { url, child };
+  }
+  throw new Error('it ended before it served');
+}
+
+const textVariables = (text: string) =>
+  Object.fromEntries([...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name, is]) => [name, is]));
+const variablesOf = async (path: string) => textVariables(await readFile(path, 'utf8'));
+
+/** A folder on free ports, in which a volume may be made. */
+async function place() {
+  const folder = await volumeFolder();
+  const port = String(await freePort());
+  return { folder, port, init: (...args: string[]) => runIn(folder, 'init', '--port', port, ...args) };
+}
+
+const document = (json: unknown) => serverThatSays(JSON.stringify(json));
+
+const PROVIDER = ['--issuer', 'https://login.example.org', '--audience', 'signalbox'];
+
+describe('init', { timeout: 60_000 }, () => {
+  it('writes what serve, the command line and a loader need, in an empty folder', async () => {
+    const { folder, port, init } = await place();
+    const { code, stdout, stderr } = await init('--model', 'fraud', '--env', 'staging');
+    expect([code, stdout], stderr).toEqual([0, expect.stringContaining('Wrote')]);
+    for (const name of ['.env', '.env.loader']) expect((await stat(join(folder, name))).mode & 0o777).toBe(0o600);
+
+    const server = await variablesOf(join(folder, '.env'));
+    const loader = await variablesOf(join(folder, '.env.loader'));
+    expect(stdout + stderr).not.toContain(server.REGISTRY_JWT_SECRET);
+    expect(stdout + stderr).not.toContain(loader.REGISTRY_TOKEN);
+    const { url } = await serveIn(folder);
+    expect(url).toBe(`http://127.0.0.1:${port}`);
+    expect(loader).toMatchObject({ REGISTRY_DSN: url, REGISTRY_MODEL: 'fraud', REGISTRY_ENVIRONMENT: 'staging' });
+
+    const version = join(folder, 'v');
+    await mkdir(version);
+    await writeFile(join(version, 'model.txt'), 'one');
+    for (const model of ['fraud', 'churn']) {
+      expect(await runIn(folder, 'publish', version, '--version', '1.0.0', '--model', model)).toMatchObject({
+        code: 0,
+      });
+    }
+    const ask = (method: string, path: string, body?: string) =>
+      fetch(url + path, {
+        method,
+        headers: { Authorization: `Bearer ${loader.REGISTRY_TOKEN}`, 'Content-Type': 'application/json' },
+        ...(body !== undefined && { body }),
+      });
+    expect((await ask('GET', '/api/models/fraud/versions/1.0.0')).status).toBe(200);
+    expect(await (await ask('GET', '/api/identity')).json()).toMatchObject({
+      actor: 'key:loader-fraud',
+      permissions: ['read', 'report'],
+    });
+    await problemOf(await ask('GET', '/api/models/churn/versions/1.0.0'), 403, 'forbidden');
+    await problemOf(await ask('POST', '/api/models/fraud/versions', '{}'), 403, 'forbidden');
+    expect(await runIn(folder, 'doctor')).toMatchObject({ code: 0 });
+  });
+
+  it('keeps its log on a NATS of one’s own, and lets a provider’s tokens in beside its own', async () => {
+    const { folder, init } = await place();
+    const { url } = await startNats(process.env.NATS_SERVER_BIN!);
+    const { publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = await document({ keys: [{ ...(await exportJWK(publicKey)), kid: 'a' }] });
+    const { code, stdout } = await init('--nats-url', url, '--jwks-url', jwks, ...PROVIDER, '--json');
+    expect([code, JSON.parse(stdout)]).toMatchObject([
+      0,
+      { installed: true, files: [join(folder, '.env'), expect.any(String)] },
+    ]);
+    const server = await variablesOf(join(folder, '.env'));
+    expect(server).toMatchObject({ NATS_URL: url, REGISTRY_JWKS_URL: jwks, REGISTRY_JWT_AUDIENCE: 'signalbox' });
+    expect(Buffer.byteLength(server.REGISTRY_JWT_SECRET!)).toBeGreaterThan(32);
+    await serveIn(folder);
+    expect(await runIn(folder, 'doctor')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('✓ identity provider'),
+    });
+  });
+
+  it('run again replaces its files only by force, and keeps what it is not told anew', async () => {
+    const { folder, init } = await place();
+    const path = join(folder, '.env');
+    expect(await init('--public-url', 'https://models.example.org')).toMatchObject({ code: 0 });
+    await appendFile(path, 'REGISTRY_ACTIVATION_LIMIT=7\n');
+    const before = await readFile(path, 'utf8');
+    const again = await init('--environments', 'live');
+    expect([again.code, again.stdout]).toEqual([1, expect.stringContaining('✗ files')]);
+    expect(await readFile(path, 'utf8')).toBe(before);
+    expect(await init('--environments', 'live', '--force')).toMatchObject({ code: 0 });
+    expect(await variablesOf(path)).toEqual({ ...textVariables(before), REGISTRY_ENVIRONMENTS: 'live' });
+    expect(await init('--public-url', '', '--force')).toMatchObject({ code: 0 });
+    expect(await readFile(path, 'utf8')).toContain('\n#REGISTRY_PUBLIC_URL=\n');
+  });
+
+  it('takes over the secret that a volume has already', async () => {
+    const { folder, init } = await place();
+    const secret = 'the volume’s own secret that signed tokens';
+    await mkdir(join(folder, 'registry/.signalbox'), { recursive: true });
+    await writeFile(join(folder, 'registry/.signalbox/secret'), `${secret}\n`);
+    expect(await init()).toMatchObject({ code: 0 });
+    expect(await readFile(join(folder, '.env'), 'utf8')).toContain(`REGISTRY_JWT_SECRET='${secret}'\n`);
+  });
+});
+
+describe('init writes nothing', { timeout: 60_000 }, () => {
+  const nobody = async () => `127.0.0.1:${await freePort()}`;
+  const refused: [what: string, check: string, args: (folder: string) => Promise<string[]>][] = [
+    ['where NATS is not there', 'nats', async () => ['--nats-url', `nats://${await nobody()}`]],
+    ['where NATS_URL is no address', 'nats', async () => ['--nats-url', 'localhost:4222']],
+    ['where NATS is too old', 'nats', async () => ['--nats-url', await fakeServer('2.10.22')]],
+    [
+      'where NATS has no JetStream',
+      'jetstream',
+      async () => ['--nats-url', (await startPlainNats(process.env.NATS_SERVER_BIN!)).url],
+    ],
+    [
+      'where the volume is a file',
+      'volume',
+      async (folder) => {
+        await writeFile(join(folder, 'file'), '');
+        return ['--volume', 'file'];
+      },
+    ],
+    [
+      'where the volume would lie in a file',
+      'volume',
+      async (folder) => {
+        await writeFile(join(folder, 'file'), '');
+        return ['--volume', 'file/registry'];
+      },
+    ],
+    ['where the port is taken', 'address', async () => ['--port', new URL(await document({})).port]],
+    ['where the address is another machine’s', 'address', async () => ['--host', '192.0.2.1']],
+    ['on a port that changes', 'address', async () => ['--port', '0']],
+    [
+      'where the provider is not there',
+      'identity provider',
+      async () => ['--jwks-url', `http://${await nobody()}/jwks`, ...PROVIDER],
+    ],
+    [
+      'where the provider has no keys',
+      'identity provider',
+      async () => ['--jwks-url', await document({ keys: [] }), ...PROVIDER],
+    ],
+    [
+      'where the provider answers something else',
+      'identity provider',
+      async () => ['--jwks-url', await document('hello'), ...PROVIDER],
+    ],
+    [
+      'where the provider’s issuer is not said',
+      'identity provider',
+      async () => ['--jwks-url', await document({ keys: [] })],
+    ],
+    [
+      'over a .env',
+      'files',
+      async (folder) => {
+        await writeFile(join(folder, '.env'), '# mine\n');
+        return [];
+      },
+    ],
+    [
+      'over a .env.loader',
+      'files',
+      async (folder) => {
+        await writeFile(join(folder, '.env.loader'), '# mine\n');
+        return [];
+      },
+    ],
+  ];
+
+  it.each(refused)('%s', async (_what, name, args) => {
+    const { folder, init } = await place();
+    const given = await args(folder);
+    const before = await readdir(folder, { recursive: true });
+    const { code, stdout } = await init(...given, '--json');
+    const { checks, ...answer } = JSON.parse(stdout) as { checks: Check[] };
+    expect([code, answer]).toEqual([1, { installed: false, files: [] }]);
+    const wrong = checks.filter(({ status }) => status === 'wrong');
+    expect(wrong).toEqual([{ name, status: 'wrong', detail: expect.any(String), remedy: expect.any(String) }]);
+    expect(await readdir(folder, { recursive: true })).toEqual(before);
+  });
+
+  it('where a Signalbox runs on the volume', async () => {
+    const { volume } = await emptyProgram(onTestFinished);
+    const { folder, init } = await place();
+    const { code, stdout } = await init('--volume', volume);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/^✗ lock: A Signalbox runs on .*\n {4}Stop it/)]);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('where the log is not the one that the volume was built from', async () => {
+    const { folder, init } = await place();
+    const signalbox = join(folder, 'registry/.signalbox');
+    await mkdir(signalbox, { recursive: true });
+    const position = { epoch: '0'.repeat(64), revision: 7, hash: '0'.repeat(64), generation: 0 };
+    await writeFile(join(signalbox, 'position.json'), JSON.stringify(position));
+    const { code, stdout } = await init();
+    expect([code, stdout]).toEqual([
+      1,
+      expect.stringMatching(/✗ start: The log is not the one[\s\S]*Nothing was written/),
+    ]);
+    expect(await readdir(folder)).toEqual(['registry']);
+  });
+
+  it.each([
+    ['--model', 'Not A Model'],
+    ['--env', 'nowhere'],
+    ['--public-url', 'models.example.org'],
+    ['--port', 'http'],
+    ['--environments', 'a,a'],
+  ])('for %s %s', async (...args) => {
+    const { folder, init } = await place();
+    const { code, stderr } = await init(...args);
+    expect([code, stderr]).not.toEqual([0, '']);
+    expect(await readdir(folder)).toEqual([]);
+  });
+});
+
+it('a public URL without TLS, or none where others are to come, is a warning', async () => {
+  const { folder, init } = await place();
+  const clear = await init('--public-url', 'http://models.example.org', '--json');
+  const warned = (run: Run) => (JSON.parse(run.stdout).checks as Check[]).filter(({ status }) => status === 'warning');
+  expect([clear.code, warned(clear)]).toMatchObject([0, [{ name: 'public URL' }]]);
+  expect((await variablesOf(join(folder, '.env.loader'))).REGISTRY_DSN).toBe('http://models.example.org');
+  const open = await init('--host', '0.0.0.0', '--force', '--json');
+  expect([open.code, warned(open)]).toMatchObject([0, [{ name: 'public URL' }]]);
+});
+
+it('a broken .env stops every verb, and says where it is broken', async () => {
+  const { folder } = await place();
+  await writeFile(join(folder, '.env'), 'REGISTRY_DSN=http://127.0.0.1:1\nnonsense\n');
+  const { code, stderr } = await runIn(folder, 'list');
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^signalbox: Line 2 of .*\.env is not of the form/)]);
+  expect(await runIn(folder, '--version')).toMatchObject({ code: 0 });
+});
