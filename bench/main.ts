@@ -1,14 +1,16 @@
 /** `npm run bench [name…]`: ratios between Signalbox and the bare parts it is made of, each pair measured in this run. */
 import { cpus } from 'node:os';
 import { activation } from './activation.ts';
+import { authentication } from './authentication.ts';
 import { delivery } from './delivery.ts';
 import { followers } from './followers.ts';
 import { getActive } from './get-active.ts';
 import { replay } from './replay.ts';
 import { swap } from './swap.ts';
 import { upload } from './upload.ts';
+import { verify } from './verify.ts';
 
-const all = { 'get-active': getActive, activation, delivery, followers, replay, swap, upload };
+const all = { 'get-active': getActive, authentication, activation, delivery, followers, replay, swap, upload, verify };
 const wanted = process.argv.slice(2);
 
 console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);
