@@ -46,7 +46,7 @@ function saveVerb(): Command {
       const jws = await signCheckpoint(checkpoint, key);
       await writeNewFile(path, 0o644, (file) => file.writeFile(`${jws}\n`));
       const { revision, generation, models } = checkpoint;
-      printLine(`Revision ${revision} of generation ${generation}, with ${models} models, is signed in ${path}.`);
+      printLine(`Revision ${revision} of generation ${generation} is signed in ${path}. Models: ${models}.`);
       for (const finding of findingsOf(chain)) tell(clean(finding));
     });
 }

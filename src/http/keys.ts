@@ -42,7 +42,8 @@ const create = route({
     const { key, ...made } = signs ? signingKey(signing) : { ...newKey(), kind: 'bearer' as const };
     const record = { ...made, ...body, created_at: now().toISOString(), created_by: actor, last_used_at: null };
     await keys.add(record);
-    return { status: 201, json: { ...viewOf(record), key }, log: { key_id: record.id, name: body.name } };
+    const headers = { 'Cache-Control': 'no-store' };
+    return { status: 201, headers, json: { ...viewOf(record), key }, log: { key_id: record.id, name: body.name } };
   },
 });
 

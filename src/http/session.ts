@@ -28,7 +28,7 @@ const begin = route({
       throw new Problem('invalid-request', 'A session begins with a token of a person’s, sent as Authorization.');
     }
     const { cookie, session } = await sessions.begin(identity);
-    return { status: 201, headers: { 'Set-Cookie': cookie }, json: viewOf(session) };
+    return { status: 201, headers: { 'Set-Cookie': cookie, 'Cache-Control': 'no-store' }, json: viewOf(session) };
   },
 });
 

@@ -63,6 +63,7 @@ async function signIn(role: 'admin' | 'user' = 'admin', base = started().url, se
 
 function cookieIn(headers: Answer['headers']): string {
   const [cookie = ''] = headers['set-cookie'] as string[];
+  expect(headers['cache-control']).toBe('no-store');
   expect(cookie).toMatch(/; HttpOnly; Secure; SameSite=Strict/);
   return cookie.split(';')[0]!;
 }
