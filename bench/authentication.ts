@@ -5,12 +5,14 @@ import type { Result } from './result.ts';
 const ROUNDS = 7;
 const PATH = '/api/models/default/versions/active?environment=production';
 
-/** `GET active` with a token and with an API key, against the same registry that asks nobody who he is. */
+/** `GET active` with a token and with an API key, against the same registry that asks nobody who he is, or does not count. */
 export async function authentication(): Promise<Result[]> {
   const guarded = await filled();
-  const open = await filled('bench/unguarded.ts');
+  const open = await filled({}, 'bench/unguarded.ts');
+  const unlimited = await filled({ REGISTRY_RATE_LIMIT: '0' });
   const asked = [
     { name: 'open', url: open.url, headers: {} },
+    { name: 'unlimited', url: unlimited.url, headers: unlimited.headers },
     { name: 'token', url: guarded.url, headers: guarded.headers },
     { name: 'API key', url: guarded.url, headers: await keyOf(guarded) },
   ];
@@ -21,18 +23,23 @@ export async function authentication(): Promise<Result[]> {
       if (round > 0) rates.get(name)!.push(rate); // the first round warms up
     }
   }
-  await Promise.all([guarded.stop(), open.stop()]);
+  await Promise.all([guarded, open, unlimited].map(({ stop }) => stop()));
   const rate = (name: string) => median(rates.get(name)!);
-  return ['token', 'API key'].map((name) => ({
-    name: `GET active with a verified ${name} / without identification and permission`,
-    ratio: rate(name) / rate('open'),
+  const result = (name: string, without: string, what: string): Result => ({
+    name: `GET active with ${what}`,
+    ratio: rate(name) / rate(without),
     aim: '≥ 0.9',
     told: `${Math.round(rate(name))} a second`,
-  }));
+  });
+  return [
+    result('token', 'open', 'a verified token / without identification and permission'),
+    result('API key', 'open', 'a verified API key / without identification and permission'),
+    result('token', 'unlimited', 'the limit of requests / without'),
+  ];
 }
 
-async function filled(main?: string): Promise<Registry> {
-  const registry = await startRegistry({}, main);
+async function filled(env: NodeJS.ProcessEnv = {}, main?: string): Promise<Registry> {
+  const registry = await startRegistry(env, main);
   await publishSamples(registry);
   const http = await poster(registry.url, registry.headers);
   await http.post('/api/models/default/versions/1.0.0/activate', {});

@@ -1,12 +1,23 @@
 import pino, { type Logger } from 'pino';
 
-/** Fields that hold secrets, wherever in a line they are. */
-const FIELDS = ['authorization', 'cookie', 'set-cookie', 'x-api-key', 'token', 'key', 'secret', 'password', 'pass'];
+/** Fields that hold secrets, at the top of a line or up to two objects deep. */
+const FIELDS = [
+  'authorization',
+  'Authorization',
+  'cookie',
+  'set-cookie',
+  'x-api-key',
+  'token',
+  'key',
+  'secret',
+  'password',
+  'pass',
+];
 const PATHS = FIELDS.flatMap((name) => ['', '*', '*.*'].map((above) => `${above}["${name}"]`));
 
-/** What looks like a secret in any text: a password in an address, a bearer's credential, an API key, a token. */
+/** What looks like a secret in any text: who signs in by an address, a credential, an API key, a token. */
 const PATTERNS =
-  /(?<=:\/\/[^\s:/@"]*:)[^\s@/"]+(?=@)|(?<=\bbearer\s+)[\w.~+/=-]+|\bsb[a-z]_[\w-]+|\beyJ[\w-]*(\.[\w-]*){2,4}/gi;
+  /(?<=:\/\/)[^\s/"]+(?=@)|(?<=\bbearer\s+)[\w.~+/=-]+|(?<=\bbasic\s+)[\w+/=-]{8,}|\bsb[a-z]_[\w-]+|\beyJ[\w-]*(\.[\w-]*){2,4}/gi;
 const CENSOR = '[redacted]';
 
 /**

@@ -12,9 +12,20 @@ function lineOf(fields: object, message = 'it happened'): string {
   return lines[0]!;
 }
 
-const FIELDS = ['authorization', 'cookie', 'set-cookie', 'x-api-key', 'token', 'key', 'secret', 'password', 'pass'];
+const FIELDS = [
+  'authorization',
+  'Authorization',
+  'cookie',
+  'set-cookie',
+  'x-api-key',
+  'token',
+  'key',
+  'secret',
+  'password',
+  'pass',
+];
 
-test.each(FIELDS)('what is called %s is in no line, however deep', (name) => {
+test.each(FIELDS)('what is called %s is in no line, up to two objects deep', (name) => {
   for (const fields of [
     { [name]: SECRET },
     { headers: { [name]: SECRET } },
@@ -25,7 +36,10 @@ test.each(FIELDS)('what is called %s is in no line, however deep', (name) => {
 
 const LOOKS = [
   `nats://registry:${SECRET}@nats:4222`,
+  `nats://registry:p@${SECRET}@nats:4222`,
+  `nats://${SECRET}@nats:4222`,
   `Bearer ${SECRET}`,
+  `Basic ${SECRET}`,
   `sbk_0123456789ab_${SECRET}-_`,
   `sbs_0123456789ab_${SECRET}`,
   `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.${SECRET}`,

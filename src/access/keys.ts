@@ -9,7 +9,10 @@ export const KeyRecord = z.object({
   /** A bearer key is sent; a signing key never is, and its secret is derived (signing-key.ts). */
   kind: z.enum(['bearer', 'signing']).default('bearer'),
   /** SHA-256 of a sent secret, in hexadecimal: it has 256 bits of its own, so that no slower hash is needed. */
-  hash: z.string().nullable(),
+  hash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
   reach: Reach,
   created_at: z.iso.datetime(),
   created_by: z.string(),

@@ -29,7 +29,8 @@ const ATTRIBUTES = 'Path=/; HttpOnly; Secure; SameSite=Strict';
 const IDLE_MS = 3600_000;
 const LONGEST_MS = 24 * 3600_000;
 const TYPE = 'signalbox-session+jwt';
-const MAX_COOKIE_LENGTH = 4096;
+/** Browsers drop a cookie whose name and value have more together (RFC 6265bis, section 5.7). */
+const MAX_VALUE_LENGTH = 4096 - SESSION_COOKIE.length;
 const MAX_CACHED = 10_000;
 
 const Claims = z.object({
@@ -68,7 +69,7 @@ export function createSessions(secrets: readonly Uint8Array[], now: () => Date =
       .setSubject(actor)
       .setExpirationTime(seconds(expires_at))
       .sign(keys[0]!);
-    if (value.length > MAX_COOKIE_LENGTH) {
+    if (value.length > MAX_VALUE_LENGTH) {
       throw new Problem('invalid-request', 'The token names more groups than fit into a cookie.');
     }
     const maxAge = Math.ceil((expires_at.getTime() - now().getTime()) / 1000);
@@ -86,7 +87,7 @@ export function createSessions(secrets: readonly Uint8Array[], now: () => Date =
   async function claimsOf(value: string): Promise<z.infer<typeof Claims>> {
     const options = { algorithms: ['HS256'], typ: TYPE, currentDate: now() };
     try {
-      if (value.length > MAX_COOKIE_LENGTH) throw new errors.JWTInvalid('the cookie is too long');
+      if (value.length > MAX_VALUE_LENGTH) throw new errors.JWTInvalid('the cookie is too long');
       return Claims.parse((await verifyByAny(value, keys, options)).payload);
     } catch (cause) {
       const expired = cause instanceof errors.JWTExpired;

@@ -22,7 +22,7 @@ const MAX_HELD = 256;
  * A good credential is never refused for the bad ones beside it: whoever deploys a new secret would be locked out by
  * what still runs with the old one. Nothing is there to guess (keys have 256 bits); this bounds the noise.
  */
-export function createSignIns(): SignIns {
+export function createSignIns(wait: (ms: number) => Promise<unknown> = sleep): SignIns {
   const addresses = createLimiter({ quota: PER_ADDRESS, window: WINDOW_S });
   const subjects = createLimiter({ quota: PER_SUBJECT, window: WINDOW_S });
   let held = 0;
@@ -41,7 +41,7 @@ export function createSignIns(): SignIns {
   async function hold(): Promise<void> {
     if (held >= MAX_HELD) return;
     held++;
-    await sleep(HELD_MS);
+    await wait(HELD_MS);
     held--;
   }
 }

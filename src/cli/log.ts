@@ -4,15 +4,10 @@ import type { OpenLog } from '../replay/open.ts';
 import type { LogSource } from '../replay/source.ts';
 import { tell } from './output.ts';
 
-/** The log to read: an exported file, or the stream that the environment names. Close it in the end. */
-export async function openLogSource(file?: string): Promise<LogSource> {
-  const { openSource } = await opening();
-  return openSource({ ...surroundings(), file });
-}
-
-/** Lets somebody read the log, and closes it. */
+/** Lets somebody read the log, an exported file or the stream that the environment names, and closes it. */
 export async function withLogSource<T>(file: string | undefined, use: (source: LogSource) => Promise<T>): Promise<T> {
-  const source = await openLogSource(file);
+  const { openSource } = await opening();
+  const source = await openSource({ ...surroundings(), file });
   try {
     return await use(source);
   } finally {

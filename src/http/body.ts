@@ -31,15 +31,19 @@ async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator
   const bytes = incoming ? incoming.iterator({ destroyOnReturn: false }) : c.req.raw.body;
   if (!bytes) return;
   let received = 0;
+  // While we ourselves are at work on what came, nothing is to be expected of the caller.
+  let waiting = true;
   const watch = setInterval(() => {
-    const slow = received < pace.bytes && !incoming?.complete;
+    const slow = waiting && received < pace.bytes && !incoming?.complete;
     if (slow) incoming?.destroy(new Error(`less than ${pace.bytes} bytes came in ${pace.ms} ms`));
     received = 0;
   }, pace.ms);
   try {
     for await (const chunk of bytes as AsyncIterable<Uint8Array>) {
       received += chunk.length;
+      waiting = false;
       yield chunk;
+      waiting = true;
     }
   } catch (cause) {
     throw new Problem('invalid-request', 'The body was cut off.', {}, cause);

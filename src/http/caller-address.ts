@@ -17,7 +17,6 @@ export function callerAddress(trusted: readonly string[]): CallerAddress {
   const isProxy = (address: string) => isIP(address) > 0 && proxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
   return (c) => {
     let address = plain(c.env.incoming.socket.remoteAddress ?? '');
-    if (trusted.length === 0) return network(address);
     const forwarded = (c.req.header('x-forwarded-for') ?? '').split(',').map((text) => text.trim());
     while (isProxy(address)) {
       const next = plain(forwarded.pop() ?? '');

@@ -36,7 +36,9 @@ export function addStanding(register: Registry, standing: Standing): void {
   gauge('models', 'Models that have events.', () => models().known);
   gauge('models_frozen', 'Models whose log cannot be followed to its end.', () => models().frozen);
   gauge('followers', 'Connections that follow a model by server-sent events.', standing.followers);
-  gauge('volume_free_bytes', 'What the file system of the volume has left.', standing.freeBytes);
+  gauge('volume_free_bytes', 'What the file system of the volume has left; NaN where it does not say.', () =>
+    toldInTime(standing.freeBytes, Number.NaN),
+  );
   labelled('problems', 'Things that an operator should look at, as /readyz names them.', ['part'], () =>
     Object.entries(standing.problems()).map(([part, count]) => [{ part }, count]),
   );
@@ -51,7 +53,7 @@ export function addStanding(register: Registry, standing: Standing): void {
   ]);
 }
 
-const HEAD_TIMEOUT_MS = 1_000;
+const TOLD_WITHIN_MS = 1_000;
 const TAIL_STATES: readonly TailState[] = ['live', 'catching-up', 'cut-off', 'diverged'];
 
 function addLog(register: Registry, standing: Standing): void {
@@ -69,8 +71,7 @@ function addLog(register: Registry, standing: Standing): void {
   });
   // A log that does not answer is as long as it is known to be.
   const head = shared(async () => {
-    const late = sleep(HEAD_TIMEOUT_MS, 0, { ref: false });
-    const told = state() === 'live' ? await Promise.race([standing.head().catch(() => 0), late]) : 0;
+    const told = state() === 'live' ? await toldInTime(standing.head, 0) : 0;
     return Math.max(told, revision());
   });
   gauge('log_head_revision', 'The last revision of the log, as far as it is known.', head);
@@ -84,6 +85,11 @@ function addLog(register: Registry, standing: Standing): void {
   labelled('log_state', '1 for how the log is followed at the moment, else 0.', ['state'], () =>
     TAIL_STATES.map((name) => [{ state: name }, Number(name === state())]),
   );
+}
+
+/** What does not answer must not take the other metrics with it. */
+function toldInTime(ask: () => Promise<number>, otherwise: number): Promise<number> {
+  return Promise.race([ask().catch(() => otherwise), sleep(TOLD_WITHIN_MS, otherwise, { ref: false })]);
 }
 
 // Who has stopped is off the list.

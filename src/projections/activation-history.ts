@@ -108,7 +108,7 @@ export function startActivationHistory(options: ActivationHistoryOptions): Activ
 }
 
 /** What the file says of a move; `before` and `after` are what was active of the model, by environment. */
-export function historyLine(event: MoveEvent, revision: number, { generation, epoch }: Checkpoint) {
+function historyLine(event: MoveEvent, revision: number, { generation, epoch }: Checkpoint) {
   const { time, type: event_type, model, actor, request_id, data } = event;
   const { environment, version, previous, reason } = data;
   const after = Object.fromEntries(
@@ -191,6 +191,6 @@ async function readOrEmpty(path: string): Promise<string> {
 async function savePosition(volume: string, position: Position): Promise<void> {
   const path = positionFile(volume);
   await mkdir(join(volume, '.signalbox'), { recursive: true, mode: 0o700 });
-  await writeFile(`${path}.new`, JSON.stringify(position));
+  await writeFile(`${path}.new`, JSON.stringify(position), { flush: true });
   await rename(`${path}.new`, path);
 }

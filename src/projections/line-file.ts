@@ -6,17 +6,25 @@ import { syncFolder } from '../artifacts/volume-store.ts';
 /** What the end of a file is looked for in: more than the longest line, since an event has at most 512 KiB. */
 const TAIL_BYTES = 1024 * 1024;
 
+/** Of a line's beginning: all lines of a file begin alike. */
+const BEGINNING_BYTES = 8;
+
 /**
  * Appends whole lines, durably. The file is opened anew each time: one that was rotated away gets nothing any more. What a
- * crash or a full disk left of a line at its end is cut off first.
+ * crash or a full disk left of a line at its end is cut off first; anything else there is somebody's, and stays.
  */
 export async function appendLines(path: string, lines: readonly string[]): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const file = await open(path, 'a+', 0o640);
   try {
     const { size } = await file.stat();
-    if (!(await endsWhole(file, size))) await file.truncate((await tailOf(file)).end);
-    await file.appendFile(lines.map((line) => `${line}\n`).join(''));
+    let text = lines.map((line) => `${line}\n`).join('');
+    if (!(await endsWhole(file, size))) {
+      const { end, rest } = await tailOf(file);
+      if (lines[0]!.startsWith(rest.toString('latin1', 0, BEGINNING_BYTES))) await file.truncate(end);
+      else text = `\n${text}`;
+    }
+    await file.appendFile(text);
     await file.datasync();
     if (size === 0) await syncFolder(dirname(path));
   } finally {
@@ -39,12 +47,15 @@ export async function lastLines(path: string): Promise<string[]> {
   }
 }
 
-/** The file itself and what was rotated away beside it: every neighbour whose name begins alike. */
+/** The file itself and what was rotated away beside it: `a.log`, `a.log.1`, `a.log-20260303`, `a-20260303.log`. */
 export async function rotationsOf(path: string): Promise<string[]> {
-  const { dir, name } = parse(path);
+  const { dir, name, ext } = parse(path);
+  const isRotation = (rest: string) =>
+    rest === ext || rest.startsWith(`${ext}.`) || /^[.-]\d/.test(rest.replace(ext, ''));
   try {
     const names = await readdir(dir || '.');
-    return names.filter((other) => other.startsWith(name)).map((other) => join(dir, other));
+    const rotations = names.filter((other) => other.startsWith(name) && isRotation(other.slice(name.length)));
+    return rotations.map((other) => join(dir, other));
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return [];
     throw error;
@@ -57,15 +68,15 @@ async function endsWhole(file: FileHandle, size: number): Promise<boolean> {
   return buffer.toString() === '\n';
 }
 
-/** The whole lines at the end, and where the last of them ends. */
-async function tailOf(file: FileHandle): Promise<{ lines: string[]; end: number }> {
+/** The whole lines at the end, where the last of them ends, and what is there after it. */
+async function tailOf(file: FileHandle): Promise<{ lines: string[]; end: number; rest: Buffer }> {
   const { size } = await file.stat();
-  if (size === 0) return { lines: [], end: 0 };
+  if (size === 0) return { lines: [], end: 0, rest: Buffer.alloc(0) };
   const start = Math.max(size - TAIL_BYTES, 0);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), { position: start });
   const bytes = buffer.subarray(0, bytesRead);
   const end = bytes.lastIndexOf('\n') + 1;
   const first = start === 0 ? 0 : bytes.indexOf('\n') + 1;
   const lines = bytes.subarray(first, end).toString('utf8').split('\n').slice(0, -1);
-  return { lines, end: start + end };
+  return { lines, end: start + end, rest: bytes.subarray(end) };
 }

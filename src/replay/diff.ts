@@ -96,7 +96,7 @@ function change(
 type FieldChange = [field: string, before: unknown, after: unknown];
 
 /** The fields in which two manifests differ, down to single values; of a file, its digest and size as one. */
-export function manifestChanges(before: Manifest, after: Manifest): FieldChange[] {
+function manifestChanges(before: Manifest, after: Manifest): FieldChange[] {
   const [a, b] = [fieldsOf(before), fieldsOf(after)];
   const names = [...new Set([...a.keys(), ...b.keys()])].sort();
   return names

@@ -43,34 +43,37 @@ export function startPublisher(options: PublisherOptions): { close(): Promise<vo
     const name = checkpointName(checkpoint);
     if (name === last) return;
     try {
-      await put(to, name, await signCheckpoint(checkpoint, key));
+      const isNew = await put(to, name, await signCheckpoint(checkpoint, key));
       last = name;
-      log.info({ event_type: 'checkpoint', revision: at.revision, name }, 'published a checkpoint');
+      const told = isNew ? 'published a checkpoint' : 'a checkpoint of this name is there already, and stays';
+      log.info({ event_type: 'checkpoint', revision: at.revision, name }, told);
     } catch (err) {
       log.error({ err, event_type: 'checkpoint', revision: at.revision }, 'a checkpoint was not published');
     }
   }
 }
 
-/** One that is there stays: it may be the only one that knows what was at that revision. */
-async function put(to: string, name: string, jws: string): Promise<void> {
+/** Whether it was written. One that is there stays: it may be the only one that knows what was at that revision. */
+async function put(to: string, name: string, jws: string): Promise<boolean> {
   const content = `${jws}\n`;
   return isAddress(to) ? send(to + name, content) : write(to, name, content);
 }
 
-async function write(folder: string, name: string, content: string): Promise<void> {
+async function write(folder: string, name: string, content: string): Promise<boolean> {
   await mkdir(folder, { recursive: true });
-  if ((await readdir(folder)).includes(name)) return;
+  if ((await readdir(folder)).includes(name)) return false;
   await writeNewFile(join(folder, name), 0o644, (file) => file.writeFile(content));
+  return true;
 }
 
-async function send(url: string, body: string): Promise<void> {
+async function send(url: string, body: string): Promise<boolean> {
   const { address, headers } = requestTo(url);
   const signal = AbortSignal.timeout(PUT_TIMEOUT_MS);
   const response = await fetch(address, { method: 'PUT', body, headers, redirect: 'error', signal });
   await response.body?.cancel();
   if (!response.ok && response.status !== PRECONDITION_FAILED)
     throw new Error(`The store answered ${response.status}.`);
+  return response.ok;
 }
 
 function isAddress(to: string): boolean {

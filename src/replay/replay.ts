@@ -134,8 +134,9 @@ function createReader({ moment, models: wanted, each, before }: ReplayOptions) {
   }
 
   function missing(last: number): void {
-    if (last < next || ++gaps > MAX_GAPS) return;
-    const what = last === next ? `Revision ${next} is missing.` : `Revisions ${next} to ${last} are missing.`;
+    if (last < next || ++gaps > MAX_GAPS + 1) return;
+    const these = last === next ? `Revision ${next} is missing.` : `Revisions ${next} to ${last} are missing.`;
+    const what = gaps > MAX_GAPS ? `From revision ${next} on more are missing.` : these;
     const nothing = { expected: null, actual: null, unchecked: 0 };
     replay.findings.push({ revision: next, model: null, check: 'revisions', what, ...nothing });
   }

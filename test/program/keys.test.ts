@@ -42,6 +42,17 @@ describe('an API key', () => {
     );
   });
 
+  it('that was used opens nothing any more when it has expired', async () => {
+    const { key } = await make(
+      'brief',
+      { allow: ['read'] },
+      { expires_at: new Date(Date.now() + 2_000).toISOString() },
+    );
+    const read = async () => (await askWith(key, 'GET', '/api/models')).status;
+    expect(await read()).toBe(200);
+    await until(async () => (await read()) === 401);
+  });
+
   it('is shown once, and its secret is nowhere', async () => {
     const { id, key } = await make('once', { allow: ['read'] });
     const text = JSON.stringify(await ok(started(), 'GET', '/api/keys'));

@@ -134,6 +134,11 @@ describe('a page of another site', () => {
       const headers = { Cookie, ...command, 'Content-Type': type };
       const { json } = await browse('POST', '/api/registry/rollback', headers, '{"reason":"x"}');
       expect(json.code, type).toBe('unsupported-media-type');
+      // Nor with one that has no body, or where forms are taken.
+      const empty = await browse('POST', '/api/registry/models/1.0.0/activate', headers);
+      expect(empty.json.code, type).toBe('unsupported-media-type');
+      const published = await browse('POST', '/api/registry/models', headers, '--x--');
+      expect(published.json.code, type).toBe('unsupported-media-type');
     }
   });
 

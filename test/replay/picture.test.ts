@@ -37,7 +37,11 @@ test('of what is too short to be seen, the longest is shown', () => {
 test('a page is one file without scripts, and what others wrote is text in it', () => {
   const hostile = `<script>alert(1)</script>"'&`;
   const made = { actor: hostile, reason: hostile, type: 'version.rolled_back' as const };
-  const lanes = lanesOf([tenure('1.0.0', 0, 4, made), { ...tenure(hostile, 4, null), environment: hostile }]);
+  const first = tenure('1.0.0', 0, 4, made);
+  const lanes = lanesOf([
+    { ...first, ended: { ...first.ended!, ...made } },
+    { ...tenure(hostile, 4, null), environment: hostile },
+  ]);
   const page = timelinePage({ lanes, span, name: hostile, revision: 5, findings: [hostile] });
   expect(page).not.toContain('<script');
   expect(page).not.toContain(`"'&`);

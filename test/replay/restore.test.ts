@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { verifyExport } from '../../src/replay/restore.ts';
 import { generateKeyPair } from '../../src/replay/signing-key.ts';
@@ -32,6 +32,12 @@ test('a signature is asked for, and held against what the file says', async () =
   const other = await exportOf(sourceOf(log), createPrivateKey(generateKeyPair().privatePem));
   await expect(verifyExport(other, publicKey)).rejects.toThrow(HistoryBroken);
   await expect(verifyExport(await exportOf(sourceOf(log)), publicKey)).rejects.toThrow('is not signed');
+  // Another body under the old signature, with a digest that fits the file.
+  const text = (await exported(sourceOf(log), createPrivateKey(privatePem))).toString();
+  const [before = ''] = text.replace('"actor\\":\\"', '"actor\\":\\"x').split(/(?<="digest":")[^"]+"}\n$/);
+  const other_body = `${before}sha256:${createHash('sha256').update(before).digest('hex')}"}\n`;
+  const open = (await exportFile()).open(Buffer.from(other_body));
+  await expect(open.then((file) => verifyExport(file, publicKey))).rejects.toThrow('checkpoint');
   // A new ending with an old signature.
   const ending = signed.ending();
   const forged = { ...signed, ending: () => ({ ...ending, checkpoint: { ...ending.checkpoint, revision: 6 } }) };

@@ -168,6 +168,15 @@ test.each<[string, (active: Record<string, unknown>) => unknown]>([
   expect(await found('notes.changed', { ...data, active: change(standing) })).toMatch(/^10: active: /);
 });
 
+test('an active map without the environment that is moved for the first time is found', async () => {
+  const others = { production: null, dev: { ...pointer['1.2.0'], revision: 8 } };
+  const move = { environment: 'staging', version: '1.0.0', previous: null, reason: null, runtime_checked: false };
+  expect(await found('version.activated', { ...move, active: { ...others, staging: pointer['1.0.0'] } })).toBe(
+    'nothing',
+  );
+  expect(await found('version.activated', { ...move, active: others })).toMatch(/^10: active: /);
+});
+
 test.each<[string, string, (data: Record<string, unknown>) => void]>([
   [
     'a version published again',
