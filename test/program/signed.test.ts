@@ -82,7 +82,7 @@ describe('a signed request', () => {
     expect((await ask(key, activation('dev'))).status).toBe(200);
     const { events } = await ok(started(), 'GET', '/api/models/fraud/history?type=version.activated');
     expect(events[0].actor).toBe('key:installer');
-    const secret = key.split('_')[2]!;
+    const secret = key.slice('sbs_0123456789ab_'.length); // it may have an underscore of its own
     expect(JSON.stringify(await ok(started(), 'GET', '/api/keys')) + started().lines.join()).not.toContain(secret);
   });
 
