@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '../domain/errors.ts';
-import { createLimiter } from './limiter.ts';
+import { createLimiter } from '../domain/limiter.ts';
 
 /** Slows down who sends credentials that are none. */
 export interface SignIns {
@@ -23,8 +23,8 @@ const MAX_HELD = 256;
  * what still runs with the old one. Nothing is there to guess (keys have 256 bits); this bounds the noise.
  */
 export function createSignIns(wait: (ms: number) => Promise<unknown> = sleep): SignIns {
-  const addresses = createLimiter({ quota: PER_ADDRESS, window: WINDOW_S });
-  const subjects = createLimiter({ quota: PER_SUBJECT, window: WINDOW_S });
+  const addresses = createLimiter({ quota: PER_ADDRESS, window: WINDOW_S }, Date.now);
+  const subjects = createLimiter({ quota: PER_SUBJECT, window: WINDOW_S }, Date.now);
   let held = 0;
   return {
     async failed(address, subject, refusal) {

@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import type { KeyStore } from '../access/key-store.ts';
-import type { Limiter } from '../access/limiter.ts';
 import type { Policy } from '../access/policy.ts';
 import type { Sessions } from '../access/sessions.ts';
 import type { SignIns } from '../access/sign-ins.ts';
@@ -8,6 +7,7 @@ import type { VerifyToken } from '../access/tokens.ts';
 import type { Collector } from '../artifacts/collector.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import type { Dispatch } from '../commands/dispatch.ts';
+import type { Limiter } from '../domain/limiter.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';

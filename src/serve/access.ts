@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import { openKeyStore } from '../access/key-store.ts';
 import { isKey } from '../access/keys.ts';
-import { createLimiter } from '../access/limiter.ts';
 import { isLoopback } from '../access/loopback.ts';
 import { openNonces } from '../access/nonces.ts';
 import { DEFAULT_POLICY, type Policy, readPolicy } from '../access/policy.ts';
@@ -11,6 +10,7 @@ import { createSignIns } from '../access/sign-ins.ts';
 import { isSigningKey } from '../access/signing-key.ts';
 import { MIN_SECRET_BYTES, type Provider, tokenVerifier, type VerifyToken } from '../access/tokens.ts';
 import type { ServerConfig } from '../config.ts';
+import { createLimiter } from '../domain/limiter.ts';
 import { callerAddress } from '../http/caller-address.ts';
 import type { Services } from '../http/services.ts';
 import type { Nats } from '../log/connection.ts';
@@ -67,7 +67,7 @@ export async function openAccess(
     signing: { secrets, nonces: openNonces(nats) },
     sessions: createSessions(sessionSecrets),
     signIns: createSignIns(),
-    limiter: rateLimit === 0 ? null : createLimiter({ quota: rateLimit, window: 60 }),
+    limiter: rateLimit === 0 ? null : createLimiter({ quota: rateLimit, window: 60 }, Date.now),
     callerAddress: callerAddress(config.REGISTRY_TRUSTED_PROXIES),
     publicUrl: publicUrl === undefined ? null : new URL(publicUrl),
     corsOrigins: origins.map((url) => new URL(url).origin),

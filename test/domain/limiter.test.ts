@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { createLimiter } from '../../src/access/limiter.ts';
+import { createLimiter } from '../../src/domain/limiter.ts';
 
 it('allows a name its quota in each window, whatever others take', () => {
   const step = fc.record({ name: fc.constantFrom('a', 'b'), after: fc.integer({ min: 0, max: 4_000 }) });
@@ -30,4 +30,17 @@ it('remembers a bounded number of names, the newest', () => {
   for (let i = 0; i <= 100_000; i++) limiter.take(`name-${i}`);
   expect(limiter.take('name-0').allowed).toBe(true);
   expect(limiter.take('name-100000').allowed).toBe(false);
+});
+
+it('takes amounts, and looks without taking', () => {
+  let now = 0;
+  const limiter = createLimiter({ quota: 10, window: 10 }, () => now);
+  expect(limiter.look('a', 10)).toEqual({ allowed: true, remaining: 0, reset: 10 });
+  limiter.take('a', 7);
+  now = 4_000;
+  expect(limiter.look('a', 3)).toEqual({ allowed: true, remaining: 0, reset: 6 });
+  expect(limiter.look('a', 4)).toEqual({ allowed: false, remaining: 0, reset: 6 });
+  expect(limiter.take('a', 0)).toEqual({ allowed: true, remaining: 3, reset: 6 });
+  now = 10_000;
+  expect(limiter.look('a')).toEqual({ allowed: true, remaining: 9, reset: 10 });
 });
