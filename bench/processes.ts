@@ -47,7 +47,7 @@ export interface Registry extends Running {
 export async function startRegistry(env: NodeJS.ProcessEnv = {}, main = 'dist/cli/main.js'): Promise<Registry> {
   const volume = await temporaryFolder();
   const files = { REGISTRY_VOLUME: volume, REGISTRY_HISTORY_FILE: `${volume}/history.log` };
-  const limits = { REGISTRY_ACTIVATION_LIMIT: '0', REGISTRY_RATE_LIMIT: '100000000' };
+  const limits = { REGISTRY_ACTIVATION_LIMIT: '0', REGISTRY_COMMAND_LIMIT: '0', REGISTRY_RATE_LIMIT: '100000000' };
   const running = await run(main, ['serve'], { PORT: '0', ...files, ...limits, ...env });
   const secret = (await readSecret(volume))!;
   const token = await signToken(secret, { actor: 'bench', role: 'admin' }, 3600, new Date());

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
-import { activationLimitOf } from './access/policy.ts';
 import { createCollector } from './artifacts/collector.ts';
 import { lockVolume } from './artifacts/lock.ts';
 import { openVolumeStore } from './artifacts/volume-store.ts';
@@ -29,6 +28,7 @@ import { startVolume } from './projections/volume.ts';
 import { openAccess, readAccess } from './serve/access.ts';
 import { readCheckpoints, startCheckpoints } from './serve/checkpoints.ts';
 import { startCollecting } from './serve/collecting.ts';
+import { commandLimits } from './serve/limits.ts';
 import { checkPosition, openLog } from './serve/log.ts';
 import type { Opened } from './serve/opened.ts';
 import { version } from './version.ts';
@@ -83,7 +83,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   opened(() => projector.close());
   await projector.ready();
 
-  const { REGISTRY_ENVIRONMENTS: environments, REGISTRY_ACTIVATION_LIMIT } = config;
+  const { REGISTRY_ENVIRONMENTS: environments } = config;
   const { registry } = projector;
   const store = await openVolumeStore(volume);
   const folded = {
@@ -110,8 +110,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     artifacts: store,
     collector,
     environments,
-    activationLimit: (model, environment) =>
-      activationLimitOf(access.policy, model, environment) ?? REGISTRY_ACTIVATION_LIMIT,
+    ...commandLimits(config, access.policy, Date.now),
     loaders: fleet.of,
     appendTook: metrics.appended,
     ...clock,

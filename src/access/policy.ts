@@ -46,12 +46,24 @@ const Grant = z
   .refine(({ role, group, subject }) => role ?? group ?? subject, 'must name a role, a group or a subject');
 type Grant = z.output<typeof Grant>;
 
-/** How often an environment may be moved; the first line that fits holds. */
-const Limit = z.strictObject({
-  models: reach.models,
-  environments: reach.environments,
-  activations_per_minute: z.int().min(0).max(MAX_ACTIVATION_LIMIT),
-});
+/** A single event has up to 512 KiB: a lower limit would refuse some for ever. */
+const MIN_BYTES_PER_MINUTE = 1024 * 1024;
+
+/** How often an environment may be moved, and how much may be written for a model: the first line that fits and says so holds. */
+const Limit = z
+  .strictObject({
+    models: reach.models,
+    environments: reach.environments,
+    activations_per_minute: z.int().min(0).max(MAX_ACTIVATION_LIMIT).optional(),
+    commands_per_minute: z.int().min(0).optional(),
+    bytes_per_minute: z.union([z.literal(0), z.int().min(MIN_BYTES_PER_MINUTE)]).optional(),
+  })
+  .refine(({ models: _, environments: __, ...limits }) => Object.keys(limits).length > 0, 'must set a limit')
+  .refine(
+    ({ environments, commands_per_minute, bytes_per_minute }) =>
+      environments === undefined || (commands_per_minute ?? bytes_per_minute) === undefined,
+    'limits commands or bytes of a whole model: leave environments out',
+  );
 
 const Table = z.strictObject({
   grants: z.array(Grant).max(1000),
@@ -98,7 +110,19 @@ function concerns({ role, group, subject }: Grant, identity: Identity): boolean 
 
 /** Accepted activations a minute for a model and environment, where the table says so. */
 export function activationLimitOf({ limits }: Policy, model: string, environment: string): number | null {
-  return limits.find((limit) => fits(limit, { model, environment }))?.activations_per_minute ?? null;
+  return limitOf(limits, 'activations_per_minute', { model, environment });
+}
+
+/** Stored commands, and bytes of them, a minute for a model, where the table says so. */
+export function writeLimitOf({ limits }: Policy, model: string): { commands: number | null; bytes: number | null } {
+  const of = (name: LimitName) => limitOf(limits, name, { model });
+  return { commands: of('commands_per_minute'), bytes: of('bytes_per_minute') };
+}
+
+type LimitName = 'activations_per_minute' | 'commands_per_minute' | 'bytes_per_minute';
+
+function limitOf(limits: Policy['limits'], name: LimitName, where: Where): number | null {
+  return limits.find((limit) => limit[name] !== undefined && fits(limit, where))?.[name] ?? null;
 }
 
 function covers(reach: Reach, wish: Wish): boolean {

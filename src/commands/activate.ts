@@ -55,6 +55,8 @@ function checkLimit({ activations }: EnvironmentState, environment: string, { ac
   if (recent.length < activationLimit) return;
   const free = recent.at(-activationLimit)! + ACTIVATION_WINDOW_MS;
   const retry_after = Math.ceil((free - Date.parse(now)) / 1000);
-  const detail = `${environment} takes ${activationLimit} activations a minute; the next in ${retry_after} s.`;
+  const detail =
+    `${environment} takes ${activationLimit} activations of a model a minute; the next in ${retry_after} s. ` +
+    'To pass the limit: force (--force), which is recorded. To change it: REGISTRY_ACTIVATION_LIMIT, or limits in the policy.';
   throw new Problem('too-many-activations', detail, { retry_after });
 }

@@ -13,12 +13,15 @@ import type { Nats } from '../log/connection.ts';
 import { type LogMessage, readNext } from '../log/read.ts';
 import type { Command, LiveLoader } from './command.ts';
 import { keyedQueue } from './keyed-queue.ts';
+import type { WriteLimits } from './write-limits.ts';
 
 /** Who gives a command, by a credential, and under which ids. */
 export interface Caller {
   actor: string;
   request_id: string;
   idempotency_key?: string | undefined;
+  /** A part of the registry itself, such as discovery: limits of callers do not hold. */
+  internal?: true;
 }
 
 /** What became of a command: the event that says so (null where nothing had to change) and its revision. */
@@ -50,6 +53,7 @@ export interface DispatchOptions {
   /** Accepted activations a minute; 0 is no limit. */
   activationLimit(model: string, environment: string): number;
   loaders(model: string): readonly LiveLoader[];
+  writeLimits: WriteLimits;
   /** Told how long an append took, in seconds, whatever became of it. */
   appendTook(seconds: number): void;
   now(): Date;
@@ -135,8 +139,12 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       return { model, event, revision: model.revision, stored: false, warnings };
     }
     const body = encodeEvent(event, model.head);
+    if (!command.unlimited && !caller.internal) options.writeLimits.check(name, caller.actor, body.length);
     const { outcome, revision } = await timedAppend(name, model.revision, body);
-    if (outcome === 'stored') folded.appended({ revision, model: name, body });
+    if (outcome === 'stored') {
+      if (!caller.internal) options.writeLimits.count(name, caller.actor, body.length);
+      folded.appended({ revision, model: name, body });
+    }
     await folded.reached(revision);
     return outcome === 'conflict' ? null : { model: folded.model(name), event, revision, stored: true, warnings };
   }

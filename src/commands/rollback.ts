@@ -26,6 +26,7 @@ export type RollbackInput = z.infer<typeof RollbackBody>;
 /** Undoes the newest activation or deactivation of an environment, or all of them down to `to_version`. */
 export const rollback: Command<RollbackInput> = {
   name: 'rollback',
+  unlimited: true,
   input: RollbackBody,
 
   needs(model, input) {

@@ -110,7 +110,7 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
       await options.artifacts.put(digest, createReadStream(join(path, file)), size);
     }
     if ((await lastChange(path)) !== changed_at) return; // still being written: looked at again at the next scan
-    const caller = { actor: ACTOR, request_id };
+    const caller = { actor: ACTOR, request_id, internal: true } as const;
     const { revision } = await options.dispatch(publish, model, { version, ...manifest }, caller);
     seen.delete(path);
     log.info({ ...lineOf(attempt), revision, result: 'ok' }, 'adopted');

@@ -32,6 +32,7 @@ const problems = {
   'runtime-mismatch': [422, 'The declared runtime cannot load the version'],
   'idempotency-key-reused': [422, 'The idempotency key was used for another command'],
   'too-many-activations': [429, 'Too many activations in a minute'],
+  'too-many-commands': [429, 'Too many commands in a minute'],
   'too-many-requests': [429, 'Too many requests'],
   'too-many-attempts': [429, 'Too many credentials that are not valid'],
   internal: [500, 'Something went wrong here'],

@@ -21,6 +21,7 @@ import { ofModel, ofVersion } from './versions.ts';
 
 /** What any command may be refused with. */
 export const COMMAND_ERRORS: readonly ProblemCode[] = [
+  'too-many-commands',
   'log-corrupt',
   'conflict',
   'idempotency-key-reused',

@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PERMISSIONS } from '../../src/access/permissions.ts';
-import { allows, DEFAULT_POLICY, EVERY_MODEL, type Identity, readPolicy } from '../../src/access/policy.ts';
+import {
+  activationLimitOf,
+  allows,
+  DEFAULT_POLICY,
+  EVERY_MODEL,
+  type Identity,
+  readPolicy,
+  writeLimitOf,
+} from '../../src/access/policy.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 const ana: Identity = { actor: 'ana', role: 'scientist', groups: ['risk', 'everyone'] };
@@ -102,3 +110,30 @@ function globs([first, ...pattern]: string[], name: string[]): boolean {
   if (first === '*') return globs(pattern, name) || (name.length > 0 && globs(['*', ...pattern], name.slice(1)));
   return name[0] === first && globs(pattern, name.slice(1));
 }
+
+describe('limits', () => {
+  it('are those of the first line that fits and says so, each for itself', async () => {
+    const policy = await policyOf(`
+grants: []
+limits:
+  - { models: [fraud-eu], commands_per_minute: 10 }
+  - { models: [fraud-*], environments: [production], activations_per_minute: 1 }
+  - { models: [fraud-*], activations_per_minute: 0, commands_per_minute: 20, bytes_per_minute: 1048576 }
+`);
+    expect(writeLimitOf(policy, 'fraud-eu')).toEqual({ commands: 10, bytes: 1048576 });
+    expect(writeLimitOf(policy, 'fraud-us')).toEqual({ commands: 20, bytes: 1048576 });
+    expect(writeLimitOf(policy, 'churn')).toEqual({ commands: null, bytes: null });
+    expect(activationLimitOf(policy, 'fraud-eu', 'production')).toBe(1);
+    expect(activationLimitOf(policy, 'fraud-eu', 'dev')).toBe(0);
+    expect(activationLimitOf(policy, 'churn', 'production')).toBe(null);
+  });
+
+  it.each([
+    ['{ models: [a] }', 'must set a limit'],
+    ['{ models: [a], bytes_per_minute: 1000 }', 'bytes_per_minute'],
+    ['{ models: [a], environments: [dev], commands_per_minute: 5 }', 'leave environments out'],
+    ['{ models: [a], commands_per_minute: -1 }', 'commands_per_minute'],
+  ])('refuses %s', async (line, why) => {
+    await expect(policyOf(`grants: []\nlimits: [${line}]`)).rejects.toThrow(why);
+  });
+});

@@ -15,7 +15,7 @@ const DESIGNED = `
 415 unsupported-media-type
 416 range-not-satisfiable
 422 runtime-mismatch idempotency-key-reused
-429 too-many-activations too-many-requests too-many-attempts
+429 too-many-activations too-many-commands too-many-requests too-many-attempts
 500 internal
 502 bad-gateway
 503 log-unavailable identity-unavailable outcome-unknown

@@ -1,7 +1,10 @@
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
-import { emptyProgram, problemOf, rawSocket, until } from './support.ts';
+import { temporaryFolder } from '../support/folder.ts';
+import { emptyProgram, problemOf, publish, rawSocket, until } from './support.ts';
 
 it('a caller who asks too often is told when to ask again, and others are served', async () => {
   const program = await emptyProgram(onTestFinished, { REGISTRY_RATE_LIMIT: '5' });
@@ -71,4 +74,54 @@ it('a body that takes its time is taken', async () => {
   await until(() => received() !== '');
   socket.destroy();
   expect(received()).toContain('201');
+});
+
+it('a flood of notes ends in a clear refusal, stores nothing more, and never stands in the way of a rollback', async () => {
+  const program = await emptyProgram(onTestFinished, { REGISTRY_COMMAND_LIMIT: '8' });
+  await publish(program, '1.0.0');
+  await publish(program, '2.0.0');
+  for (const version of ['1.0.0', '2.0.0']) {
+    const moved = await program.ask('POST', `/api/registry/models/${version}/activate`, { environment: 'production' });
+    expect(moved.status).toBe(200);
+  }
+  const note = (notes: string, headers = {}) =>
+    program.ask('PATCH', '/api/registry/models/1.0.0/notes', { notes }, headers);
+  const key = { 'Idempotency-Key': 'once' };
+  expect((await note('0', key)).status).toBe(200);
+  for (const notes of ['1', '2', '3']) expect((await note(notes)).status).toBe(200);
+  const refused = await note('4');
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  await problemOf(refused, 429, 'too-many-commands');
+  // What is not stored costs nothing: the same again, a repeat, a rehearsal.
+  expect((await note('3')).status).toBe(200);
+  expect((await note('0', key)).status).toBe(200);
+  const rollback = (fields: object) => program.ask('POST', '/api/registry/rollback', { reason: 'worse', ...fields });
+  expect((await rollback({ dry_run: true })).status).toBe(200);
+  expect((await rollback({})).status).toBe(200);
+  const history = (await (await program.ask('GET', '/api/registry/history')).json()) as { events: { type: string }[] };
+  expect(history.events.map(({ type }) => type)).toHaveLength(9);
+});
+
+it('the policy sets the limit of a model, and only production limits activations by itself', async () => {
+  const policy = join(await temporaryFolder(), 'policy.yaml');
+  const lines = ['grants: [{ role: admin, allow: all }]', 'limits: [{ models: [small], commands_per_minute: 1 }]'];
+  await writeFile(policy, lines.join('\n'));
+  const program = await emptyProgram(onTestFinished, {
+    REGISTRY_POLICY: policy,
+    REGISTRY_ACTIVATION_LIMIT: '',
+    REGISTRY_COMMAND_LIMIT: '',
+  });
+  await publish(program, '1.0.0', undefined, 'small');
+  await publish(program, '1.0.0');
+  await publish(program, '2.0.0');
+  const notes = await program.ask('PATCH', '/api/models/small/versions/1.0.0/notes', { notes: 'x' });
+  const { detail } = await problemOf(notes, 429, 'too-many-commands');
+  expect(detail).toContain('The model small may add 1 commands');
+  const activate = (environment: string, i: number) =>
+    program.ask('POST', `/api/registry/models/${i % 2 === 0 ? '1.0.0' : '2.0.0'}/activate`, { environment });
+  for (let i = 0; i < 6; i++) expect((await activate('staging', i)).status).toBe(200);
+  for (let i = 0; i < 3; i++) expect((await activate('production', i)).status).toBe(200);
+  const { detail: why } = await problemOf(await activate('production', 3), 429, 'too-many-activations');
+  expect(why).toContain('force');
+  expect(why).toContain('REGISTRY_ACTIVATION_LIMIT');
 });

@@ -45,6 +45,7 @@ export async function startProgram(
       PORT: '0',
       REGISTRY_VOLUME: volume,
       REGISTRY_ACTIVATION_LIMIT: '0',
+      REGISTRY_COMMAND_LIMIT: '0',
       REGISTRY_HISTORY_FILE: 'off',
       ...env,
     },

@@ -79,6 +79,7 @@ class RegistryProcess:
             "PORT": str(port),
             "REGISTRY_VOLUME": str(self.volume),
             "REGISTRY_ACTIVATION_LIMIT": "0",
+            "REGISTRY_COMMAND_LIMIT": "0",
             "REGISTRY_DISCOVERY": "off",
         }
         command = [node, str(ROOT / "src" / "cli" / "main.ts"), "serve"]

@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createWriteLimits } from '../../src/commands/write-limits.ts';
+import { Problem } from '../../src/domain/errors.ts';
+
+const MIB = 1024 * 1024;
+
+function limits({ commands = 3, bytes = 2 * MIB, caller = { commands: 5, bytes: 3 * MIB } } = {}) {
+  let now = 0;
+  const created = createWriteLimits({ ofModel: () => ({ commands, bytes }), ofCaller: caller }, () => now);
+  return {
+    wait: (seconds: number) => {
+      now += seconds * 1000;
+    },
+    /** Whether the write was accepted, else the refusal. */
+    write(model: string, actor: string, size = 100): true | Problem {
+      try {
+        created.check(model, actor, size);
+      } catch (error) {
+        if (error instanceof Problem) return error;
+        throw error;
+      }
+      created.count(model, actor, size);
+      return true;
+    },
+  };
+}
+
+describe('limits of writes', () => {
+  it('hold for a model, whoever writes to it, and end with their minute', () => {
+    const { write, wait } = limits();
+    expect([write('fraud', 'ana'), write('fraud', 'ben'), write('fraud', 'eve')]).toEqual([true, true, true]);
+    wait(10);
+    const refused = write('fraud', 'dan');
+    expect(refused).toMatchObject({ code: 'too-many-commands', fields: { retry_after: 50, commands: 3 } });
+    expect(refused).toMatchObject({ message: expect.stringContaining('The model fraud may add 3 commands and 2 MiB') });
+    expect(write('churn', 'dan')).toBe(true);
+    wait(50);
+    expect(write('fraud', 'dan')).toBe(true);
+  });
+
+  it('hold for a caller over all models', () => {
+    const { write } = limits();
+    for (let i = 0; i < 5; i++) expect(write(`model-${i}`, 'key:ci')).toBe(true);
+    expect(write('another', 'key:ci')).toMatchObject({ code: 'too-many-commands' });
+    expect(write('another', 'ana')).toBe(true);
+  });
+
+  it('count bytes', () => {
+    const { write } = limits({ commands: 0 });
+    expect(write('fraud', 'ana', 1.5 * MIB)).toBe(true);
+    expect(write('fraud', 'ana', 0.6 * MIB)).toMatchObject({ code: 'too-many-commands' });
+    expect(write('fraud', 'ana', 0.5 * MIB)).toBe(true);
+  });
+
+  it('are none where they are 0', () => {
+    const { write } = limits({ commands: 0, bytes: 0, caller: { commands: 0, bytes: 0 } });
+    for (let i = 0; i < 1_000; i++) expect(write('fraud', 'ana', MIB)).toBe(true);
+  });
+
+  it('never let more into a minute than they say, whoever writes where', () => {
+    const writes = fc.array(
+      fc.record({ model: fc.constantFrom('a', 'b'), actor: fc.constantFrom('x', 'y'), size: fc.nat(MIB) }),
+      { maxLength: 40 },
+    );
+    fc.assert(
+      fc.property(writes, (all) => {
+        const { write } = limits();
+        const stored = all.filter(({ model, actor, size }) => write(model, actor, size) === true);
+        const sum = (key: 'model' | 'actor', name: string) => {
+          const own = stored.filter((one) => one[key] === name);
+          return { commands: own.length, bytes: own.reduce((total, { size }) => total + size, 0) };
+        };
+        for (const model of ['a', 'b']) {
+          expect(sum('model', model).commands).toBeLessThanOrEqual(3);
+          expect(sum('model', model).bytes).toBeLessThanOrEqual(2 * MIB);
+        }
+        for (const actor of ['x', 'y']) {
+          expect(sum('actor', actor).commands).toBeLessThanOrEqual(5);
+          expect(sum('actor', actor).bytes).toBeLessThanOrEqual(3 * MIB);
+        }
+      }),
+    );
+  });
+});
