@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import type { Dispatch, Outcome } from '../commands/dispatch.ts';
-import { Problem } from '../domain/errors.ts';
+import { COMMAND_NAMES } from '../commands/names.ts';
+import { Problem, problemTable } from '../domain/errors.ts';
 import { isMove } from '../domain/events.ts';
 import type { HttpMetrics } from '../http/services.ts';
 import type { Moved } from './convergence.ts';
@@ -17,6 +18,12 @@ export interface Metrics extends HttpMetrics {
   appended(seconds: number): void;
   converged(environment: string, seconds: number): void;
 }
+
+/**
+ * What is not the caller's fault. `increase()` does not see the first count of a series that was not there before, so each
+ * of these begins at 0.
+ */
+const FAILURES = problemTable.filter(({ status }) => status >= 500).map(({ code }) => code);
 
 const FAST = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const SLOW = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
@@ -38,6 +45,9 @@ export function createMetrics(environments: readonly string[]): Metrics {
     labelNames: ['command', 'code'],
     registers,
   });
+  for (const command of COMMAND_NAMES) {
+    for (const code of ['ok', 'conflict', ...FAILURES]) commands.inc({ command, code }, 0);
+  }
   const publish = new Histogram({
     name: 'signalbox_publish_duration_seconds',
     help: 'Versions published over HTTP: from the request to the answer, upload included.',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { parse } from 'yaml';
 import { reportOf } from '../support/loaders.ts';
 import { startNats } from '../support/nats.ts';
@@ -144,6 +144,19 @@ it('says how the log is followed, also while it is away', async () => {
   await nats.start();
   await until(async () => (await state('live')) === 1);
   expect((await samples(program)).get('signalbox_projection_lag_seconds')).toBe(0);
+});
+
+it('begins every count that an alert looks at by its code, so that the first error shows', async () => {
+  const { groups } = parse(read('deploy/alerts.yml')) as { groups: { rules: { expr: string }[] }[] };
+  const expressions = groups.flatMap(({ rules }) => rules).map(({ expr }) => expr);
+  const watched = expressions.flatMap((expr) => [...expr.matchAll(/command="(\w+)", code=~"([^"]+)"/g)]);
+  expect(watched.length).toBeGreaterThan(0);
+  const quiet = await samples(await emptyProgram(onTestFinished));
+  for (const [, command, codes] of watched) {
+    for (const code of codes!.split('|')) {
+      expect(quiet.get(`signalbox_commands_total{command="${command}",code="${code}"}`), code).toBe(0);
+    }
+  }
 });
 
 it('counts answers by route and not by path', async () => {
