@@ -17,9 +17,10 @@ const report = route({
   params: z.object({ model: ModelName, instance: InstanceName }),
   body: LoaderReport,
   answer: { status: 204 },
-  errors: ['log-unavailable'],
+  errors: ['too-many-requests', 'log-unavailable'],
   async handle({ params: { model, instance }, body }, { fleet }) {
     await fleet.report(model, instance, body).catch((cause: unknown) => {
+      if (cause instanceof Problem) throw cause;
       throw new Problem('log-unavailable', 'The report cannot be passed on now; report again.', {}, cause);
     });
     return { status: 204, log: { instance, state: body.state, revision: body.current?.revision } };

@@ -63,6 +63,31 @@ export async function ensureLoaders({ nc, jsm }: Nats): Promise<void> {
   }
 }
 
+/** When the stream is short of room, and how many changes each model keeps then. */
+export interface Share {
+  /** Bytes in the stream from which on models are held to their share; below, nobody loses anything. */
+  shortFrom: number;
+  /** Changes that a model keeps: with the largest messages, less than half of the stream. */
+  keep: number;
+}
+
+export const SHARE: Share = { shortFrom: 192 * MIB, keep: 8_000 };
+
+/**
+ * Takes the oldest changes away from models that have more than their share, before the stream, once full, takes those of
+ * every model: a loader may make up instances, and so has no bound by subject alone.
+ */
+export async function holdToShare({ jsm }: Nats, { shortFrom, keep }: Share = SHARE): Promise<void> {
+  const { state } = await jsm.streams.info(LOADERS, { subjects_filter: loaderSubject('>') });
+  if (state.bytes < shortFrom) return;
+  const changes = new Map<string, number>();
+  for (const [subject, count] of Object.entries(state.subjects ?? {})) {
+    const ofModel = loaderSubject(`${subject.split('.')[2]}.*`);
+    changes.set(ofModel, (changes.get(ofModel) ?? 0) + count);
+  }
+  for (const [filter, count] of changes) if (count > keep) await jsm.streams.purge(LOADERS, { filter, keep });
+}
+
 function replicasOf(nc: Nats['nc']): number {
   return nc.info?.cluster ? 3 : 1;
 }

@@ -2,9 +2,19 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import { BoundedMap } from '../domain/bounded-map.ts';
 import type { LoaderReport } from '../domain/fleet.ts';
+import { createLimiter } from '../domain/limiter.ts';
 import { nobodyListened } from './append.ts';
 import type { Nats } from './connection.ts';
-import { BUCKET, ensureBucket, ensureLoaders, keyOf, loaderSubject } from './report-streams.ts';
+import {
+  BUCKET,
+  ensureBucket,
+  ensureLoaders,
+  holdToShare,
+  keyOf,
+  loaderSubject,
+  SHARE,
+  type Share,
+} from './report-streams.ts';
 import { type ReportListener, watchReports } from './report-watch.ts';
 import type { Tail } from './supervise.ts';
 
@@ -21,24 +31,34 @@ export interface ReportsOptions {
   /** Whether to make the bucket and the stream where they are not; a loader may have rights to write only. */
   create?: boolean;
   maxAgeMs?: number;
+  share?: Share;
 }
 
 const HEARD_FOR_MS = 90_000;
 const PUT_DEADLINE_MS = 2_000;
 const MAX_REMEMBERED = 10_000;
+/** Changes a minute that are kept. What is passed over is kept with the loader's next report, if it still holds then. */
+const CHANGES_OF_LOADER = { quota: 30, window: 60 };
+/** Room for an activation that 500 loaders follow. */
+const CHANGES_OF_MODEL = { quota: 2_000, window: 60 };
+/** At most 8 MiB. */
+const CHANGES_BETWEEN_LOOKS = 500;
 
 export function openReports(nats: Nats, options: ReportsOptions = {}): Reports {
-  const { create = true, maxAgeMs = HEARD_FOR_MS } = options;
+  const { create = true, maxAgeMs = HEARD_FOR_MS, share = SHARE } = options;
   const js = jetstream(nats.nc, { timeout: PUT_DEADLINE_MS });
   const buckets = new Kvm(js);
   /** By loader: the change that is in the stream already. */
   const told = new BoundedMap<string, string>(MAX_REMEMBERED);
+  const ofLoader = createLimiter(CHANGES_OF_LOADER, Date.now);
+  const ofModel = createLimiter(CHANGES_OF_MODEL, Date.now);
+  let sinceLook = 0;
 
   return {
     maxAgeMs,
     put(model, instance, report) {
       const key = keyOf(model, instance);
-      return within(PUT_DEADLINE_MS, Promise.all([keep(key, report), tellChange(key, report)]));
+      return within(PUT_DEADLINE_MS, Promise.all([keep(key, report), tellChange(model, key, report)]));
     },
     watch: (listener) => watchReports(nats, prepare, listener),
   };
@@ -49,12 +69,18 @@ export function openReports(nats: Nats, options: ReportsOptions = {}): Reports {
     await sending(send, () => ensureBucket(nats, maxAgeMs));
   }
 
-  async function tellChange(key: string, report: LoaderReport): Promise<void> {
+  async function tellChange(model: string, key: string, report: LoaderReport): Promise<void> {
     const change = changeOf(report);
     if (told.get(key) === change) return;
+    if (!ofLoader.take(key).allowed || !ofModel.take(model).allowed) return;
     const send = () => js.publish(loaderSubject(key), JSON.stringify(report));
     await sending(send, () => ensureLoaders(nats));
     told.set(key, change);
+    // A loader that only writes may not look, let alone purge.
+    if (!create || ++sinceLook < CHANGES_BETWEEN_LOOKS) return;
+    sinceLook = 0;
+    // The report is kept already; whether there is room is looked at again with later ones.
+    await holdToShare(nats, share).catch(() => {});
   }
 
   /** Where nobody listens there is no stream, or no more: nats has forgotten the bucket when it was started anew. */

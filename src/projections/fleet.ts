@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Problem } from '../domain/errors.ts';
 import type { LoaderReport, LoaderView } from '../domain/fleet.ts';
 import type { Heard } from '../log/report-watch.ts';
 import type { Reports } from '../log/reports.ts';
@@ -10,7 +11,12 @@ export interface Fleet {
   all(): LoaderView[];
   /** Told after each word of a loader, with its model and environment. */
   onReport(listener: (model: string, environment: string) => void): void;
-  /** Passes on what a loader says. @throws {Error} within seconds, where NATS does not take it */
+  /**
+   * Passes on what a loader says.
+   *
+   * @throws {Problem} too-many-requests where the model has too many other loaders
+   * @throws {Error} within seconds, where NATS does not take it
+   */
   report(model: string, instance: string, report: LoaderReport): Promise<void>;
   close(): Promise<void>;
 }
@@ -21,9 +27,12 @@ export interface FleetOptions {
   now?(): number;
   /** Loaders at most; memory is bounded, whoever reports. */
   limit?: number;
+  /** Loaders of one model at most: it must not crowd out the others. */
+  limitOfModel?: number;
 }
 
 const MAX_LOADERS = 10_000;
+const MAX_LOADERS_OF_MODEL = 1_000;
 
 interface Live {
   view: LoaderView;
@@ -31,7 +40,13 @@ interface Live {
   until: number;
 }
 
-export function startFleet({ reports, log, now = Date.now, limit = MAX_LOADERS }: FleetOptions): Fleet {
+export function startFleet({
+  reports,
+  log,
+  now = Date.now,
+  limit = MAX_LOADERS,
+  limitOfModel = MAX_LOADERS_OF_MODEL,
+}: FleetOptions): Fleet {
   const { maxAgeMs } = reports;
   const live = new Map<string, Live>();
   const listeners: ((model: string, environment: string) => void)[] = [];
@@ -40,12 +55,26 @@ export function startFleet({ reports, log, now = Date.now, limit = MAX_LOADERS }
   const watch = reports.watch({ heard, state: told });
 
   return {
-    of: (model) => all().filter((view) => view.model === model),
+    of,
     all,
     onReport: (listener) => listeners.push(listener),
-    report: reports.put,
+    async report(model, instance, report) {
+      checkRoom(model, instance);
+      await reports.put(model, instance, report);
+    },
     close: () => watch.close(),
   };
+
+  function of(model: string): LoaderView[] {
+    return all().filter((view) => view.model === model);
+  }
+
+  function checkRoom(model: string, instance: string): void {
+    if (live.has(`${model}.${instance}`) || of(model).length < limitOfModel) return;
+    const retry_after = Math.ceil(maxAgeMs / 1000);
+    const detail = `${limitOfModel} loaders of ${model} report already; one that is silent for ${retry_after} s makes room.`;
+    throw new Problem('too-many-requests', detail, { retry_after });
+  }
 
   function all(): LoaderView[] {
     forget();

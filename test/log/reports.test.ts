@@ -125,6 +125,29 @@ describe.each(SERVERS)('reports on the $name server', ({ binary }) => {
     await until(() => ears.states.at(-1) === 'cut-off');
   });
 
+  test('of a loader that changes all the time are kept up to a limit, and its last word always', async () => {
+    const { reports, nats, ears } = await heard(binary());
+    const time = (i: number) => new Date(Date.UTC(2026, 2, 3) + i * 1000).toISOString();
+    for (let i = 0; i < 40; i++) await reports.put('fraud', 'flapping', reportOf({ since: time(i) }));
+    await reports.put('fraud', 'calm', reportOf());
+    await until(() => ears.heard.length === 41);
+    expect(ears.heard.findLast(({ instance }) => instance === 'flapping')?.report?.since).toBe(time(39));
+    const of = async (name: string) => (await storedIn(nats)).filter(([subject]) => subject.endsWith(name)).length;
+    expect([await of('flapping'), await of('calm')]).toEqual([30, 1]);
+  });
+
+  test('of one model do not take the past of another', async () => {
+    const { reports, nats } = await heard(binary(), { share: { shortFrom: 1, keep: 50 } });
+    await reports.put('quiet', 'a', reportOf());
+    for (let i = 0; i < 500; i++) await reports.put('noisy', `made-up-${i}`, reportOf());
+    const { state } = await nats.jsm.streams.info(LOADERS, { subjects_filter: 'registry.loaders.>' });
+    const subjects = Object.keys(state.subjects ?? {});
+    expect(subjects).toContain('registry.loaders.quiet.a');
+    // The share is looked at after each 500 changes, of which one was the quiet model's.
+    expect(subjects.length).toBe(52);
+    expect(subjects).toContain('registry.loaders.noisy.made-up-499');
+  });
+
   test('of who may only write create nothing', async () => {
     const nats = await connected(await startNats(binary()));
     const writer = openReports(nats, { create: false });

@@ -8,7 +8,7 @@ import { reportOf } from '../support/loaders.ts';
 const START = Date.parse('2026-03-03T14:05:00Z');
 
 /** A fleet with a clock and reports of the test's own. */
-function fleetAt(limit?: number) {
+function fleetAt(limit?: number, limitOfModel?: number) {
   let now = START;
   let listener: ReportListener | undefined;
   const lines: { level: number; msg: string }[] = [];
@@ -18,11 +18,18 @@ function fleetAt(limit?: number) {
     return { close: async () => {} };
   };
   const reports = { maxAgeMs: 90_000, put: async () => {}, watch };
-  const fleet = startFleet({ reports, log, now: () => now, ...(limit && { limit }) });
+  const fleet = startFleet({
+    reports,
+    log,
+    now: () => now,
+    ...(limit && { limit }),
+    ...(limitOfModel && { limitOfModel }),
+  });
   return {
     lines,
     names: (model = 'fraud') => fleet.of(model).map(({ instance }) => instance),
     of: fleet.of,
+    report: (model: string, instance: string) => fleet.report(model, instance, reportOf()),
     state: (...told: Parameters<ReportListener['state']>) => listener!.state(...told),
     pass: (seconds: number) => {
       now += seconds * 1000;
@@ -108,4 +115,17 @@ test('says when reports are not heard, and when they are again', () => {
   state('cut-off', new Error('gone still'));
   state('live');
   expect(lines.map(({ level }) => level)).toEqual([30, 40, 30]);
+});
+
+test('takes so many loaders of a model, and those of others all the same', async () => {
+  const { heard, report, pass } = fleetAt(undefined, 2);
+  for (const instance of ['a', 'b']) heard(instance);
+  await report('fraud', 'b');
+  await expect(report('fraud', 'c')).rejects.toMatchObject({ code: 'too-many-requests', fields: { retry_after: 90 } });
+  await report('churn', 'c');
+  heard('a', null);
+  await report('fraud', 'c');
+  heard('c');
+  pass(90);
+  await report('fraud', 'd');
 });
