@@ -1,5 +1,9 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { Problem } from '../domain/errors.ts';
 import { tell } from './output.ts';
+import { openSession } from './session.ts';
 import { untilStopped } from './signals.ts';
 
 export function agentVerb(): Command {
@@ -21,6 +25,7 @@ export function agentVerb(): Command {
         import('../loader/agent.ts'),
         import('../telemetry.ts'),
       ]);
+      await checkFollowable(model, environment, folder);
       const stopped = untilStopped();
       const log = createLogger();
       const agent = await startAgent({ model, environment, folder, python, onChange, volume, log });
@@ -28,4 +33,30 @@ export function agentVerb(): Command {
       await stopped;
       await agent.close();
     });
+}
+
+const ANSWER_WITHIN_MS = 5_000;
+
+/**
+ * Asks the registry once whether there is anything to follow. A registry that does not answer is waited for, and so is a model
+ * that was not published yet; a wrong environment would be waited for without end.
+ *
+ * @throws {Problem} unknown-environment, unless a version was kept here that must go on serving
+ */
+async function checkFollowable(model: string, environment: string, folder: string): Promise<void> {
+  const { client, base } = openSession({ model });
+  const ask = (path: string) =>
+    client.call('GET', base + path, { query: { environment }, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+  try {
+    await ask('/loaders');
+    await ask('/versions/active');
+  } catch (error) {
+    const code = error instanceof Problem ? error.code : null;
+    const kept = existsSync(join(folder, '.signalbox', 'last-good', `${model}.${environment}.json`));
+    if (code === 'unknown-environment' && !kept) throw error;
+    if (code === 'unknown-environment') tell(`${(error as Problem).message} The last good version serves on.`);
+    if (code === 'unknown-model') tell(`${(error as Problem).message} It is followed as soon as it is published.`);
+    if (code === 'no-active-version')
+      tell(`${(error as Problem).message} The first one that becomes active is followed.`);
+  }
 }

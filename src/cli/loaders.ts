@@ -4,7 +4,7 @@ import { summaryOf } from './convergence.ts';
 import { printJson, printLine, printTable } from './output.ts';
 import { openSession, withSession } from './session.ts';
 
-const TITLES = ['INSTANCE', 'ENVIRONMENT', 'STATE', 'CURRENT', 'TARGET', 'SINCE', 'ERROR'];
+const TITLES = ['INSTANCE', 'ENVIRONMENT', 'STATE', 'CURRENT', 'TARGET', 'SINCE', 'HEARD', 'ERROR'];
 
 export function loadersVerb(): Command {
   return withSession(new Command('loaders'))
@@ -16,14 +16,33 @@ export function loadersVerb(): Command {
       const fleet = await client.call<FleetView>('GET', `${base}/loaders`, { query: { environment } });
       if (json) return printJson(fleet);
       if (fleet.loaders.length === 0) return printLine('No loader is there.');
-      printTable(TITLES, fleet.loaders.map(row));
+      printTable(
+        TITLES,
+        fleet.loaders.map((loader) => row(loader, Date.now())),
+      );
       for (const [name, { total }] of Object.entries(fleet.environments)) {
         if (total > 0) printLine(summaryOf(name, fleet));
       }
     });
 }
 
-function row({ instance, environment, state, stale, current, target, since, error }: LoaderView) {
+function row(
+  { instance, environment, state, stale, current, target, since, reported_at, error }: LoaderView,
+  now: number,
+) {
   const versions = [current?.version ?? null, target?.version ?? null];
-  return [instance, environment, stale ? `${state} (stale)` : state, ...versions, since, error?.message ?? null];
+  return [
+    instance,
+    environment,
+    stale ? `${state} (stale)` : state,
+    ...versions,
+    since,
+    ago(reported_at, now),
+    error?.message ?? null,
+  ];
+}
+
+/** Seconds, since a loader is forgotten after 90 of them; clocks may differ. */
+function ago(time: string, now: number): string {
+  return `${Math.max(0, Math.round((now - Date.parse(time)) / 1000))} s ago`;
 }

@@ -6,6 +6,7 @@ import { temporaryFolder } from '../support/folder.ts';
 import { cliWith } from '../support/program.ts';
 import { agentsOf, notebook, opened, shows } from './agents.ts';
 import { startProxy } from './proxy.ts';
+import { ownModel } from './support.ts';
 
 const started = shared(emptyProgram);
 const { published, startAgent, reported } = agentsOf(started);
@@ -96,6 +97,36 @@ describe('the agent', () => {
       message: expect.stringContaining('is no link; move it away'),
     });
     expect(await opened(dir)).toBe('somebody’s own');
+  });
+
+  it('names the environments there are where its own is not among them, and does not follow', async () => {
+    const model = await published();
+    const agent = await startAgent(model, await temporaryFolder(), ['--env', 'prod']);
+    expect(await agent.ended).toBe(4);
+    expect(agent.told()).toContain('There is no environment prod; there are production, staging, dev.');
+    expect(agent.told()).not.toContain('Following');
+  });
+
+  it('serves on where its environment is gone, and says so', async () => {
+    const model = await published();
+    const dir = await temporaryFolder();
+    await mkdir(join(dir, '.signalbox/last-good'), { recursive: true, mode: 0o700 });
+    await writeFile(join(dir, `.signalbox/last-good/${model.name}.old.json`), '{}');
+    const agent = await startAgent(model, dir, ['--env', 'old']);
+    await until(() => agent.told().includes('Following'));
+    expect(agent.told()).toContain('The last good version serves on.');
+    expect(await agent.stop()).toBe(0);
+  });
+
+  it('waits for a model that is not there yet, and says so', async () => {
+    const model = ownModel(started());
+    const dir = await temporaryFolder();
+    const agent = await startAgent(model, dir);
+    await until(() => agent.told().includes('Following'));
+    expect(agent.told()).toContain(`There is no model ${model.name}.`);
+    await model.publish('1.0.0', '1.0.0');
+    await model.activate('1.0.0');
+    await until(async () => (await reported(model))?.state === 'ready');
   });
 
   it('says what it needs', async () => {

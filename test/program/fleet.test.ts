@@ -166,8 +166,8 @@ describe('signalbox loaders', () => {
     const since = '2026-03-03T14:05:02.120Z';
     expect([code, ...stdout.trimEnd().split('\n')]).toEqual([
       0,
-      expect.stringMatching(/^INSTANCE +ENVIRONMENT +STATE +CURRENT +TARGET +SINCE +ERROR$/),
-      expect.stringMatching(new RegExp(`^a +production +ready +1\\.0\\.0 +1\\.0\\.0 +${since} +-$`)),
+      expect.stringMatching(/^INSTANCE +ENVIRONMENT +STATE +CURRENT +TARGET +SINCE +HEARD +ERROR$/),
+      expect.stringMatching(new RegExp(`^a +production +ready +1\\.0\\.0 +1\\.0\\.0 +${since} +\\d+ s ago +-$`)),
       expect.stringMatching(/^b +production +ready \(stale\) +1\.0\.0 /),
       expect.stringMatching(/^c +production +failed +- +1\.0\.0 .* scikit-learn ~=1\.5\.1 wanted, \[2J 1\.4\.2 found$/),
       expect.stringMatching(/^d +production +ready +1\.1\.0 /),
