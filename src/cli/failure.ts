@@ -45,5 +45,5 @@ export function failed(error: unknown): number {
   if (next) process.stderr.write(`${next}\n`);
   if (error.status === 404) return 4;
   if (error.status === 503) return 5;
-  return [409, 422, 429].includes(error.status) ? 3 : 1;
+  return [403, 409, 422, 429].includes(error.status) ? 3 : 1;
 }

@@ -29,7 +29,7 @@ import { showVerb } from './show.ts';
 import { tokenVerb } from './token.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule · 4 not found · 5 the registry or its log is away ·
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or a permission · 4 not found · 5 the registry or its log is away ·
 6 not every loader serves it · 7 the history does not verify`;
 
 const program = new Command('signalbox')
@@ -69,7 +69,13 @@ for (const verb of [
   keyVerb,
   gatewayVerb,
 ]) {
-  program.addCommand(verb().exitOverride());
+  program.addCommand(throwing(verb()));
+}
+
+/** Commander ends the process with 1 where it is not told to throw, and a verb of a verb is not told by that one. */
+function throwing(verb: Command): Command {
+  for (const part of verb.commands) throwing(part as Command);
+  return verb.exitOverride();
 }
 
 // Whoever reads has read enough, as in `signalbox list | head`.

@@ -42,6 +42,13 @@ const VERBS = [
   'token',
 ];
 
+/** The verbs that the help of the program, or of one of its verbs, lists. */
+async function verbsOf(...group: string[]): Promise<string[]> {
+  const { stdout } = await run(...group, '--help');
+  const [, listed = ''] = stdout.split(/^Commands:$/m);
+  return [...listed.split(/^\S/m)[0]!.matchAll(/^ {2}([a-z]+)/gm)].map(([, verb]) => verb!);
+}
+
 describe('help', () => {
   it('lists the verbs and the exit codes', async () => {
     const { code, stdout } = await run('--help');
@@ -52,6 +59,36 @@ describe('help', () => {
 
   it('tells its version', async () => {
     expect(await run('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+
+  it('every wrong use ends with 2: an unknown option of any verb, an argument too many, what is missing', {
+    timeout: 120_000,
+  }, async () => {
+    const groups = ['key', 'checkpoint'];
+    const inGroups = await Promise.all(
+      groups.map(async (group) =>
+        (await verbsOf(group)).filter((verb) => verb !== 'help').map((verb) => [group, verb]),
+      ),
+    );
+    const verbs = [...(await verbsOf()).map((verb) => [verb]), ...inGroups.flat()];
+    expect(verbs.length).toBeGreaterThan(25);
+    const wrong = [
+      ...verbs.map((verb) => [...verb, '--no-such-option']),
+      ['no-such-verb'],
+      ['list', 'all'],
+      ['activate'],
+      ['activate', '1.0.0'],
+      ['rollback', '--env', 'production'],
+      ['checkpoint', 'save', 'folder'],
+      ['checkpoint', 'check', 'folder'],
+      ['key', 'create'],
+    ];
+    // A few at a time: each is a process.
+    while (wrong.length > 0) {
+      const some = wrong.splice(0, 4);
+      const ended = await Promise.all(some.map((args) => run(...args)));
+      expect(ended.map(({ code }, i) => [...some[i]!, code])).toEqual(some.map((args) => [...args, 2]));
+    }
   });
 
   it.each(VERBS)('of %s has an example', async (verb) => {
@@ -120,7 +157,7 @@ describe('exit codes', () => {
     expect([code, stderr]).toEqual([5, expect.stringContaining('recovers by itself')]);
   });
 
-  it('1 without a token, with a bad one, or with one that may not, and says why', async () => {
+  it('1 without a token or with a bad one, 3 with one that may not, and says why', async () => {
     const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: program().volume };
     const sample = ['publish', join(SAMPLES, '1.0.0'), '--version', '9.0.0'];
     for (const args of [['list'], sample]) {
@@ -129,18 +166,18 @@ describe('exit codes', () => {
       expect(bad.stderr).toContain('REGISTRY_TOKEN');
     }
     const user = await cliWith({ ...env, REGISTRY_TOKEN: await program().token('user') }, ...sample);
-    expect([user.code, user.stderr]).toEqual([1, expect.stringContaining('permission publish')]);
+    expect([user.code, user.stderr]).toEqual([3, expect.stringContaining('permission publish')]);
     const none = await cliWith({ ...env, REGISTRY_VOLUME: await temporaryFolder() }, 'list');
     expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('REGISTRY_TOKEN')]);
   });
 
-  it('1 for a large upload that is refused before its end', async () => {
+  it('3 for a large upload that is refused before its end', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'large.bin'), randomBytes(32 * 1024 * 1024));
     const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: program().volume };
     const user = { ...env, REGISTRY_TOKEN: await program().token('user') };
     const { code, stderr } = await cliWith(user, 'publish', folder, '--version', '9.0.0');
-    expect([code, stderr]).toEqual([1, expect.stringContaining('permission publish')]);
+    expect([code, stderr]).toEqual([3, expect.stringContaining('permission publish')]);
   });
 
   it('1 for a variable that is none', async () => {
