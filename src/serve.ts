@@ -179,7 +179,6 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
       blobAccess: createBlobAccess(registry),
       registry,
       artifacts: store,
-      collector,
       dispatch,
       events,
       fleet,

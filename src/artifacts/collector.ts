@@ -9,8 +9,6 @@ export interface Collector {
   pin(digests: readonly Digest[]): () => void;
   /** Deletes what nothing refers to and nobody put for `GRACE_MS`; returns how many. */
   collect(now: number): Promise<number>;
-  /** Deletes those of a refused publish's blobs that nothing refers to, without grace. */
-  discard(digests: readonly Digest[]): Promise<void>;
 }
 
 /** What versions refer to, as far as the log was read. */
@@ -38,10 +36,6 @@ export function createCollector(store: ArtifactStore, { referenced, complete }: 
         if (complete() && (await release(digest))) deleted++;
       }
       return deleted;
-    },
-
-    async discard(digests) {
-      for (const digest of digests) await release(digest);
     },
   };
 

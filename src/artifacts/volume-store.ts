@@ -42,7 +42,11 @@ export async function openVolumeStore(
     pathOf,
 
     async put(digest, bytes, size) {
-      if (await statBlob(pathOf(digest))) return renew(digest, bytes, size);
+      // Before the bytes are read, which may take long: the collector deletes what is old.
+      if (await renewed(pathOf(digest))) {
+        for await (const _ of verified(bytes, digest, size));
+        return (await statBlob(pathOf(digest)))!;
+      }
       await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
@@ -79,13 +83,17 @@ export async function openVolumeStore(
       await rm(pathOf(digest), { force: true });
     },
   };
+}
 
-  /** The bytes are there; the ones that came are verified all the same, and their grace begins again. */
-  async function renew(digest: Digest, bytes: AsyncIterable<Uint8Array>, size?: number): Promise<BlobStat> {
-    for await (const _ of verified(bytes, digest, size));
-    const now = new Date();
-    await utimes(pathOf(digest), now, now);
-    return (await statBlob(pathOf(digest)))!;
+/** Whether a blob is there, whose grace begins again then. */
+async function renewed(path: string): Promise<boolean> {
+  const now = new Date();
+  try {
+    await utimes(path, now, now);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
   }
 }
 

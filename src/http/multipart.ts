@@ -2,7 +2,6 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Busboy } from '@fastify/busboy';
 import { PublishBody, type PublishInput } from '../commands/publish.ts';
-import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
 import { bodyBytes, utf8 } from './body.ts';
@@ -13,24 +12,19 @@ import type { Services } from './services.ts';
 /** The manifest, as many files as it may list, and one more: the parser drops what is beyond, but an extra part is told. */
 const MAX_PARTS = 1 + 1000 + 1;
 
-export interface Received {
-  input: PublishInput;
-  /** The blobs that were not there before: they go again if the version is refused. */
-  stored: Digest[];
-}
-
 /**
  * Receives a version as multipart/form-data, in constant memory: the part `manifest` first, then a part a file, named
  * by its path. Every part is verified against the manifest while it streams into the store.
  *
- * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`;
- * nothing is left in the store then
+ * A file that was stored before the request was refused stays: somebody else may have put the same bytes meanwhile, or
+ * have been told that they are there. The collector takes it after its grace.
+ *
+ * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`
  */
 export async function receiveMultipart(
   c: HttpContext,
-  { artifacts, collector }: Pick<Services, 'artifacts' | 'collector'>,
-): Promise<Received> {
-  const stored: Digest[] = [];
+  { artifacts }: Pick<Services, 'artifacts'>,
+): Promise<PublishInput> {
   const received = new Set<string>();
   let input: PublishInput | null = null;
   let parts: Promise<void> = Promise.resolve();
@@ -62,19 +56,16 @@ export async function receiveMultipart(
     if (!artifact) throw new Problem('invalid-request', `The manifest lists no ${path}.`, { path });
     if (received.has(path)) throw new Problem('invalid-request', `The part ${path} came twice.`, { path });
     received.add(path);
-    const known = await artifacts.stat(artifact.digest);
     await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
-    if (!known) stored.push(artifact.digest);
   }
 
   try {
     await pipeline(bodyBytes(c), parser).catch(fail);
     await parts;
     if (failure) throw failure;
-    return { input: complete(input, received), stored };
+    return complete(input, received);
   } catch (error) {
     await parts;
-    await collector.discard(stored); // and not what another publish took up meanwhile
     throw error instanceof Problem ? error : new Problem('invalid-request', 'The multipart body is broken.', {}, error);
   }
 }

@@ -1,5 +1,4 @@
 import { artifactMissing, PublishBody, type PublishInput, publish } from '../commands/publish.ts';
-import { Problem } from '../domain/errors.ts';
 import { VersionView } from '../domain/views.ts';
 import { checkType, mediaType, readJson } from './body.ts';
 import { callerOf, versionReply } from './command-reply.ts';
@@ -32,15 +31,7 @@ const publishRoute = route({
       if (foreign) throw artifactMissing(foreign);
       return run(input);
     }
-    const received = await receiveMultipart(request.c, services);
-    try {
-      return await run(received.input);
-    } catch (error) {
-      // Only a refusal says that no version came of it; after any other end the blobs wait for the collector.
-      if (error instanceof Problem && error.code !== 'outcome-unknown')
-        await services.collector.discard(received.stored);
-      throw error;
-    }
+    return run(await receiveMultipart(request.c, services));
 
     async function run(input: PublishInput): Promise<Reply> {
       const outcome = await services.dispatch(publish, request.params.model, input, caller);

@@ -4,7 +4,6 @@ import type { Policy } from '../access/policy.ts';
 import type { Sessions } from '../access/sessions.ts';
 import type { SignIns } from '../access/sign-ins.ts';
 import type { VerifyToken } from '../access/tokens.ts';
-import type { Collector } from '../artifacts/collector.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import type { Dispatch } from '../commands/dispatch.ts';
 import type { Limiter } from '../domain/limiter.ts';
@@ -39,7 +38,6 @@ export interface Services {
   blobAccess: BlobAccess;
   registry(): Registry;
   artifacts: ArtifactStore;
-  collector: Collector;
   dispatch: Dispatch;
   events: EventStream;
   fleet: Fleet;

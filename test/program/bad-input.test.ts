@@ -49,6 +49,16 @@ describe('a refused request stores nothing', () => {
     return problem;
   }
 
+  /** The same of an upload: files that arrived whole are left to the collector, and nothing else is there. */
+  async function refusedUpload(request: () => Promise<Response>, status: number, code: string) {
+    const before = await stored(program());
+    const problem = await problemOf(await request(), status, code);
+    const { blobs, ...rest } = await stored(program());
+    expect({ ...rest, blobs: blobs.filter((path) => before.blobs.includes(path)) }).toEqual(before);
+    expect(blobs.filter((path) => path.startsWith('upload-'))).toEqual([]);
+    return problem;
+  }
+
   const post = (form: FormData) => () => send(program(), 'POST', VERSIONS, form);
   const manifest = (more: object = {}) => JSON.stringify({ version: '2.0.0', artifacts: artifactsOf(FILES), ...more });
   const json = (method: string, path: string, body: unknown) => () => program().ask(method, path, body);
@@ -62,7 +72,7 @@ describe('a refused request stores nothing', () => {
         ['metadata.json', FILES['metadata.json']!],
         ['model.bin', 'the modem'],
       ]);
-      expect(await refused(post(form), 400, 'checksum-mismatch')).toMatchObject({
+      expect(await refusedUpload(post(form), 400, 'checksum-mismatch')).toMatchObject({
         path: 'model.bin',
         expected: sha256('the model'),
         actual: sha256('the modem'),
@@ -74,7 +84,10 @@ describe('a refused request stores nothing', () => {
         ['manifest', manifest()],
         ['model.bin', content],
       ]);
-      expect(await refused(post(form), 400, 'checksum-mismatch')).toMatchObject({ path: 'model.bin', expected: 9 });
+      expect(await refusedUpload(post(form), 400, 'checksum-mismatch')).toMatchObject({
+        path: 'model.bin',
+        expected: 9,
+      });
     });
 
     it('with a missing part', async () => {
@@ -82,33 +95,33 @@ describe('a refused request stores nothing', () => {
         ['manifest', manifest()],
         ['model.bin', FILES['model.bin']!],
       ]);
-      expect(await refused(post(form), 400, 'invalid-request')).toMatchObject({ missing: ['metadata.json'] });
+      expect(await refusedUpload(post(form), 400, 'invalid-request')).toMatchObject({ missing: ['metadata.json'] });
     });
 
     it('with an extra part', async () => {
       const form = formOf([['manifest', manifest()], ...Object.entries(FILES), ['extra.bin', 'x']]);
-      expect(await refused(post(form), 400, 'invalid-request')).toMatchObject({ path: 'extra.bin' });
+      expect(await refusedUpload(post(form), 400, 'invalid-request')).toMatchObject({ path: 'extra.bin' });
     });
 
     it('with a part that comes twice', async () => {
       const form = formOf([['manifest', manifest()], ...Object.entries(FILES), ['model.bin', FILES['model.bin']!]]);
-      expect(await refused(post(form), 400, 'invalid-request')).toMatchObject({ path: 'model.bin' });
+      expect(await refusedUpload(post(form), 400, 'invalid-request')).toMatchObject({ path: 'model.bin' });
     });
 
     it('with the manifest not first', async () => {
       const form = formOf([...Object.entries(FILES), ['manifest', manifest()]]);
-      expect((await refused(post(form), 400, 'invalid-request')).detail).toContain('manifest');
+      expect((await refusedUpload(post(form), 400, 'invalid-request')).detail).toContain('manifest');
     });
 
     it('without any part', async () => {
-      await refused(post(new FormData()), 400, 'invalid-request');
+      await refusedUpload(post(new FormData()), 400, 'invalid-request');
     });
 
     it('with an extra part behind as many as a version may have', async () => {
       const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`${i}.txt`, 'same']));
       const form = versionForm({ version: '2.0.0' }, many);
       form.append('extra.txt', new Blob(['extra']));
-      await refused(post(form), 400, 'invalid-request');
+      await refusedUpload(post(form), 400, 'invalid-request');
     });
 
     const boundary = { type: 'multipart/form-data; boundary=b' };
@@ -126,36 +139,36 @@ describe('a refused request stores nothing', () => {
       ['that is empty', ''],
       ['whose parts have no headers', '--b\r\n\r\nx\r\n--b--\r\n'],
     ])('%s', async (_, body) => {
-      await refused(() => typed('POST', VERSIONS, body, boundary.type), 400, 'invalid-request');
+      await refusedUpload(() => typed('POST', VERSIONS, body, boundary.type), 400, 'invalid-request');
     });
 
     it('without a boundary', async () => {
-      await refused(() => typed('POST', VERSIONS, 'x', 'multipart/form-data'), 400, 'invalid-request');
+      await refusedUpload(() => typed('POST', VERSIONS, 'x', 'multipart/form-data'), 400, 'invalid-request');
     });
 
     it('with a manifest that is not JSON, or has another shape', async () => {
-      await refused(post(formOf([['manifest', '{"version":']])), 400, 'invalid-request');
-      await refused(post(formOf([['manifest', '[]']])), 400, 'invalid-request');
+      await refusedUpload(post(formOf([['manifest', '{"version":']])), 400, 'invalid-request');
+      await refusedUpload(post(formOf([['manifest', '[]']])), 400, 'invalid-request');
     });
 
     it('with a manifest over its limit', async () => {
       const notes = {
         params: Object.fromEntries(Array.from({ length: 9000 }, (_, i) => [`parameter-${i}`, 'x'.repeat(20)])),
       };
-      await refused(post(formOf([['manifest', manifest(notes)], ...Object.entries(FILES)])), 413, 'too-large');
+      await refusedUpload(post(formOf([['manifest', manifest(notes)], ...Object.entries(FILES)])), 413, 'too-large');
       const larger = manifest({ tags: { t: 'x'.repeat(600_000) } });
-      await refused(post(formOf([['manifest', larger], ...Object.entries(FILES)])), 413, 'too-large');
+      await refusedUpload(post(formOf([['manifest', larger], ...Object.entries(FILES)])), 413, 'too-large');
     });
 
     it('with metadata.json that is not JSON', async () => {
       const files = { 'metadata.json': 'not json' };
-      const problem = await refused(post(versionForm({ version: '2.0.0' }, files)), 400, 'invalid-request');
+      const problem = await refusedUpload(post(versionForm({ version: '2.0.0' }, files)), 400, 'invalid-request');
       expect(problem).toMatchObject({ path: 'metadata.json' });
     });
 
     it('for a version that is there with other content', async () => {
       const form = versionForm({ version: '1.0.0' }, { 'other.bin': 'other' });
-      expect(await refused(post(form), 409, 'version-exists')).toMatchObject({ version: '1.0.0' });
+      expect(await refusedUpload(post(form), 409, 'version-exists')).toMatchObject({ version: '1.0.0' });
     });
 
     it('whose refusal comes before a large rest', async () => {
@@ -164,7 +177,7 @@ describe('a refused request stores nothing', () => {
         ['manifest', manifest()],
         ['unlisted.bin', large],
       ]);
-      await refused(post(form), 400, 'invalid-request');
+      await refusedUpload(post(form), 400, 'invalid-request');
     });
 
     it('keeps blobs that a published version has, when another upload of them is refused', async () => {
@@ -173,32 +186,77 @@ describe('a refused request stores nothing', () => {
         ['a.txt', '1.0.0'],
         ['b.txt', 'c'],
       ]);
-      await refused(post(form), 400, 'checksum-mismatch');
+      await refusedUpload(post(form), 400, 'checksum-mismatch');
       expect(await (await program().ask('GET', `${VERSIONS}/1.0.0/files/a.txt`)).text()).toBe('1.0.0');
     });
   });
 
-  it('keeps a blob that another publish took up while an upload of it was under way and then failed', async () => {
-    const shared = { 'a.txt': `shared ${Math.random()}` };
-    const first = JSON.stringify({ version: '4.0.0', artifacts: artifactsOf({ ...shared, 'b.txt': 'b' }) });
-    const { socket, received } = await rawSocket(program());
-    const head = `POST ${VERSIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await program().token()}\r\n`;
-    socket.write(`${head}Content-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n`);
-    const chunk = (text: string) => socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
-    const part = (name: string, content: string) =>
-      chunk(`--b\r\nContent-Disposition: form-data; name="${name}"; filename="f"\r\n\r\n${content}\r\n`);
-    part('manifest', first);
-    part('a.txt', shared['a.txt']);
-    part('b.txt', 'c');
-    const blob = () => program().ask('HEAD', `/api/blobs/${sha256(shared['a.txt'])}`);
-    await until(async () => (await blob()).ok);
-    await publish(program(), '4.1.0', shared);
-    chunk('--b--\r\n');
-    socket.write('0\r\n\r\n');
-    await until(() => received().includes('checksum-mismatch'));
-    socket.destroy();
-    expect((await blob()).status).toBe(200);
-    expect(await (await program().ask('GET', `${VERSIONS}/4.1.0/files/a.txt`)).text()).toBe(shared['a.txt']);
+  describe('a file of an upload that is refused later stays', () => {
+    const url = (digest: string) => `/api/blobs/${digest}`;
+    const putSame = async (content: string) => {
+      expect((await send(program(), 'PUT', url(sha256(content)), content)).ok).toBe(true);
+    };
+
+    /** An upload whose second file is wrong; the caller sends it piece by piece. */
+    async function slowUpload(content: string) {
+      const files = { 'a.txt': content, 'b.txt': `b of ${content}` };
+      const { socket, received } = await rawSocket(program());
+      const head = `POST ${VERSIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await program().token()}\r\n`;
+      socket.write(`${head}Content-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n`);
+      const say = (text: string) => socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+      const begin = (name: string) =>
+        say(`--b\r\nContent-Disposition: form-data; name="${name}"; filename="f"\r\n\r\n`);
+      begin('manifest');
+      say(`${JSON.stringify({ version: '4.0.0', artifacts: artifactsOf(files) })}\r\n`);
+      begin('a.txt');
+      return {
+        say,
+        next() {
+          say('\r\n');
+          begin('b.txt');
+        },
+        async refuse() {
+          say('other bytes\r\n--b--\r\n');
+          socket.write('0\r\n\r\n');
+          await until(() => received().includes('checksum-mismatch'));
+          socket.destroy();
+        },
+      };
+    }
+
+    const whole = async (content: string) => {
+      const response = await program().ask('GET', url(sha256(content)));
+      expect([response.status, await response.text()]).toEqual([200, content]);
+    };
+
+    it.each([
+      ['another publish took it up', '4.1.0', (content: string) => publish(program(), '4.1.0', { 'a.txt': content })],
+      ['somebody put it, too', '4.2.0', putSame],
+      ['somebody was told that it is there', '4.3.0', async () => undefined],
+    ])('where %s after it arrived', async (_, name, meanwhile) => {
+      const content = `shared for ${name}`;
+      const upload = await slowUpload(content);
+      upload.say(content);
+      upload.next();
+      await until(async () => (await program().ask('HEAD', url(sha256(content)))).ok);
+      await meanwhile(content);
+      await upload.refuse();
+      await whole(content);
+    });
+
+    it('where somebody put it while it was on its way', async () => {
+      const content = 'put by two at once';
+      const upload = await slowUpload(content);
+      upload.say(content.slice(0, 5));
+      await until(async () => (await stored(program())).blobs.some((path) => path.startsWith('upload-')));
+      await putSame(content);
+      upload.say(content.slice(5));
+      upload.next();
+      await upload.refuse();
+      await whole(content);
+      const body = { version: '4.4.0', artifacts: artifactsOf({ 'a.txt': content }) };
+      expect((await program().ask('POST', VERSIONS, body)).status).toBe(201);
+    });
   });
 
   describe('PUT of a blob', () => {
@@ -254,7 +312,7 @@ describe('a refused request stores nothing', () => {
     await until(async () => JSON.stringify(await stored(program())) === JSON.stringify(before));
   });
 
-  it('a multipart upload cut in its second file leaves nothing of the first either', async () => {
+  it('a multipart upload cut in its second file leaves nothing of that one', async () => {
     const before = await stored(program());
     const files = { 'a.bin': randomBytes(100_000), 'b.bin': randomBytes(300_000) };
     const manifest = JSON.stringify({ version: '2.0.0', artifacts: artifactsOf(files) });
@@ -276,7 +334,8 @@ describe('a refused request stores nothing', () => {
       async () => (await blobs()).includes(first) && (await blobs()).some((path) => path.startsWith('upload-')),
     );
     socket.destroy();
-    await until(async () => JSON.stringify(await stored(program())) === JSON.stringify(before));
+    await until(async () => !(await blobs()).some((path) => path.startsWith('upload-')));
+    expect(await blobs()).toEqual([...before.blobs, first].sort());
   });
 
   describe('JSON', () => {
@@ -458,7 +517,8 @@ describe('without NATS', () => {
       await response.text();
     }
     await problemOf(await program.ask('GET', '/api/models/default/history'), 503, 'log-unavailable');
-    expect(await stored(program)).toEqual(before);
+    const { revision, files } = await stored(program);
+    expect({ revision, files }).toEqual({ revision: before.revision, files: before.files });
 
     await nats.start();
     await until(async () => (await fetch(`${program.url}/readyz`)).status === 200);
@@ -539,7 +599,8 @@ describe('a disk that is nearly full', () => {
       const problem = await problemOf(await send(program, 'POST', VERSIONS, form), 507, 'volume-full');
       expect(problem).toMatchObject({ path: 'large.bin' });
       await problemOf(await send(program, 'PUT', `/api/blobs/${sha256(large)}`, large), 507, 'volume-full');
-      expect(await stored(program)).toEqual(before);
+      const blobs = [...before.blobs, sha256('fits').replace(':', '/')].sort();
+      expect(await stored(program)).toEqual({ ...before, blobs });
       await ok(program, 'POST', `${VERSIONS}/1.0.0/activate`);
       await publish(program, '1.1.0');
     },
