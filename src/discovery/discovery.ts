@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { lstat, readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { describeFolder } from '../artifacts/describe.ts';
@@ -11,10 +11,9 @@ import type { Dispatch } from '../commands/dispatch.ts';
 import { publish } from '../commands/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { METADATA_FILES } from '../domain/metadata.ts';
-import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
-import { isVersion } from '../domain/versions.ts';
-import { versionFolder, versionsFolder } from '../projections/layout.ts';
 import { entryOf, type Registry } from '../projections/registry.ts';
+import { type Candidate, candidatesOn } from './candidates.ts';
+import { ownFileAmong } from './own-files.ts';
 
 /** Adopts folders that appear under `versions/`. */
 export interface Discovery {
@@ -66,7 +65,7 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
 
   async function scan(first: boolean): Promise<void> {
     try {
-      const found = await candidates(volume);
+      const found = await candidatesOn(volume);
       const there = new Set(found.map(({ path }) => path));
       for (const path of seen.keys()) if (!there.has(path)) seen.delete(path);
       for (const candidate of found) if (!closed) await look(candidate, first);
@@ -76,13 +75,13 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
   }
 
   async function look(candidate: Candidate, first: boolean): Promise<void> {
-    const { path, model, version } = candidate;
-    const attempt = { ...candidate, request_id: randomUUID(), started: performance.now() };
+    const { path, model } = candidate;
+    const look = { request_id: randomUUID(), started: performance.now() };
+    if (candidate.problem !== null) return report({ ...candidate, ...look }, 0, candidate.problem);
+    const { version } = candidate;
+    const attempt = { path, model, version, ...look };
     let changed_at = 0;
     try {
-      if (!isVersion(version)) return report(attempt, 0, `${path} is not named by a canonical semantic version`);
-      // A link's target lies elsewhere and may change under the version.
-      if (!(await lstat(path)).isDirectory()) return report(attempt, 0, `${path} is no folder of its own`);
       const published = entryOf(options.registry(), model).model.versions.has(version);
       changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
       if (seen.get(path)?.changed_at === changed_at) return;
@@ -99,12 +98,17 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
     }
   }
 
-  async function adoptOnce(attempt: Attempt, changed_at: number): Promise<void> {
+  async function adoptOnce(attempt: Attempt & { version: string }, changed_at: number): Promise<void> {
     const { path, model, version, request_id } = attempt;
     const files = await listFiles(path);
     if (!files.some((file) => METADATA_FILES.some((name) => name === file.path))) {
       return report(attempt, changed_at, `${path} has neither metadata.json nor training_metadata.json`);
     }
+    const own = await ownFileAmong(
+      volume,
+      files.map((file) => join(path, file.path)),
+    );
+    if (own) return report(attempt, changed_at, `${own} is a hard link to a file of the registry itself; remove it`);
     const manifest = await describeFolder(path);
     for (const { path: file, digest, size } of manifest.artifacts) {
       await options.artifacts.put(digest, createReadStream(join(path, file)), size);
@@ -132,37 +136,13 @@ function lineOf({ model, version, request_id, started }: Attempt) {
   return { event_type: 'version.published', model, version, request_id, actor: ACTOR, latency_ms };
 }
 
-interface Candidate {
+/** One look at a candidate, logged as a request is. */
+interface Attempt {
   path: string;
   model: string;
-  version: string;
-}
-
-/** One look at a candidate, logged as a request is. */
-interface Attempt extends Candidate {
+  version: string | null;
   request_id: string;
   started: number;
-}
-
-async function candidates(volume: string): Promise<Candidate[]> {
-  const models = [DEFAULT_MODEL, ...(await names(join(volume, 'models'))).filter(isModelName)];
-  const found: Candidate[] = [];
-  for (const model of models) {
-    for (const version of await names(versionsFolder(volume, model))) {
-      found.push({ path: versionFolder(volume, model, version), model, version });
-    }
-  }
-  return found;
-}
-
-/** What lies in a folder, save what hides behind a dot; nothing if there is no such folder. */
-async function names(folder: string): Promise<string[]> {
-  try {
-    return (await readdir(folder)).filter((name) => !name.startsWith('.'));
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
-    throw error;
-  }
 }
 
 /** When anything in a folder last changed. */

@@ -1,5 +1,5 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { isErrno } from '../artifacts/errno.ts';
@@ -8,7 +8,7 @@ import type { VolumeStore } from '../artifacts/volume-store.ts';
 import type { RegistryEvent } from '../domain/events.ts';
 import { activeVersion, latestVersion, type Model } from '../domain/model.ts';
 import type { Checkpoint } from '../log/identity.ts';
-import { modelFolder, versionFolder } from './layout.ts';
+import { modelFolder, obstacleTo, versionFolder } from './layout.ts';
 import type { Projector } from './projector.ts';
 import { entryOf, type Registry } from './registry.ts';
 import { layVersion } from './version-folder.ts';
@@ -115,7 +115,8 @@ export async function startVolume({ volume, store, projector, log }: VolumeOptio
   async function attempt(path: string, action: () => Promise<string[]>): Promise<void> {
     let found: string[];
     try {
-      found = await action();
+      const obstacle = await obstacleTo(volume, dirname(path));
+      found = obstacle ? [`${obstacle} is no folder of its own; move it away`] : await action();
     } catch (error) {
       found = [`${path}: ${error instanceof Error ? error.message : error}`];
     }

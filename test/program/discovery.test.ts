@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, link, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -13,6 +13,8 @@ async function folder(path: string, files: Record<string, string>): Promise<stri
 }
 
 const MODEL = { 'metadata.json': '{"sklearn_version":"1.5.1"}', 'model.joblib': 'bytes' };
+
+const fileNames = (prefix: string) => Object.keys(MODEL).map((name) => prefix + name);
 
 async function problems(program: Program): Promise<string[]> {
   const response = await fetch(`${program.url}/readyz`);
@@ -115,6 +117,57 @@ describe('while it runs', () => {
     await reported(program(), join(versions('pointing'), '1.0.0'), 'no folder');
     await reported(program(), join(versions('pointing'), '2.0.0'), 'no folder');
     expect(await published(program(), 'pointing', '1.0.0')).toBe(false);
+  });
+
+  it.concurrent.each([
+    ['secret', '.signalbox/secret'],
+    ['password', '.nats/address.json'],
+  ])('adopts no hard link to a file of the registry itself: its %s', async (name, file) => {
+    const path = await folder(join(versions(name), '1.0.0'), MODEL);
+    await link(join(program().volume, file), join(path, 'notes.txt'));
+    await reported(program(), join(path, 'notes.txt'), 'hard link');
+    expect(await published(program(), name, '1.0.0')).toBe(false);
+    const secret = await readFile(join(program().volume, file));
+    expect((await program().ask('HEAD', `/api/blobs/${sha256(secret)}`)).status).toBe(404);
+  });
+
+  it.concurrent('adopts hard links to anything else', async () => {
+    const files = await folder(join(program().volume, '.shared'), MODEL);
+    const path = await folder(join(versions('shared'), '1.0.0'), {});
+    for (const name of Object.keys(MODEL)) await link(join(files, name), join(path, name));
+    await until(() => published(program(), 'shared', '1.0.0'));
+  });
+
+  it.concurrent('follows no link in the place of a model, or of its versions', async () => {
+    const elsewhere = join(program().volume, '.linked');
+    await folder(join(elsewhere, 'versions/1.0.0'), MODEL);
+    const model = join(program().volume, 'models/elsewhere');
+    await mkdir(join(model, '..'), { recursive: true });
+    await symlink(elsewhere, model);
+    await mkdir(join(program().volume, 'models/half'), { recursive: true });
+    await symlink(join(elsewhere, 'versions'), versions('half'));
+    await reported(program(), model, 'no folder of its own');
+    await reported(program(), versions('half'), 'no folder of its own');
+    for (const name of ['elsewhere', 'half']) expect(await published(program(), name, '1.0.0')).toBe(false);
+    // Nor when something is published over HTTP.
+    await publish(program(), '2.0.0', { 'a.txt': 'a' }, 'elsewhere');
+    await ok(program(), 'POST', '/api/models/elsewhere/versions/2.0.0/activate');
+    await reported(program(), model, 'move it away');
+    expect(await visible(elsewhere)).toEqual(['versions/', 'versions/1.0.0/', ...fileNames('versions/1.0.0/')]);
+    await rm(model);
+    const active = join(model, 'active/production/a.txt');
+    await until(async () => (await readFile(active, 'utf8').catch(() => '')) === 'a', 60_000);
+  });
+
+  it.concurrent('reports a name that is not UTF-8, and a model’s name that is none', async () => {
+    const path = await folder(join(versions('bytes'), '1.0.0'), MODEL);
+    await writeFile(Buffer.concat([Buffer.from(`${path}/mod`), Buffer.from([0xff]), Buffer.from('.bin')]), 'x');
+    await mkdir(Buffer.concat([Buffer.from(join(program().volume, 'models/m')), Buffer.from([0xe9])]));
+    await folder(join(program().volume, 'models/Not A Name/versions/1.0.0'), MODEL);
+    await reported(program(), `${path}/mod\ufffd.bin`, 'not UTF-8');
+    await reported(program(), 'models/m\ufffd', 'not UTF-8');
+    await reported(program(), 'models/Not A Name', 'model');
+    expect(await published(program(), 'bytes', '1.0.0')).toBe(false);
   });
 
   it.concurrent('reports and does not touch content that contradicts what was published', async () => {

@@ -1,0 +1,59 @@
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../artifacts/errno.ts';
+import { entriesOf, type FolderEntry } from '../artifacts/folder.ts';
+import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
+import { isVersion } from '../domain/versions.ts';
+import { versionsFolder } from '../projections/layout.ts';
+
+/** A folder that may be adopted, or something in its place that cannot; `version` is null of a whole model. */
+export type Candidate =
+  | { path: string; model: string; version: string; problem: null }
+  | { path: string; model: string; version: string | null; problem: string };
+
+/** Everything that lies where versions are expected. No link is followed: its target lies elsewhere and may change. */
+export async function candidatesOn(volume: string): Promise<Candidate[]> {
+  const models = join(volume, 'models');
+  const found = [...(await versionsOf(volume, DEFAULT_MODEL))];
+  const entries = await entriesIfFolder(models);
+  if (!entries) return [...found, refused(models, '', `${models} is no folder of its own`)];
+  for (const entry of entries) found.push(...(await ofModel(volume, join(models, entry.name), entry)));
+  return found;
+}
+
+async function ofModel(volume: string, path: string, { name, utf8, entry }: FolderEntry): Promise<Candidate[]> {
+  if (!utf8) return [refused(path, name, `the name of ${path} is not UTF-8; rename it`)];
+  if (entry.isSymbolicLink()) return [refused(path, name, `${path} is no folder of its own`)];
+  if (isModelName(name)) return versionsOf(volume, name);
+  const versions = await entriesIfFolder(join(path, 'versions'));
+  return versions?.length === 0 ? [] : [refused(path, name, `${name} is not a model's name; rename ${path}`)];
+}
+
+async function versionsOf(volume: string, model: string): Promise<Candidate[]> {
+  const folder = versionsFolder(volume, model);
+  const entries = await entriesIfFolder(folder);
+  if (!entries) return [refused(folder, model, `${folder} is no folder of its own`)];
+  return entries.map(({ name, utf8, entry }) => {
+    const path = join(folder, name);
+    return { path, model, version: name, problem: problemOf(path, name, utf8 && entry.isDirectory()) };
+  });
+}
+
+function problemOf(path: string, name: string, isFolder: boolean): string | null {
+  if (!isVersion(name)) return `${path} is not named by a canonical semantic version`;
+  return isFolder ? null : `${path} is no folder of its own`;
+}
+
+/** Nothing where there is no such folder, null where something else has its place. */
+async function entriesIfFolder(folder: string): Promise<FolderEntry[] | null> {
+  try {
+    return (await lstat(folder)).isDirectory() ? await entriesOf(folder) : null;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+function refused(path: string, model: string, problem: string): Candidate {
+  return { path, model, version: null, problem };
+}
