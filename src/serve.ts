@@ -140,6 +140,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     log: projector.state(),
     gaps: projector.gaps(),
     volume: files.problems(),
+    artifacts: files.incomplete(),
     discovery: discovery?.problems() ?? [],
     history: history?.problems() ?? [],
   });
@@ -161,8 +162,13 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     loaders: fleet.all,
     followers: events.followers,
     problems: () => {
-      const { volume, discovery, history } = health();
-      return { volume: volume.length, discovery: discovery.length, history: history.length };
+      const { volume, artifacts, discovery, history } = health();
+      return {
+        volume: volume.length,
+        artifacts: artifacts.length,
+        discovery: discovery.length,
+        history: history.length,
+      };
     },
     freeBytes: async () => {
       const { bavail, bsize } = await statfs(volume);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import canonicalize from 'canonicalize';
 import type { Collector } from '../artifacts/collector.ts';
+import { missingIn } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
@@ -105,7 +106,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       const needed = command.needs?.(followed(name), input) ?? [];
       const unpin = collector.pin(needed.map(({ digest }) => digest));
       try {
-        const missing = await missingOf(needed);
+        const missing = await missingIn(artifacts, needed);
         // Another server wrote while the store was asked: its event may be this very command's, under the same key.
         if (folded.model(name).revision !== revision) return null;
         return await decideAndAppend(command, name, input, caller, command_hash, missing);
@@ -165,13 +166,6 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (!frozen) return folded.model(name);
     const detail = `The log of ${name} cannot be followed past revision ${frozen.revision}: ${frozen.reason}.`;
     throw new Problem('log-corrupt', detail, { model: name, revision: frozen.revision });
-  }
-
-  async function missingOf(needed: readonly Artifact[]): Promise<Artifact[]> {
-    const missing = await Promise.all(
-      needed.map(async (artifact) => (await artifacts.stat(artifact.digest))?.size !== artifact.size),
-    );
-    return needed.filter((_, i) => missing[i]);
   }
 
   /** The first outcome of the same command under the same key, told from its event. */

@@ -8,9 +8,15 @@ const Readiness = z.object({
   gaps: z.array(z.object({ first: z.int(), last: z.int() })),
   frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
   volume: z.array(z.string()),
+  artifacts: z.array(
+    z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()), missing: z.int() }),
+  ),
   discovery: z.array(z.string()),
   history: z.array(z.string()),
 });
+
+/** The further ones are counted by the metric signalbox_problems. */
+const MAX_ARTIFACTS = 100;
 
 const healthz = route({
   method: 'GET',
@@ -32,7 +38,8 @@ const readyz = route({
   handle(_request, services) {
     const health = services.health();
     const ready = health.log === 'live';
-    return { status: ready ? 200 : 503, json: { ready, ...health, frozen: frozenModels(services) } };
+    const artifacts = health.artifacts.slice(0, MAX_ARTIFACTS);
+    return { status: ready ? 200 : 503, json: { ready, ...health, artifacts, frozen: frozenModels(services) } };
   },
 });
 

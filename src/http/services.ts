@@ -10,6 +10,7 @@ import type { Limiter } from '../domain/limiter.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';
+import type { IncompleteVersion } from '../projections/missing-bytes.ts';
 import type { Registry } from '../projections/registry.ts';
 import type { BlobAccess } from './blob-access.ts';
 import type { CallerAddress } from './caller-address.ts';
@@ -68,6 +69,8 @@ export interface Health {
   log: TailState;
   gaps: readonly { first: number; last: number }[];
   volume: string[];
+  /** Versions whose bytes this server lacks, those that are active first. */
+  artifacts: IncompleteVersion[];
   discovery: string[];
   /** Why the activation history is not written. */
   history: string[];

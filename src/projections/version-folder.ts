@@ -6,18 +6,26 @@ import { listFiles } from '../artifacts/folder.ts';
 import { placeBlob } from '../artifacts/place.ts';
 import { verified } from '../artifacts/verify.ts';
 import type { VolumeStore } from '../artifacts/volume-store.ts';
+import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import type { VersionState } from '../domain/model.ts';
 
 /**
  * Makes a version's folder hold its artefacts as plain files, and returns what stands in the way. A new folder appears
- * whole or not at all; in one that is there, what is missing is added and what differs is reported and left alone.
+ * whole or not at all; in one that is there, what is missing is added and what differs is reported and left alone. Files
+ * whose bytes the store lacks are passed over.
  */
-export async function layVersion(folder: string, version: VersionState, store: VolumeStore): Promise<string[]> {
+export async function layVersion(
+  folder: string,
+  version: VersionState,
+  store: VolumeStore,
+  lacking: ReadonlySet<Digest>,
+): Promise<string[]> {
   const { artifacts } = version.manifest;
   const date = new Date(version.published_at);
   if (!(await exists(folder))) {
+    if (lacking.size > 0) return [];
     const unfinished = join(dirname(folder), `.${version.version}.new`);
     await rm(unfinished, { recursive: true, force: true });
     for (const artifact of artifacts)
@@ -29,6 +37,7 @@ export async function layVersion(folder: string, version: VersionState, store: V
   const files = await listFiles(folder); // throws at a link, through which files elsewhere would be replaced
   const problems: string[] = [];
   for (const artifact of artifacts) {
+    if (lacking.has(artifact.digest)) continue;
     const path = join(folder, artifact.path);
     const state = await compare(path, artifact, store, date);
     if (state === 'other') problems.push(`${path} is not what was published`);

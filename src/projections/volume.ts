@@ -9,6 +9,7 @@ import type { RegistryEvent } from '../domain/events.ts';
 import { activeVersion, latestVersion, type Model } from '../domain/model.ts';
 import type { Checkpoint } from '../log/identity.ts';
 import { modelFolder, obstacleTo, versionFolder } from './layout.ts';
+import { type IncompleteVersion, MissingBytes } from './missing-bytes.ts';
 import type { Projector } from './projector.ts';
 import { entryOf, type Registry } from './registry.ts';
 import { layVersion } from './version-folder.ts';
@@ -19,6 +20,8 @@ export interface VolumeProjection {
   settled(): Promise<void>;
   /** What stands in the way, by path. */
   problems(): string[];
+  /** Versions that cannot be laid, or served, for want of their bytes. */
+  incomplete(): IncompleteVersion[];
   /** Lays a version's folder anew, for whoever saw it change. */
   check(model: string, version: string): Promise<void>;
   close(): Promise<void>;
@@ -38,13 +41,15 @@ export interface VolumeOptions {
 /** Brings the volume to the read model's state, and follows it from then on. The projector must be ready. */
 export async function startVolume({ volume, store, projector, log }: VolumeOptions): Promise<VolumeProjection> {
   const problems = new Map<string, string[]>();
+  const bytes = new MissingBytes(store, projector.registry);
+  let told = 0;
   // One job after the other: what a job does is told by the read model when it runs, so the volume only moves forward.
   let jobs: Promise<void> = Promise.resolve();
   let saved = '';
 
   projector.onEvent((applied) => enqueue(() => (applied ? project(applied.event) : reconcile(projector.registry()))));
   await enqueue(() => reconcile(projector.registry()));
-  const retry = setInterval(() => problems.size > 0 && enqueue(() => reconcile(projector.registry())), RETRY_MS);
+  const retry = setInterval(() => enqueue(again), RETRY_MS);
   const position = setInterval(() => enqueue(savePosition), POSITION_EVERY_MS);
   retry.unref();
   position.unref();
@@ -57,6 +62,7 @@ export async function startVolume({ volume, store, projector, log }: VolumeOptio
       clearTimeout(timer);
     },
     problems: () => [...problems.values()].flat(),
+    incomplete: () => bytes.versions(),
     check: (model, version) => enqueue(() => lay(modelNamed(model), version)),
     async close() {
       clearInterval(retry);
@@ -83,21 +89,42 @@ export async function startVolume({ volume, store, projector, log }: VolumeOptio
     if (type === 'version.activated' || type === 'version.rolled_back' || type === 'version.deactivated') {
       await active(model, data.environment);
     }
+    tellMissing();
+  }
+
+  async function again(): Promise<void> {
+    if (problems.size > 0) return reconcile(projector.registry());
+    for (const { model, version } of bytes.versions()) await lay(modelNamed(model), version);
+    tellMissing();
   }
 
   async function reconcile(registry: Registry): Promise<void> {
     problems.clear();
+    bytes.clear();
     for (const { model } of registry.models.values()) {
       for (const version of model.versions.keys()) await lay(model, version);
       await latest(model);
       for (const environment of model.environments.keys()) await active(model, environment);
     }
+    tellMissing();
     await savePosition();
+  }
+
+  /** In the log when there are more than before; /readyz names them all the time. */
+  function tellMissing(): void {
+    const versions = bytes.versions();
+    if (versions.length > told) {
+      const first = versions.slice(0, 5).map(({ model, version }) => `${model} ${version}`);
+      log.error({ versions: versions.length, first }, 'the volume lacks the bytes of published versions');
+    }
+    told = versions.length;
   }
 
   async function lay(model: Model, version: string): Promise<void> {
     const folder = versionFolder(volume, model.name, version);
-    await attempt(folder, () => layVersion(folder, model.versions.get(version)!, store));
+    const state = model.versions.get(version)!;
+    const lacking = await bytes.look(model.name, state);
+    await attempt(folder, () => layVersion(folder, state, store, lacking));
   }
 
   async function latest(model: Model): Promise<void> {

@@ -8,6 +8,9 @@ const Readiness = z.object({
   volume: z.array(z.string()),
   discovery: z.array(z.string()),
   history: z.array(z.string()).default([]),
+  artifacts: z
+    .array(z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()) }))
+    .default([]),
 });
 
 /** What `/readyz` says, with what docs/operating.md says to do about it. */
@@ -15,7 +18,7 @@ export function checkReadiness(answer: unknown): Check[] {
   const read = Readiness.safeParse(answer);
   if (!read.success)
     return [wrong('readiness', '/readyz does not answer as a registry does.', 'Look at its log lines.')];
-  const { log, gaps, frozen, volume, discovery, history } = read.data;
+  const { log, gaps, frozen, volume, artifacts, discovery, history } = read.data;
   const checks = [checkLog(log)];
   if (gaps.length > 0) {
     const missing = gaps.map(({ first, last }) => (first === last ? `${first}` : `${first} to ${last}`));
@@ -31,6 +34,7 @@ export function checkReadiness(answer: unknown): Check[] {
     const remedy = 'Move these files away: the registry puts the right ones there within half a minute.';
     checks.push(warning('files', listed(volume), remedy));
   }
+  if (artifacts.length > 0) checks.push(checkArtifacts(artifacts));
   if (discovery.length > 0) {
     checks.push(warning('discovery', listed(discovery), 'Correct these folders, or move them out of versions/.'));
   }
@@ -39,6 +43,17 @@ export function checkReadiness(answer: unknown): Check[] {
     checks.push(warning('activation history', listed(history), remedy));
   }
   return checks;
+}
+
+/** Only what is active is needed now; the registry serves everything else in any case. */
+function checkArtifacts(artifacts: z.infer<typeof Readiness>['artifacts']): Check {
+  const names = artifacts.map(({ model, version, environments }) =>
+    environments.length > 0 ? `${model} ${version} (active in ${environments.join(', ')})` : `${model} ${version}`,
+  );
+  const found = artifacts.some(({ environments }) => environments.length > 0) ? wrong : warning;
+  const remedy =
+    'Copy blobs/ from the volume of the registry that they were published through, or from a backup; this one finds them within half a minute. See docs/operating.md, "Several registries on one log".';
+  return found('artifacts', `The registry's volume lacks the bytes of ${listed(names)}.`, remedy);
 }
 
 function checkLog(log: string): Check {

@@ -228,7 +228,7 @@ it('keeps the bytes when the version is refused, or nobody knows whether it was 
         settled: async () => {},
         revision: () => '',
         stale: () => false,
-        health: () => ({ log: 'live', gaps: [], volume: [], discovery: [], history: [] }),
+        health: () => ({ log: 'live', gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
         metrics: createMetrics(['production']),
       } as Partial<Services> as Services,
       '0.0.0',

@@ -296,8 +296,9 @@ describe('the log on a volume', { timeout: 120_000 }, () => {
     const other = await volumeFolder();
     fine(await cliWith({ NATS_URL: '', REGISTRY_VOLUME: other }, 'restore', at('log.jsonl'), '--yes'));
     const restored = await startProgram(other, { REGISTRY_DISCOVERY: 'off' });
-    const { volume: problems } = await ok(restored, 'GET', '/readyz');
-    expect(problems.join('\n')).toContain('versions/1.0.0');
+    const { artifacts, volume: problems } = await ok(restored, 'GET', '/readyz');
+    expect(artifacts).toContainEqual({ model: 'default', version: '1.0.0', environments: ['production'], missing: 1 });
+    expect(problems).toEqual([]);
     const refused = await restored.ask('POST', '/api/registry/models/1.1.0/activate', {});
     expect(await refused.json()).toMatchObject({ code: 'artifact-missing' });
   });
