@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ import pytest
 from signalbox_registry import Problem, RegistryUnreachable, activate, deactivate, publish, rollback
 from signalbox_registry.__main__ import main
 from signalbox_registry.config import Registry
+from signalbox_registry.environment import same_minor
+from signalbox_registry.requires import python_version
 from signalbox_registry.tokens import Tokens, sign
 from support import Proxy, RegistryProcess, publish_value
 
@@ -53,6 +58,105 @@ def test_a_folder_becomes_a_version(model: str, folder: Path, proxy: Proxy) -> N
     assert version["notes"] == "first"
     sent = [request.path for request in proxy.requests if request.command == "PUT"]
     assert len(sent) == len(set(sent)) == 2
+
+
+def environment(*packages: str) -> dict[str, Any]:
+    return {
+        "python": same_minor(python_version()),
+        "packages": {name: same_minor(metadata.version(name)) for name in packages},
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "packages"),
+    [
+        ("model.joblib", ("joblib", "scikit-learn")),
+        ("deep/model.pkl", ("scikit-learn",)),
+        ("model.onnx", None),
+        ("model.safetensors", None),
+    ],
+)
+def test_a_bare_model_requires_the_environment_that_publishes_it(
+    model: str, tmp_path: Path, file: str, packages: tuple[str, ...] | None
+) -> None:
+    path = tmp_path / "bare" / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(os.urandom(100))
+    # A file that says other things says nothing of the runtime.
+    (tmp_path / "bare" / "metadata.json").write_text('{"metrics": {"auc": 0.9}, "python_version": 3.11}')
+    required = publish(tmp_path / "bare", model=model, version="1.0.0")["manifest"]["requires"]
+    assert required == ({} if packages is None else environment(*packages))
+    unbound = publish(tmp_path / "bare", model=model, version="1.1.0", requires={})
+    assert unbound["manifest"]["requires"] == {}
+
+
+def test_metadata_that_requires_nothing_is_believed(model: str, tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"content")
+    (tmp_path / "metadata.json").write_text('{"requires": {}}')
+    assert publish(tmp_path, model=model, version="1.0.0")["manifest"]["requires"] == {}
+
+
+@pytest.mark.parametrize(
+    ("version", "constraint"),
+    [
+        ("1.5.2", "~=1.5.0"),
+        ("3", "~=3.0"),
+        ("2!1.5.2+cu1", "~=2!1.5.0"),
+        ("3.14.0rc1", "~=3.14.0rc1"),
+        ("1.6.dev0", "~=1.6.0.dev0"),
+        ("1.5.2rc1", "~=1.5.0"),
+    ],
+)
+def test_the_same_minor_release_is_what_the_registry_makes_of_a_fact(
+    model: str, tmp_path: Path, version: str, constraint: str
+) -> None:
+    assert same_minor(version) == constraint
+    (tmp_path / "model.joblib").write_bytes(b"content")
+    (tmp_path / "metadata.json").write_text(json.dumps({"joblib_version": version}))
+    published = publish(tmp_path, model=model, version="1.0.0")
+    assert published["manifest"]["requires"] == {"packages": {"joblib": constraint}}
+
+
+def script(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, as a training pipeline is one."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src"), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_process_that_saved_a_model_of_another_library_requires_no_scikit_learn(tmp_path: Path) -> None:
+    described = "from signalbox_registry.publish import described; print('scikit-learn' in described({'m.joblib': 0})"
+    said = [script(f"{first}{described}['requires']['packages'])").stdout for first in ("", "import joblib; ")]
+    assert said == ["True\n", "False\n"]
+
+
+@pytest.mark.parametrize(
+    "call", ["publish('.', version='1.0.0')", "activate('1.0.0', 'production')", "ModelRegistry().list_versions()"]
+)
+def test_without_a_token_the_error_is_short_and_says_what_to_do(tmp_path: Path, call: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"content")
+    code = f"import os; os.chdir({str(tmp_path)!r}); from signalbox_registry import *; {call}"
+    ended = script(code, REGISTRY_VOLUME="/nowhere", REGISTRY_TOKEN="")
+    assert ended.stderr.splitlines()[-1] == (
+        "signalbox_registry.errors.Problem: No token, and no secret at /nowhere/.signalbox/secret. "
+        "Set REGISTRY_TOKEN, or set REGISTRY_VOLUME to the volume of the registry on this machine."
+    )
+    assert "site-packages" not in ended.stderr
+    assert ended.stderr.count('  File "') <= 7
+
+
+@pytest.mark.parametrize("call", ["publish('.', version='1.0.0')", "activate('1.0.0', 'production')"])
+def test_a_registry_that_is_away_or_refuses_is_told_without_the_way_there(
+    registry: RegistryProcess, tmp_path: Path, call: str
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"content")
+    code = f"import os; os.chdir({str(tmp_path)!r}); from signalbox_registry import *; {call}"
+    away = script(code, REGISTRY_DSN="http://127.0.0.1:1")
+    assert "RegistryUnreachable: There is no answer from http://127.0.0.1:1" in away.stderr.splitlines()[-1]
+    refused = script(code, REGISTRY_TOKEN="no-such-token")
+    assert "errors.Problem: " in refused.stderr.splitlines()[-1]
+    for ended in (away, refused):
+        assert not any(part in ended.stderr for part in ("site-packages", "concurrent"))
+        assert ended.stderr.count('  File "') <= 8
 
 
 def test_a_repeated_call_publishes_and_sends_nothing_twice(model: str, folder: Path, proxy: Proxy) -> None:
@@ -135,6 +239,21 @@ def test_the_command_line(model: str, folder: Path, capsys: pytest.CaptureFixtur
     assert run("publish", str(folder / "absent"), "--version", "1.0.0")[0] == 1
 
 
+def test_the_command_line_says_what_it_requires_of_loaders(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def required(version: str, *flags: str) -> tuple[Any, str]:
+        assert main(["publish", str(tmp_path), "--version", version, "-m", model, "--json", *flags]) == 0
+        said = capsys.readouterr()
+        return json.loads(said.out)["manifest"]["requires"], said.err
+
+    (tmp_path / "model.joblib").write_bytes(os.urandom(100))
+    wanted, told = required("1.0.0")
+    assert wanted == environment("joblib", "scikit-learn")
+    assert f"It requires this environment: python {wanted['python']}, joblib " in told
+    assert required("1.1.0", "--no-requires") == ({}, "")
+
+
 def test_wrong_usage_and_an_absent_registry_have_codes_of_their_own(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +261,14 @@ def test_wrong_usage_and_an_absent_registry_have_codes_of_their_own(
         with pytest.raises(SystemExit) as usage:
             main(wrong)
         assert usage.value.code == 2
+    capsys.readouterr()
+    monkeypatch.setenv("REGISTRY_VOLUME", "/nowhere")
+    for verb in (["latest"], ["publish", str(folder), "--version", "1.0.0"]):
+        assert main(verb) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("signalbox: No token, and no secret at /nowhere/.signalbox/secret. Set REGISTRY_TOKEN")
+        assert said.count("\n") == 1
+    monkeypatch.setenv("REGISTRY_TOKEN", "any")
     monkeypatch.setenv("REGISTRY_DSN", "http://127.0.0.1:1")
     assert main(["latest"]) == 5
     assert "There is no answer from http://127.0.0.1:1" in capsys.readouterr().err

@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .client import Client, versions_path
 from .config import Registry, model_name
 from .errors import Problem, RegistryUnreachable
 from .moves import UNSET, activate, deactivate, rollback
-from .publish import publish
+from .publish import described, list_files, publish
 from .registry import ModelRegistry
 
 DONE, FAILED, USAGE, REFUSED, NOT_FOUND, UNREACHABLE = range(6)
@@ -55,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     number.add_argument("--version")
     number.add_argument("--bump", choices=["major", "minor", "patch"], help="the version after the highest")
     verb.add_argument("--notes")
+    verb.add_argument(
+        "--no-requires",
+        action="store_true",
+        help="do not require this environment's Python and packages where the folder's metadata requires none",
+    )
 
     verb = _verb(verbs, "activate", "make a version the active one of an environment", _activate)
     verb.add_argument("version")
@@ -93,9 +99,22 @@ def _environment(verb: argparse.ArgumentParser) -> None:
 
 
 def _publish(given: argparse.Namespace) -> None:
-    published = publish(given.folder, model=given.model, version=given.version, bump=given.bump, notes=given.notes)
+    recorded = described(list_files(Path(given.folder))).get("requires")
+    published = publish(
+        given.folder,
+        model=given.model,
+        version=given.version,
+        bump=given.bump,
+        # Where the metadata says what is required, that is left to the registry.
+        requires={} if recorded and given.no_requires else None,
+        notes=given.notes,
+    )
     text = f"{published['model']} {published['version']} is published (revision {published['revision']})."
     _print(given, published, text)
+    if recorded and not given.no_requires:
+        named = {"python": recorded["python"], **recorded.get("packages", {})}
+        wanted = ", ".join(f"{name} {constraint}" for name, constraint in named.items())
+        print(f"It requires this environment: {wanted}. Publish with --no-requires to leave that out.", file=sys.stderr)
 
 
 def _activate(given: argparse.Namespace) -> None:

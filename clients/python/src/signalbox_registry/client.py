@@ -28,7 +28,8 @@ class Client:
 
     def __init__(self, registry: Registry) -> None:
         self.dsn = registry.dsn
-        self._http = httpx.Client(auth=Tokens(registry), timeout=TIMEOUT)
+        self._tokens = Tokens(registry)
+        self._http = httpx.Client(auth=self._tokens, timeout=TIMEOUT)
 
     def __enter__(self) -> Client:
         return self
@@ -70,17 +71,34 @@ class Client:
             self.call("GET", path)  # the answer to a HEAD has no body to say why; the one to a GET has
         return response.is_success
 
+    def authenticate(self) -> None:
+        """
+        Raises `Problem` unauthenticated where there is no token to send. Every request does this first: raised while
+        httpx sends, the error would come with a traceback of forty lines.
+        """
+        try:
+            self._tokens.token(httpx.URL(self.dsn).host)
+        except Problem as problem:
+            raise problem.with_traceback(None) from None
+        except httpx.InvalidURL as cause:
+            raise self._unreachable(cause) from without_traceback(cause)
+
     def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        self.authenticate()
         try:
             return self._http.request(method, self.dsn + path, **how)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as cause:
-            raise RegistryUnreachable(f"There is no answer from {self.dsn}: {said(cause)}.") from cause
+            raise self._unreachable(cause) from without_traceback(cause)
+
+    def _unreachable(self, cause: Exception) -> RegistryUnreachable:
+        return RegistryUnreachable(f"There is no answer from {self.dsn}: {said(cause)}.")
 
     @contextmanager
     def stream(
         self, url: str, headers: Mapping[str, str], cancellation: Cancellation, timeout: httpx.Timeout = TIMEOUT
     ) -> Iterator[httpx.Response]:
         """An answer whose body is read as it comes; a cancellation cuts the connection. Raises httpx's own errors."""
+        self.authenticate()
         # What is hashed and resumed by its offset must not be packed on the way.
         sent = {"Accept-Encoding": "identity", **headers}
         with self._http.stream("GET", url, headers=sent, timeout=timeout) as response:
@@ -115,6 +133,12 @@ def problem_of(response: httpx.Response, body: bytes) -> SignalboxError:
             code, detail = fields.pop("code"), str(fields.pop("detail", ""))
             return Problem(code, response.status_code, detail, fields)
     return RegistryUnreachable(f"{response.url.host} answered {response.status_code}, and not as a registry does.")
+
+
+def without_traceback(error: Exception) -> Exception:
+    """The error alone, as a cause: how it came through httpx and httpcore tells a reader nothing."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def said(error: BaseException) -> str:

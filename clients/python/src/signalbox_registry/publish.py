@@ -15,12 +15,16 @@ import httpx
 from .cache import hash_file
 from .client import Client, versions_path
 from .config import Registry, model_name
+from .environment import environment_requires
+from .errors import SignalboxError
 
 AT_ONCE = 4
 UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _CHUNK = 256 * 1024
 #: The more telling first.
 METADATA_FILES = ("training_metadata.json", "metadata.json")
+SKLEARN_FACTS = ("sklearn", "scikit-learn", "sklearn_version")
+FACTS = ("python", "python_version", "joblib", "joblib_version", *SKLEARN_FACTS)
 DESCRIBED = ("flavor", "metrics", "params", "tags", "lineage", "signature")
 
 
@@ -45,6 +49,9 @@ def publish(
     Publishes a folder's files as `version`, or as the version after the highest one (`bump`: major, minor or patch).
     What is not said here is taken from `training_metadata.json` and `metadata.json` in the folder. Safe to call again:
     what arrived is not sent twice, and the same content is the same version. Returns the version as the API shows it.
+
+    Where neither `requires` nor these files say what a joblib, pickle or skops file needs to be loaded, the version
+    requires the minor releases that this process runs: of Python, joblib and scikit-learn. `requires={}` requires nothing.
     """
     if (version is None) == (bump is None):
         raise ValueError("Give version or bump.")
@@ -63,6 +70,7 @@ def publish(
     files = list_files(Path(folder))
     body = {**described(files), **{name: value for name, value in said.items() if value is not None}}
     with Client(Registry.of(dsn, token)) as client:
+        client.authenticate()  # before large files are read
         return _publish(client, model_name(model), files, body)
 
 
@@ -95,7 +103,10 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 def described(files: Mapping[str, Path]) -> dict[str, Any]:
-    """What the metadata files say in a manifest's own words; `requires` the registry reads in them itself."""
+    """
+    What the metadata files say in a manifest's own words. `requires` the registry reads in them itself; where they do not
+    say it, it is that of the running environment.
+    """
     documents = [_document(files[name]) for name in METADATA_FILES if name in files]
     found = {
         name: document[name]
@@ -103,7 +114,8 @@ def described(files: Mapping[str, Path]) -> dict[str, Any]:
         for name in DESCRIBED
         if name in document and _fits(name, document[name])
     }
-    return {"flavor": _flavor(documents, files), **found}
+    requires = {} if any(_says_runtime(document) for document in documents) else environment_requires(files)
+    return {"flavor": _flavor(documents, files), **({"requires": requires} if requires else {}), **found}
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -134,10 +146,17 @@ def _fits(name: str, value: Any) -> bool:
 
 def _flavor(documents: list[dict[str, Any]], files: Mapping[str, Path]) -> str:
     places = [place for document in documents for place in _fact_places(document)]
-    sklearn = any(name in place for place in places for name in ("sklearn", "scikit-learn", "sklearn_version"))
+    sklearn = any(name in place for place in places for name in SKLEARN_FACTS)
     if sklearn and any(re.search(r"\.(joblib|pkl|pickle)$", path) for path in files):
         return "sklearn"
     return "onnx" if any(path.endswith(".onnx") for path in files) else "custom"
+
+
+def _says_runtime(document: dict[str, Any]) -> bool:
+    """`{}` says that nothing is required. Facts that are not text say nothing to the registry."""
+    if isinstance(document.get("requires"), dict):
+        return True
+    return any(isinstance(place.get(name), str) for place in _fact_places(document) for name in FACTS)
 
 
 def _fact_places(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -147,7 +166,10 @@ def _fact_places(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _send_missing(client: Client, blobs: Mapping[str, Path]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda blob: _send(client, *blob), blobs.items()))
+        try:
+            list(pool.map(lambda blob: _send(client, *blob), blobs.items()))
+        except SignalboxError as error:
+            raise error.with_traceback(None)  # the frames of the pool tell a reader nothing
 
 
 def _send(client: Client, digest: str, file: Path) -> None:

@@ -22,6 +22,8 @@ from .errors import Problem
 LIFETIME = 600.0
 RENEWED_AFTER = LIFETIME / 2
 
+_ADVICE = "Set REGISTRY_TOKEN, or set REGISTRY_VOLUME to the volume of the registry on this machine."
+
 
 class Tokens(httpx.Auth):
     """REGISTRY_TOKEN, or one signed with the secret of a registry on this machine, which is sent nowhere else."""
@@ -33,10 +35,14 @@ class Tokens(httpx.Auth):
         self._signed: tuple[str, float] | None = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._given or self._local(request.url.host)}"
+        request.headers["Authorization"] = f"Bearer {self.token(request.url.host)}"
         response = yield request
         if response.status_code == 401:
             self._signed = None  # the clock may have jumped, or the secret have changed
+
+    def token(self, host: str) -> str:
+        """The token for a registry on `host`. Raises `Problem` unauthenticated where there is none."""
+        return self._given or self._local(host)
 
     def _local(self, host: str) -> str:
         if not _is_loopback(host):
@@ -60,9 +66,10 @@ def _secret(volume: Path) -> bytes:
     try:
         return path.read_text().strip().encode()
     except FileNotFoundError:
-        raise Problem("unauthenticated", 401, f"No token, and no secret at {path}.") from None
+        raise Problem("unauthenticated", 401, f"No token, and no secret at {path}. {_ADVICE}") from None
     except OSError as cause:
-        raise Problem("unauthenticated", 401, f"{path} cannot be read.") from cause
+        why = f"No token, and {path} cannot be read: {cause.strerror}. {_ADVICE}"
+        raise Problem("unauthenticated", 401, why) from None
 
 
 def _user() -> str:

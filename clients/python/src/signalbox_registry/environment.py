@@ -1,0 +1,52 @@
+"""The running environment, as the requirements of a version whose model was saved in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from typing import Any
+
+from .requires import Version, python_version
+
+#: What is loaded by Python, by the ending of its name. An ONNX file is not: it runs without Python.
+_SAVED_BY_PYTHON = (".joblib", ".pkl", ".pickle", ".skops")
+
+
+def environment_requires(paths: Iterable[str]) -> dict[str, Any]:
+    """
+    "The same minor release" of Python and of the packages that load these files; empty where Python loads none of them.
+    What a pickle imports is not known here, so scikit-learn is named where this process may have used it.
+    """
+    endings = {ending for path in paths for ending in _SAVED_BY_PYTHON if path.endswith(ending)}
+    if not endings:
+        return {}
+    names = [name for name in ("joblib", "skops") if f".{name}" in endings]
+    if _may_be_sklearn():
+        names.append("scikit-learn")
+    packages = {name: constraint for name in names if (constraint := _same_minor_installed(name))}
+    return {"python": same_minor(python_version()), **({"packages": packages} if packages else {})}
+
+
+def _may_be_sklearn() -> bool:
+    """Where joblib was imported and scikit-learn was not, the model that this process saved is of another library."""
+    return "sklearn" in sys.modules or "joblib" not in sys.modules
+
+
+def _same_minor_installed(name: str) -> str | None:
+    try:
+        return same_minor(metadata.version(name))
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def same_minor(text: str) -> str:
+    """The constraint that the registry makes of a version in metadata. Raises ValueError where it is not PEP 440's."""
+    version = Version.parse(text)
+    major, *minor = version.release[:2]
+    first = ".".join(str(part) for part in (major, *minor, 0))
+    # What comes before the first version of a minor release would not satisfy "at least the first version".
+    if not any(version.release[2:]):
+        first += f"{'a b rc'.split()[version.pre[0]]}{version.pre[1]}" if version.pre else ""
+        first += f".dev{version.dev}" if version.dev is not None else ""
+    return f"~={version.epoch}!{first}" if version.epoch else f"~={first}"
