@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, readlink, writeFile } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
+import { mkdir, readFile, readlink, realpath, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { pointLink } from '../artifacts/link.ts';
 import type { VersionInfo } from './bundle.ts';
 import { type Loader, type LoaderOptions, startLoader } from './loader.ts';
@@ -22,9 +22,10 @@ export interface AgentOptions extends Pick<LoaderOptions<string>, 'model' | 'env
  * If the service cannot be told, the link goes back to where it was, and it is tried again.
  */
 export async function startAgent({ folder, python, onChange, ...options }: AgentOptions): Promise<Loader<string>> {
-  const current = join(resolve(folder), 'current');
-  const own = join(resolve(folder), '.signalbox');
-  await mkdir(own, { recursive: true });
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  const home = await realpath(folder); // as the cache has it: the link is relative to it
+  const current = join(home, 'current');
+  const own = join(home, '.signalbox');
   const told = join(own, 'told');
   // One at a time, whatever has overtaken what: else an older one might put its link back over a newer.
   let turn: Promise<unknown> = Promise.resolve();
@@ -52,7 +53,7 @@ export async function startAgent({ folder, python, onChange, ...options }: Agent
   async function change(next: Change, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted();
     const before = await readlink(current).catch(() => null);
-    await pointLink(current, relative(resolve(folder), next.to));
+    await pointLink(current, relative(home, next.to));
     try {
       if ((await readFile(told, 'utf8').catch(() => '')) !== next.version.manifest_digest) await tell(next, signal);
       signal.throwIfAborted();

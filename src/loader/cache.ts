@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isErrno } from '../artifacts/errno.ts';
@@ -10,6 +10,7 @@ import { Problem } from '../domain/errors.ts';
 import { Target } from '../domain/fleet.ts';
 import { type Artifact, digestOf, Manifest } from '../domain/manifest.ts';
 import { LoadFailure } from './failure.ts';
+import { checkPrivateFolder, openPrivateFolder } from './private-folder.ts';
 
 /** What was served last, and where in the log that was said. */
 export const LastGood = z.object({
@@ -49,16 +50,19 @@ export interface CacheOptions {
   reserve?: number;
 }
 
+/** What is here is executed, so nobody else may write to it. */
+const FOLDERS = ['blobs', 'blobs/sha256', 'manifests', 'versions', 'last-good'];
 const PIECE_BYTES = 128 * 1024;
 const HOUR_MS = 3600_000;
 /** Older unfinished files are nobody's any more. */
 const ABANDONED_MS = 24 * HOUR_MS;
 
-export async function openCache({ folder, model, environment, limit, reserve }: CacheOptions): Promise<Cache> {
+/** @throws {UnsafeCacheFolder} where another user could change what is in it */
+export async function openCache({ folder: given, model, environment, limit, reserve }: CacheOptions): Promise<Cache> {
+  const folder = await openPrivateFolder(given, FOLDERS);
   const manifests = join(folder, 'manifests');
   const versions = join(folder, 'versions');
   const lastGoodFile = join(folder, 'last-good', `${model}.${environment}.json`);
-  for (const name of [manifests, versions, join(folder, 'last-good')]) await mkdir(name, { recursive: true });
   const store = await openVolumeStore(folder, reserve, ABANDONED_MS);
   const counts = { hits: 0, misses: 0 };
   const manifestFile = (digest: Digest) => join(manifests, `${hexOf(digest)}.json`);
@@ -84,6 +88,8 @@ export async function openCache({ folder, model, environment, limit, reserve }: 
     blob: (artifact, fetch) => ensureBlob(store, artifact, fetch),
 
     async folder(digest, { artifacts }) {
+      // Somebody may have deleted the folder since, and somebody else have made another.
+      await checkPrivateFolder(folder, FOLDERS);
       const made = join(versions, hexOf(digest));
       const isWhole = async () => {
         const placed = artifacts.map((artifact) => isPlaced(join(made, artifact.path), artifact, store));

@@ -61,6 +61,7 @@ const READY_TIMEOUT_MS = 30_000;
  * Starts to follow a model, in the background: `ready` tells when a version serves.
  *
  * @throws {Error} for variables that are wrong, or a cache folder that cannot be written to
+ * @throws {UnsafeCacheFolder} for a cache folder that another user could change
  */
 export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<M>> {
   const config = configOf(options);

@@ -14,7 +14,7 @@ export const canMount =
 export async function smallDisk(kilobytes: number, files = 1000): Promise<string> {
   const disk = join(await temporaryFolder(), 'disk');
   await mkdir(disk);
-  run('mount', '-t', 'tmpfs', '-o', `size=${kilobytes}k,nr_inodes=${files}`, 'none', disk);
+  run('mount', '-t', 'tmpfs', '-o', `mode=700,size=${kilobytes}k,nr_inodes=${files}`, 'none', disk);
   onTestFinished(() => run('umount', '-l', disk));
   return disk;
 }

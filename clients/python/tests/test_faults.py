@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_is_told_and_tried_again(
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "small"
     path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", path], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", path], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("no file system can be mounted here")
     yield path

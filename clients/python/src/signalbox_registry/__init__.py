@@ -1,7 +1,7 @@
 """Publish models to a Signalbox registry, and keep the active one in memory while requests go on."""
 
 from .bundle import Bundle, Lease
-from .errors import LoadError, NotReady, Problem, RegistryUnreachable, SignalboxError
+from .errors import LoadError, NotReady, Problem, RegistryUnreachable, SignalboxError, UnsafeCacheFolder
 from .fetch import Files
 from .loader import Loader
 from .moves import activate, deactivate, rollback
@@ -20,6 +20,7 @@ __all__ = [
     "Problem",
     "RegistryUnreachable",
     "SignalboxError",
+    "UnsafeCacheFolder",
     "__version__",
     "activate",
     "deactivate",

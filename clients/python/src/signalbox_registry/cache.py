@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .manifest import Artifact, parse_manifest
+from .private_folder import check_private, make_private
 
 YOUNG_SECONDS = 3600.0
 #: After which an unfinished file is that of a process that was killed.
@@ -24,6 +25,8 @@ _CHUNK = 1024 * 1024
 
 class Cache:
     def __init__(self, root: Path, limit: int) -> None:
+        # Without symbolic links, which somebody else might turn later.
+        self._root = root = Path(os.path.realpath(root))
         self._blobs = root / "blobs" / "sha256"
         self._manifests = root / "manifests"
         self._versions = root / "versions"
@@ -32,10 +35,16 @@ class Cache:
         self._limit = limit
 
     def prepare(self) -> None:
-        # What is here is executed: nobody else may write to it.
-        self._temporary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self._blobs, self._manifests, self._versions, self._last_good, self._temporary):
-            folder.mkdir(parents=True, exist_ok=True)
+        """
+        Makes the folders that are missing. Raises `UnsafeCacheFolder` where another user could change what is in them,
+        each time: somebody may have deleted a folder, and somebody else have made another.
+        """
+        make_private(self._root)
+        check_private(self._root, [self._root])
+        folders = [self._blobs, self._manifests, self._versions, self._last_good, self._temporary]
+        for folder in folders:
+            make_private(folder)
+        check_private(self._root, [self._blobs.parent, *folders])
 
     def blob(self, hex: str) -> Path:
         return self._blobs / hex
@@ -72,7 +81,7 @@ class Cache:
         if self._is_whole(folder, artifacts):
             return folder
         fresh = self.temporary(secrets.token_hex(8))
-        fresh.mkdir()
+        fresh.mkdir(mode=0o700)
         try:
             for artifact in artifacts:
                 path = fresh / artifact.path

@@ -17,7 +17,7 @@ from .bundle import Lease
 from .cache import Cache
 from .cancellation import Cancellation
 from .client import Client, said
-from .errors import Cancelled, LoadError, NotReady
+from .errors import Cancelled, LoadError, NotReady, UnsafeCacheFolder
 from .fetch import Fetched, Fetcher, LegacyFiles
 from .last_good import LastGood, read_last_good
 from .loading import Loaded, Loading
@@ -76,11 +76,21 @@ class Engine(Generic[M]):
                 self._standing.heard_at = math.inf  # nobody is listened to
                 self._set_goal(Goal(0, Target("legacy", "", 0)))
         else:
+            self._prepare_cache()
             self._last_good = read_last_good(self._last_good_file)
             self._position = self._last_good.position if self._last_good else None
             self._threads += [*self._source.threads, self._reporter.thread]
         for thread in self._threads:
             thread.start()
+
+    def _prepare_cache(self) -> None:
+        try:
+            self._cache.prepare()
+        except UnsafeCacheFolder:
+            self._client.close()
+            raise
+        except OSError as error:  # a disk that is full may have room when something is fetched
+            log.warning("The cache folder cannot be prepared: %s", error)
 
     # What the service asks for.
 
@@ -357,7 +367,7 @@ class Engine(Generic[M]):
             self._cache.prepare()
             self._cache.write(self._last_good_file, last.encode())
             self._last_good = last
-        except OSError as error:
+        except (OSError, UnsafeCacheFolder) as error:
             log.warning("%s cannot be written: %s", self._last_good_file, error)
 
     def _tidy(self) -> None:

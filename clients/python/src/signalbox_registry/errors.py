@@ -40,6 +40,10 @@ class LoadError(SignalboxError):
         return self.code in PERMANENT
 
 
+class UnsafeCacheFolder(SignalboxError):
+    """Another user could change what a loader verifies and then executes."""
+
+
 class NotReady(SignalboxError):
     """No version serves yet; the message says why."""
 

@@ -17,7 +17,7 @@ import httpx
 from .cache import Cache, hash_file, is_verified
 from .cancellation import Cancellation
 from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, said, segment, versions_path
-from .errors import LoadError, SignalboxError
+from .errors import LoadError, SignalboxError, UnsafeCacheFolder
 from .manifest import MAX_MANIFEST_BYTES, Artifact, hex_of, parse_manifest
 from .position import Target
 
@@ -71,13 +71,13 @@ class Fetcher:
         self.misses = 0
 
     def fetch(self, model: str, target: Target, cancellation: Cancellation) -> Fetched:
-        """Raises `LoadError` digest-mismatch, fetch-failed and cache-full; `Cancelled`."""
+        """Raises `LoadError` digest-mismatch, fetch-failed and cache-full; `UnsafeCacheFolder`; `Cancelled`."""
         try:
             self._cache.prepare()
             return self._fetch(f"{versions_path(model)}/{segment(target.version)}", target, cancellation)
         except (httpx.HTTPError, httpx.InvalidURL, SignalboxError) as cause:
             cancellation.check()  # what broke may have been broken off
-            if isinstance(cause, LoadError):
+            if isinstance(cause, (LoadError, UnsafeCacheFolder)):
                 raise
             raise LoadError("fetch-failed", f"{target.version} cannot be fetched: {said(cause)}") from cause
         except OSError as cause:
