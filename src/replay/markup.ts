@@ -2,8 +2,3 @@
 export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
-
-/** A hue of its own for each version: the golden angle keeps neighbours apart. */
-export function hueOf(number: number): number {
-  return Math.round(210 + number * 137.508) % 360;
-}

@@ -1,5 +1,6 @@
 import { type Lane, type Span, spanOf } from './lanes.ts';
-import { escaped, hueOf } from './markup.ts';
+import { escaped } from './markup.ts';
+import { paintOf } from './palette.ts';
 import type { Tenure } from './tenure.ts';
 
 const WIDTH = 1200;
@@ -19,13 +20,13 @@ const STEPS = [1, 5, 15]
     [1, 2, 7, 14, 30, 90, 365].map((n) => n * DAY),
   );
 
-/** The lanes of one model as SVG: time goes from left to right, each version has its colour. */
+/** The lanes of one model as SVG: time goes from left to right, each version has its color. */
 export function picture(lanes: Lane[], span: Span, numbers: Map<string, number>): string {
   const height = TOP + lanes.length * (LANE + GAP) + 18;
   const x = (at: number) => LABEL + ((at - span.from) / (span.to - span.from || 1)) * (WIDTH - LABEL);
   const rows = lanes.map((lane, i) => laneOf(lane, TOP + i * (LANE + GAP), x, span, numbers));
   return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="What was active when in ${escaped(lanes[0]!.model)}">
-<defs><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line class="hatch" y2="6" stroke-width="1"/></pattern></defs>
+<defs><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line class="hatch" y2="6" stroke-width="1"/></pattern><pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse"><circle cx="3" cy="3" r="1.2"/></pattern></defs>
 ${ticks(span, x, height)}
 ${rows.join('\n')}
 </svg>`;
@@ -50,9 +51,14 @@ function barOf(tenure: Tenure, y: number, x: (at: number) => number, span: Span,
   const title = `${version ?? 'none'}, ${began.time} – ${ended?.time ?? 'still'}, ${began.actor}: ${began.reason ?? '–'}`;
   const told = `<title>${escaped(title)}</title>`;
   if (version === null) return `<rect ${place} fill="url(#none)">${told}</rect>`;
-  const bar = `<rect class="bar" style="--hue:${hueOf(numbers.get(version)!)}" rx="3" ${place}>${told}</rect>`;
-  if (width < CHARACTER * version.length + 10) return bar;
-  return `${bar}<text x="${number(x(from) + 6)}" y="${y + LANE / 2 + 4}" pointer-events="none">${escaped(version)}</text>`;
+  const { fill, text, dotted } = paintOf(numbers.get(version)!);
+  const bar = `<rect class="bar" fill="${fill}" rx="3" ${place}>${told}</rect>`;
+  const dots = dotted ? `<rect fill="url(#dots)" rx="3" ${place} pointer-events="none"/>` : '';
+  if (width < CHARACTER * version.length + 10) return bar + dots;
+  const at = `x="${number(x(from) + 6)}" y="${y + LANE / 2 + 4}"`;
+  // The stroke keeps the dots away from the letters.
+  const label = `<text class="label" style="fill:${text};stroke:${fill}" ${at} pointer-events="none">${escaped(version)}</text>`;
+  return bar + dots + label;
 }
 
 function triangle(x: number, y: number): string {
