@@ -1,5 +1,6 @@
 """Tells which of three cultivars wines were made from, with the version of the model that the registry has activated."""
 
+import logging
 import os
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -8,6 +9,10 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, FiniteFloat
 from signalbox_registry import Loader
+
+# uvicorn sets up no logger but its own, and what is not set up tells of warnings alone.
+logging.basicConfig(format="%(levelname)s:     [%(process)d] %(message)s")
+logging.getLogger("signalbox_registry").setLevel(logging.INFO)
 
 # A version is its model.joblib, where no `hydrate` says otherwise. Each of uvicorn's workers has a loader of its own.
 loader = Loader("wine", predict=lambda model, rows: model.predict_proba(rows))

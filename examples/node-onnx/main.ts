@@ -2,12 +2,14 @@ import { once } from 'node:events';
 import { serve } from '@hono/node-server';
 import { zValidator } from '@hono/zod-validator';
 import { Hono } from 'hono';
+import { pino } from 'pino';
 import { startLoader } from 'signalbox/loader';
 import { z } from 'zod';
 import { openSession, type Rows, type Session, score, similar } from './model.ts';
 
 const loader = await startLoader<Session>({
   model: 'songs',
+  log: pino(), // without it, only warnings and errors are told
   hydrate: (_, files) => openSession(files.path('model.onnx')),
   predict: (model, rows) => score(model, rows as Rows),
   dispose: (scorer) => scorer.close(),

@@ -56,6 +56,7 @@ it('follows activations and rollbacks while requests run, and none of them fails
   await traffic.sees('1.0.0');
   expect(await signalbox(program, 'activate', '1.1.0', ...PRODUCTION)).toContain('2 of 2 loaders on 1.1.0');
   await traffic.sees('1.1.0');
+  await until(() => swapsTold(service) === 2); // by each worker
   const { loaders, environments } = await fleetOf(program, 'wine');
   expect(environments.production).toMatchObject({ active: '1.1.0', total: 2, converged: 2, failed: 0 });
   expect(loaders.map(({ runtime }) => runtime)).toEqual(
@@ -89,6 +90,10 @@ it('serves on when a version answers its golden requests otherwise, or needs ano
   }
   expect(await traffic.stop()).toEqual([]);
 });
+
+function swapsTold(service: Service): number {
+  return service.output().match(/\] wine 1\.1\.0 serves in place of 1\.0\.0 \(revision \d/g)?.length ?? 0;
+}
 
 /** A registry with both versions of the wines' model. */
 async function registry(): Promise<Program> {

@@ -1,7 +1,7 @@
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, it, onTestFinished } from 'vitest';
-import { emptyProgram } from '../program/support.ts';
+import { emptyProgram, until } from '../program/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { cli, type Program } from '../support/program.ts';
 import {
@@ -57,6 +57,7 @@ it('follows activations and rollbacks while requests run, and none of them fails
   await traffic.sees('1.0.0');
   expect(await signalbox(program, 'activate', '1.1.0', ...PRODUCTION)).toContain('1 of 1 loaders on 1.1.0');
   await traffic.sees('1.1.0');
+  await until(() => /"version":"1\.1\.0".*"previous":"1\.0\.0".*"a version serves"/.test(service.output()));
   expect(await fleetOf(program, 'songs')).toMatchObject({
     loaders: [{ pid: service.pid, state: 'ready', current: { version: '1.1.0' } }],
     environments: { production: { active: '1.1.0', total: 1, converged: 1, failed: 0 } },

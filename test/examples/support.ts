@@ -44,6 +44,8 @@ function variables(): NodeJS.ProcessEnv {
 export interface Service {
   url: string;
   pid: number;
+  /** What it wrote so far. */
+  output(): string;
   /** SIGTERM, and its exit code. */
   stop(): Promise<number | null>;
 }
@@ -82,7 +84,7 @@ export async function startService(
       reject(new Error(`It ended before it told its address:\n${output}`));
     });
   });
-  return { url, pid: child.pid!, stop };
+  return { url, pid: child.pid!, output: () => output, stop };
 }
 
 /** Requests that go on until they are stopped. */

@@ -167,6 +167,7 @@ class Engine(Generic[M]):
                 standing.registry_stale = message.stale
                 goal = self._goal_in(message)
                 if goal != standing.goal:
+                    self._log_goal(goal)
                     self._set_goal(goal)
             self._notice()
         return verdict
@@ -185,6 +186,15 @@ class Engine(Generic[M]):
             return Goal(generation, message.active[environment])
         known = ", ".join(message.active)
         return Goal(generation, None, f"The registry has no environment {environment}; it has {known}.")
+
+    def _log_goal(self, goal: Goal) -> None:
+        model, environment, target = self._options.model, self._options.environment, goal.target
+        if goal.refusal:
+            log.warning("%s", goal.refusal)
+        elif target is None:
+            log.info("%s: no version is active in %s", model, environment)
+        else:
+            log.info("%s %s is active in %s (revision %s)", model, target.version, environment, target.revision)
 
     def _set_goal(self, goal: Goal) -> None:
         """With the lock held."""
@@ -308,12 +318,14 @@ class Engine(Generic[M]):
 
     def _serve(self, loaded: Loaded[M], target: Target, confirmed: bool) -> None:
         """With the lock held."""
+        before = self._standing.serving
         self._standing.serving = Serving(loaded.bundle, target, confirmed, loaded.load_ms, loaded.warm_up_ms)
         self._standing.phase = None
         log.info(
-            "%s %s serves (revision %s, request %s)",
+            "%s %s serves%s (revision %s, request %s)",
             self._options.model,
             target.version,
+            f" in place of {before.target.version}" if before else "",
             target.revision,
             target.request_id,
         )
