@@ -1,4 +1,5 @@
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
@@ -23,15 +24,50 @@ export function lockVolume(volume: string): Lock {
     file.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (cause) {
     file.close();
-    throw new Error(`Another Signalbox is running on ${volume}: stop it, or give this one another REGISTRY_VOLUME.`, {
-      cause,
-    });
+    if (!isBusy(cause)) throw cause;
+    const { who, stop } = holderOf(folder);
+    const message = `Another Signalbox is running on ${volume}${who}: stop it${stop}, or give this one another REGISTRY_VOLUME.`;
+    throw new Error(message, { cause });
   }
-  return { release: () => file.close() };
+  noteHolder(folder);
+  return {
+    release() {
+      rmSync(join(folder, HOLDER), { force: true });
+      file.close();
+    },
+  };
+}
+
+/** Names the process that has the lock, for people. A killed one leaves it behind: it counts only while the lock is held. */
+const HOLDER = 'running.json';
+
+function noteHolder(folder: string): void {
+  try {
+    writeFileSync(join(folder, HOLDER), JSON.stringify({ pid: process.pid, host: hostname() }), { mode: 0o600 });
+  } catch {
+    // On a full disk the registry must start all the same. An older note would name another process.
+    rmSync(join(folder, HOLDER), { force: true });
+  }
+}
+
+/** The words for the process that holds the lock; empty where its note cannot be read. */
+function holderOf(folder: string): { who: string; stop: string } {
+  try {
+    const { pid, host } = JSON.parse(readFileSync(join(folder, HOLDER), 'utf8'));
+    // A process id means something only on its own machine or in its own container.
+    if (host !== hostname()) return { who: ` (process ${pid} on ${host})`, stop: ' there' };
+    return { who: ` (process ${pid})`, stop: ` (kill ${pid})` };
+  } catch {
+    return { who: '', stop: '' };
+  }
 }
 
 /** `SQLITE_BUSY` */
 const BUSY = 5;
+
+function isBusy(error: unknown): boolean {
+  return (error as { errcode?: number }).errcode === BUSY;
+}
 
 /** Whether a running Signalbox has the volume; it is looked at without taking or making anything. @throws {Error} */
 export function isVolumeLocked(volume: string): boolean {
@@ -42,7 +78,7 @@ export function isVolumeLocked(volume: string): boolean {
     file.exec('SELECT 1 FROM sqlite_master');
     return false;
   } catch (error) {
-    if ((error as { errcode?: number }).errcode === BUSY) return true;
+    if (isBusy(error)) return true;
     throw error;
   } finally {
     file.close();

@@ -192,7 +192,10 @@ it('refuses a second registry on a volume, and the first goes on', async () => {
   const [server] = await natsServersOf(volume);
   const second = await cliWith({ REGISTRY_VOLUME: volume, PORT: '0' }, 'serve');
   expect(second.code).toBe(1);
-  expect(second.stderr).toContain(`Another Signalbox is running on ${volume}`);
+  const { pid } = program.process;
+  expect(second.stderr).toContain(
+    `Another Signalbox is running on ${volume} (process ${pid}): stop it (kill ${pid}), or`,
+  );
   expect(await natsServersOf(volume)).toEqual([server]);
   await publish(program, '1.0.0');
 });
