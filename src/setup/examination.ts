@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
-import semver from 'semver';
 import { isVolumeLocked } from '../artifacts/lock.ts';
 import { clientVariables, readConfig, type ServerConfig, serverVariables } from '../config.ts';
+import { isNodeTooOld, MINIMUM_NODE } from '../node-version.ts';
 import { checkPublicUrl } from './address.ts';
 import { type Check, ok, reasonOf, skipped, warning, wrong } from './check.ts';
 import { checkBinary, checkEmbedded, checkNats } from './nats.ts';
@@ -9,8 +9,6 @@ import { type Connect, checkReached, checkRegistry } from './registry.ts';
 import { checkEnvFile, checkSecretFile } from './secret-files.ts';
 import { checkPolicy, checkSignIn } from './sign-in.ts';
 import { checkVolume, nearestFolder } from './volume.ts';
-
-const MINIMUM_NODE = '22.18.0';
 
 /** Looks at an installation from the bottom up, by the variables of `env`, and changes nothing. */
 export async function* examine(env: NodeJS.ProcessEnv, connect: Connect): AsyncGenerator<Check> {
@@ -25,7 +23,7 @@ export async function* examine(env: NodeJS.ProcessEnv, connect: Connect): AsyncG
 }
 
 function checkNode(version: string): Check {
-  if (semver.gte(version, MINIMUM_NODE)) return ok('node', `Node ${version}`);
+  if (!isNodeTooOld(version)) return ok('node', `Node ${version}`);
   return wrong('node', `Node ${version} is too old.`, `Install Node ${MINIMUM_NODE} or newer.`);
 }
 

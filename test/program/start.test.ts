@@ -1,9 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { cliWith } from '../support/program.ts';
+import { isNodeTooOld, MINIMUM_NODE } from '../../src/node-version.ts';
+import { cliWith, MAIN } from '../support/program.ts';
 import { natsServersOf, until, volumeFolder } from './support.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -17,6 +19,37 @@ describe('npm start', { timeout: 90_000 }, () => {
     npm.kill('SIGTERM');
     await ended;
     await until(async () => !isAlive(pid) && (await natsServersOf(volume)).length === 0);
+  });
+});
+
+describe('an old Node', () => {
+  it.each([
+    ['18.20.8', true],
+    ['20.20.2', true],
+    ['22.17.1', true],
+    ['22.18.0', false],
+    ['24.0.0', false],
+  ])('%s: too old is %s', (version, tooOld) => expect(isNodeTooOld(version)).toBe(tooOld));
+
+  it('gets one sentence, before anything is loaded that it cannot read', async () => {
+    const claim = `data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.20.2'})`;
+    const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
+      execFile(process.execPath, ['--import', claim, MAIN, 'list'], (error, _, stderr) =>
+        resolve({ code: error?.code, stderr }),
+      );
+    });
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^signalbox: Node 20\.20\.2 .* needs Node 22\.18\.0.*\n$/),
+    ]);
+    const imports = (await readFile(MAIN, 'utf8')).matchAll(/^import .* from '(.*)'/gm);
+    expect(Array.from(imports, ([, from]) => from)).toEqual(['../node-version.ts']);
+    expect(await readFile(join(MAIN, '../../node-version.ts'), 'utf8')).not.toMatch(/^import/m);
+  });
+
+  it('is the one that package.json names', async () => {
+    const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+    expect(`${engines.node}.0`).toBe(`>=${MINIMUM_NODE}`);
   });
 });
 
