@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { clientVariables, readConfig, serverVariables } from '../config.ts';
 import { tell } from './output.ts';
 
 export function serveVerb(): Command {
@@ -7,10 +8,10 @@ export function serveVerb(): Command {
     .addHelpText('after', '\nExample:\n  PORT=9000 REGISTRY_VOLUME=/srv/models signalbox serve')
     .action(async () => {
       // Loaded here, so that the other verbs start without the server's parts.
-      const [{ serve }, { createLogger }, { readConfig, serverVariables }] = await Promise.all([
+      const [{ serve }, { createLogger }, { localUrl }] = await Promise.all([
         import('../serve.ts'),
         import('../telemetry.ts'),
-        import('../config.ts'),
+        import('../setup/address.ts'),
       ]);
       const stopped = Promise.withResolvers<void>();
       let serving = false;
@@ -22,6 +23,10 @@ export function serveVerb(): Command {
       const server = await serve({ config, log: createLogger(), progress: tell });
       serving = true;
       tell(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
+      const local = localUrl({ HOST: config.HOST, PORT: Number(new URL(server.url).port || 80) });
+      if (!process.env.REGISTRY_DSN && local !== clientVariables.shape.REGISTRY_DSN.parse(undefined)) {
+        tell(`For the command line: export REGISTRY_DSN=${local}`);
+      }
       await stopped.promise;
       await server.close();
     });

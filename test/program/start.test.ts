@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { isNodeTooOld, MINIMUM_NODE } from '../../src/node-version.ts';
-import { cliWith, MAIN } from '../support/program.ts';
+import { cliWith, MAIN, startProgram } from '../support/program.ts';
 import { natsServersOf, until, volumeFolder } from './support.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -20,6 +20,11 @@ describe('npm start', { timeout: 90_000 }, () => {
     await ended;
     await until(async () => !isAlive(pid) && (await natsServersOf(volume)).length === 0);
   });
+});
+
+it('says what the command line needs to find it on another port', async () => {
+  const { url, lines } = await startProgram(await volumeFolder(), { REGISTRY_DISCOVERY: 'off', REGISTRY_DSN: '' });
+  await until(() => lines.includes(`For the command line: export REGISTRY_DSN=${url}`));
 });
 
 describe('an old Node', () => {
