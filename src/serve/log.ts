@@ -6,6 +6,7 @@ import { startNatsServer } from '../log/embedded/server.ts';
 import { compareLog } from '../log/identity.ts';
 import { ensureStream, readHead } from '../log/stream.ts';
 import { positionFile, readPosition } from '../projections/volume.ts';
+import { tellWhileWaiting } from './nats-wait.ts';
 import type { Opened } from './opened.ts';
 
 interface OpenLog {
@@ -17,7 +18,11 @@ interface OpenLog {
 
 /** The log: of the nats-server that is configured, or of one that is started on the volume. */
 export async function openLog({ config, volume, log, progress }: OpenLog, opened: Opened): Promise<Nats> {
-  if (config.NATS_URL !== undefined) return connected(parseNatsUrl(config.NATS_URL));
+  if (config.NATS_URL !== undefined) {
+    const address = parseNatsUrl(config.NATS_URL);
+    const waiting = tellWhileWaiting(address, progress);
+    return connected(address).finally(() => waiting.stop());
+  }
   const { path: binary } = await findNatsServer({ progress });
   const embedded = await startNatsServer({ folder: `${volume}/.nats`, binary, log });
   opened(() => embedded.close());

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { isLoopback } from '../access/loopback.ts';
 import type { ServerConfig } from '../config.ts';
-import { type Check, ok, reasonOf, warning, wrong } from './check.ts';
+import { reasonOf } from '../system-error.ts';
+import { type Check, ok, warning, wrong } from './check.ts';
 
 type Address = Pick<ServerConfig, 'HOST' | 'PORT' | 'REGISTRY_PUBLIC_URL'>;
 

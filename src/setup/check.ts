@@ -27,13 +27,6 @@ export function isWrong({ status }: Check): boolean {
   return status === 'wrong';
 }
 
-/** What an error says; of fetch and NATS, which only say that it failed, what their cause says. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const deepest = error.cause instanceof Error ? error.cause : error;
-  return deepest.message || (deepest as NodeJS.ErrnoException).code || error.message;
-}
-
 const MAX_NAMED = 5;
 
 /** The first five, and how many more there are. */

@@ -4,7 +4,8 @@ import { checkVersion, connectOnce, type NatsAddress, parseNatsUrl } from '../lo
 import { installedNatsServer, MINIMUM_NATS } from '../log/embedded/binary.ts';
 import { lastAddress } from '../log/embedded/config.ts';
 import { dangersOf, STREAM, streamInfo } from '../log/stream.ts';
-import { type Check, isWrong, ok, reasonOf, skipped, warning, wrong } from './check.ts';
+import { reasonOf } from '../system-error.ts';
+import { type Check, isWrong, ok, skipped, warning, wrong } from './check.ts';
 
 const TIMEOUT_MS = 5_000;
 

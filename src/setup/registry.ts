@@ -4,8 +4,9 @@ import type { ClientConfig } from '../config.ts';
 import { Problem } from '../domain/errors.ts';
 import { type FleetView, hasFailed, type LoaderView } from '../domain/fleet.ts';
 import type { ModelView } from '../domain/views.ts';
+import { reasonOf } from '../system-error.ts';
 import { version } from '../version.ts';
-import { type Check, isWrong, listed, ok, reasonOf, skipped, warning, wrong } from './check.ts';
+import { type Check, isWrong, listed, ok, skipped, warning, wrong } from './check.ts';
 import { checkReadiness } from './readiness.ts';
 
 const TIMEOUT_MS = 5_000;

@@ -3,7 +3,8 @@ import { isLoopback } from '../access/loopback.ts';
 import { readPolicy } from '../access/policy.ts';
 import { MIN_SECRET_BYTES } from '../access/tokens.ts';
 import type { ServerConfig } from '../config.ts';
-import { type Check, ok, reasonOf, warning, wrong } from './check.ts';
+import { reasonOf } from '../system-error.ts';
+import { type Check, ok, warning, wrong } from './check.ts';
 
 const TIMEOUT_MS = 5_000;
 

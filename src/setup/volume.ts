@@ -2,7 +2,8 @@ import { link, mkdtemp, rm, stat, statfs, symlink, writeFile } from 'node:fs/pro
 import { dirname, join } from 'node:path';
 import { isErrno } from '../artifacts/errno.ts';
 import { DISK_RESERVE_BYTES } from '../artifacts/volume-store.ts';
-import { type Check, ok, reasonOf, warning, wrong } from './check.ts';
+import { reasonOf } from '../system-error.ts';
+import { type Check, ok, warning, wrong } from './check.ts';
 
 const MB = 1024 * 1024;
 

@@ -1,0 +1,46 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { expect, it, onTestFinished } from 'vitest';
+import { SERVERS, startNats, startPlainNats } from '../support/nats.ts';
+import { ELSEWHERE, MAIN } from '../support/program.ts';
+import { until, volumeFolder } from './support.ts';
+
+/** A registry that is starting, and the lines of its standard error. */
+async function starting(NATS_URL: string): Promise<string[]> {
+  const variables = { PORT: '0', REGISTRY_VOLUME: await volumeFolder(), REGISTRY_DISCOVERY: 'off', NATS_URL };
+  const stdio: ['ignore', 'ignore', 'pipe'] = ['ignore', 'ignore', 'pipe'];
+  const child = spawn(process.execPath, [MAIN, 'serve'], {
+    cwd: ELSEWHERE,
+    env: { ...process.env, ...variables },
+    stdio,
+  });
+  const ended = once(child, 'exit');
+  onTestFinished(async () => {
+    child.kill('SIGTERM');
+    await ended;
+  });
+  const lines: string[] = [];
+  createInterface(child.stderr).on('line', (line) => lines.push(line));
+  return lines;
+}
+
+const { binary } = SERVERS[0]!;
+
+it('a start that waits for NATS says so, then why and what to do, and goes on when it is there', async () => {
+  const server = await startNats(binary());
+  await server.kill();
+  const lines = await starting(server.url.replace('nats://', 'nats://ana:topsecret@'));
+  const told = (text: string) => lines.some((line) => line.includes(text));
+  await until(() => told(`Connecting to NATS at ${server.url}`));
+  await until(() => told(`NATS cannot be reached at ${server.url}: nothing listens there (ECONNREFUSED). Start`));
+  expect(lines.join('\n')).not.toContain('topsecret');
+  await server.start();
+  await until(() => told('Signalbox serves on'));
+}, 90_000);
+
+it('says that it is JetStream which does not answer', async () => {
+  const server = await startPlainNats(binary());
+  const lines = await starting(server.url);
+  await until(() => lines.some((line) => line.startsWith(`NATS answers at ${server.url}, but JetStream does not`)));
+}, 60_000);
