@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { spelled } from '../domain/requires.ts';
 import type { ActiveView, VersionView } from '../domain/views.ts';
 import { WrongUsage } from './failure.ts';
 import { clean, printJson, printLine } from './output.ts';
@@ -41,7 +42,7 @@ export function describe(state: VersionView | ActiveView): [string, string][] {
     ['published', `${state.published_at} by ${state.published_by}, revision ${state.revision}`],
     ['notes', state.notes],
     ['flavor', manifest.flavor],
-    ['requires', pairs({ python: manifest.requires.python, ...manifest.requires.packages }).join(', ')],
+    ['requires', spelled(manifest.requires).join(', ')],
     ['metrics', pairs(manifest.metrics).join(', ')],
     ['files', manifest.artifacts.map(({ path, size }) => `${path} (${size} bytes)`).join(', ')],
     ['digest', state.manifest_digest],

@@ -93,6 +93,11 @@ function named({ python, node, packages = {}, npm = {} }: Requires | Runtime): M
   return all;
 }
 
+/** Every entry as a line, such as `python ~=3.11.0` or `npm:onnxruntime-node ^1.20.0`. */
+export function spelled(stated: Requires | Runtime): string[] {
+  return [...named(stated).values()].map(({ name, text }) => `${name} ${text}`);
+}
+
 /** PEP 503: runs of `-`, `_` and `.` are one `-`, in lower case. */
 export function packageName(name: string): string {
   return name.toLowerCase().replace(/[-_.]+/g, '-');

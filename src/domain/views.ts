@@ -3,6 +3,7 @@ import { Digest } from './digest.ts';
 import { EVENT_TYPES, type RegistryEvent } from './events.ts';
 import { Manifest } from './manifest.ts';
 import { activeIn, activeVersion, environmentOf, latestVersion, type Model, type VersionState } from './model.ts';
+import { Runtime } from './requires.ts';
 
 /**
  * The shapes in which the API tells of models, versions and events: the contract with users' scripts.
@@ -71,6 +72,10 @@ export function moveView(
     ...rest,
   };
 }
+
+/** The runtime declared for an environment; null if none ever was. A runtime that was cleared is empty. */
+export const RuntimeView = z.object({ environment: z.string(), runtime: Runtime.nullable(), revision: z.int() });
+export type RuntimeView = z.infer<typeof RuntimeView>;
 
 export const ModelView = z
   .object({

@@ -19,6 +19,7 @@ import { openApiDocument } from './openapi.ts';
 import { publishRoutes } from './publish.ts';
 import { type HttpApp, type Route, route } from './route.ts';
 import { RememberingRouter } from './router.ts';
+import { runtimeRoutes } from './runtime.ts';
 import type { Services } from './services.ts';
 import { sessionRoutes } from './session.ts';
 import { versionRoutes } from './versions.ts';
@@ -27,6 +28,7 @@ const apiRoutes: readonly Route[] = [
   ...versionRoutes,
   ...publishRoutes,
   ...commandRoutes,
+  ...runtimeRoutes,
   ...historyRoutes,
   ...eventRoutes,
   ...loaderRoutes,

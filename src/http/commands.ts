@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Permission } from '../access/permissions.ts';
 import { ActivateBody, activate } from '../commands/activate.ts';
 import { ArchiveBody, archive } from '../commands/archive.ts';
@@ -11,11 +11,11 @@ import { restore } from '../commands/restore.ts';
 import { RollbackBody, rollback } from '../commands/rollback.ts';
 import { Problem, type ProblemCode } from '../domain/errors.ts';
 import type { EventType } from '../domain/events.ts';
-import { EnvironmentName, ModelName } from '../domain/names.ts';
 import { Runtime } from '../domain/requires.ts';
-import { MoveView, VersionView } from '../domain/views.ts';
+import { MoveView, RuntimeView, VersionView } from '../domain/views.ts';
 import { callerOf, logOf, moveReply, versionReply } from './command-reply.ts';
 import { type Method, type Reply, type Request, type Route, route } from './route.ts';
+import { ofEnvironment, RUNTIME_PATH } from './runtime.ts';
 import type { Services } from './services.ts';
 import { ofModel, ofVersion } from './versions.ts';
 
@@ -149,14 +149,14 @@ export const commandRoutes = [
   }),
   commandRoute({
     method: 'PUT',
-    path: '/environments/:environment/runtime',
+    path: RUNTIME_PATH,
     permission: 'operate',
     summary: 'State what the processes of an environment run',
     event_type: 'runtime.declared',
     command: declareRuntime,
-    params: z.object({ model: ModelName, environment: EnvironmentName }),
+    params: ofEnvironment,
     body: Runtime,
-    schema: z.object({ environment: z.string(), runtime: Runtime, revision: z.int() }),
+    schema: RuntimeView.extend({ runtime: Runtime }),
     errors: MOVE_ERRORS,
     async reply(outcome, { environment, ...runtime }) {
       return { json: { environment, runtime, revision: outcome.revision }, log: logOf(outcome) };

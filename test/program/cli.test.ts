@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { temporaryFolder } from '../support/folder.ts';
 import { startNats } from '../support/nats.ts';
 import { cli, cliWith, startProgram } from '../support/program.ts';
-import { emptyProgram, ok, publish, SAMPLES, shared, until, volumeFolder } from './support.ts';
+import { emptyProgram, ok, publish, SAMPLES, send, shared, until, versionForm, volumeFolder } from './support.ts';
 
 const program = shared(async (ends) => {
   const program = await emptyProgram(ends);
@@ -113,6 +113,10 @@ describe('exit codes', () => {
     [2, ['publish', SAMPLES, '--version', '1.0.0', '--bump', 'minor']],
     [2, ['rollback', '--env', 'dev']],
     [2, ['runtime', '--env', 'dev', 'joblib']],
+    [2, ['runtime', '--env', 'dev', '--clear', 'joblib==1.4.2']],
+    [2, ['runtime', '--env', 'dev', '--python', '3.11.7', 'python==3.12.0']],
+    [4, ['runtime', '--env', 'moon']],
+    [4, ['runtime', '--env', 'dev', '-m', 'nothing']],
     [2, ['token', '--hours', '-1']],
     [1, ['publish', '/nowhere', '--version', '9.0.0']],
     [1, ['activate', 'v1', '--env', 'dev']],
@@ -266,6 +270,42 @@ describe('publish', () => {
     await writeFile(join(folder, 'model.bin'), 'x');
     const name = await run('publish', folder, '--version', 'v1');
     expect([name.code, name.stderr]).toEqual([1, expect.stringContaining('canonical semantic version')]);
+  });
+});
+
+describe('runtime', () => {
+  const path = '/api/models/default/environments/dev/runtime';
+  const runtime = (...args: string[]) => run('runtime', '--env', 'dev', ...args);
+
+  it('prints what is declared, and changes it only when versions or --clear are given', async () => {
+    expect(await runtime()).toMatchObject({ code: 0, stdout: 'No runtime is declared for dev.\n' });
+    const declared = { python: '3.11.7', node: '24.1.0', packages: { joblib: '1.4.2' }, npm: { '@x/y': '1.0.0' } };
+    const { revision } = await ok(program(), 'PUT', path, declared);
+    const printed = 'python 3.11.7\nnode 24.1.0\njoblib 1.4.2\nnpm:@x/y 1.0.0\n';
+    expect(await runtime()).toMatchObject({ code: 0, stdout: printed });
+    expect(JSON.parse((await runtime('--json')).stdout)).toEqual({ environment: 'dev', runtime: declared, revision });
+
+    expect(await runtime('--clear')).toMatchObject({ code: 0, stdout: 'The runtime of dev is cleared.\n' });
+    expect(await runtime()).toMatchObject({ code: 0, stdout: 'No runtime is declared for dev.\n' });
+  });
+
+  it('takes python and node for what they are, and npm:… for a package of npm', async () => {
+    const { code, stdout } = await runtime('python=3.11.7', 'node==24.1.0', 'joblib==1.4.2', 'npm:@x/y==1.0.0');
+    expect([code, stdout]).toEqual([0, 'The runtime of dev is declared.\n']);
+    expect(await ok(program(), 'GET', path)).toMatchObject({
+      runtime: { python: '3.11.7', node: '24.1.0', packages: { joblib: '1.4.2' }, npm: { '@x/y': '1.0.0' } },
+    });
+  });
+});
+
+describe('show', () => {
+  it('prints every requirement, and no line where there is none', async () => {
+    const requires = { node: '^24.0.0', packages: { joblib: '~=1.4.0' }, npm: { 'onnxruntime-node': '^1.20.0' } };
+    const form = versionForm({ version: '7.0.0', requires }, { 'a.txt': '7' });
+    expect((await send(program(), 'POST', '/api/models/shown/versions', form)).status).toBe(201);
+    const shown = await run('show', '7.0.0', '-m', 'shown');
+    expect(shown.stdout).toContain('requires:     node ^24.0.0, joblib ~=1.4.0, npm:onnxruntime-node ^1.20.0\n');
+    expect((await run('show', '1.0.0')).stdout).not.toMatch(/requires:|undefined/);
   });
 });
 

@@ -126,6 +126,17 @@ describe('shapes', () => {
     });
   });
 
+  it('tells the runtime that is declared, and null where none ever was', async () => {
+    const path = '/api/models/default/environments/dev/runtime';
+    expect(await ok(program(), 'GET', path)).toMatchObject({ environment: 'dev', runtime: null });
+    const declared = await ok(program(), 'PUT', path, { python: '3.11.7' });
+    expect(await ok(program(), 'GET', path)).toEqual(declared);
+    await ok(program(), 'PUT', path, {});
+    expect(await ok(program(), 'GET', '/api/registry/environments/dev/runtime')).toMatchObject({ runtime: {} });
+    await problemOf(await program().ask('GET', path.replace('dev', 'moon')), 404, 'unknown-environment');
+    await problemOf(await program().ask('GET', path.replace('default', 'moon')), 404, 'unknown-model');
+  });
+
   it('answers a publish with 201 and where it is, and the same publish again with 200', async () => {
     const form = () => versionForm({ version: '0.9.0' }, { 'fox.txt': BYTES });
     const first = await send(program(), 'POST', VERSIONS, form());
@@ -528,6 +539,7 @@ const ROUTES = [
   'PATCH /api/models/{model}/versions/{version}/notes',
   'POST /api/models/{model}/rollback',
   'POST /api/models/{model}/deactivate',
+  'GET /api/models/{model}/environments/{environment}/runtime',
   'PUT /api/models/{model}/environments/{environment}/runtime',
   'GET /api/models/{model}/history',
   'GET /api/models/{model}/loaders',
@@ -617,6 +629,7 @@ describe('the OpenAPI document', () => {
       'operate PATCH /api/registry/models/{version}/notes',
       'operate POST /api/registry/models/{version}/archive',
       'operate POST /api/registry/models/{version}/restore',
+      'read GET /api/registry/environments/{environment}/runtime',
       'operate PUT /api/registry/environments/{environment}/runtime',
       'report PUT /api/registry/loaders/{instance}',
       'read GET /api/registry/loaders',
