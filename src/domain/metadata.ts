@@ -72,11 +72,13 @@ export function requiresFromRequirements(text: string): Requires {
   return Object.keys(packages).length > 0 ? { packages } : {};
 }
 
-/** The first source that names something wins: `sources` in the order of their weight. */
+/** The first source that names something wins, whatever its spelling: `sources` in the order of their weight. */
 export function mergeRequires(...sources: Requires[]): Requires {
   const merged: Requires = {};
   for (const source of sources.toReversed()) {
-    const packages = { ...merged.packages, ...source.packages };
+    const named = new Set(Object.keys(source.packages ?? {}).map(packageName));
+    const others = Object.entries(merged.packages ?? {}).filter(([name]) => !named.has(packageName(name)));
+    const packages = { ...Object.fromEntries(others), ...source.packages };
     Object.assign(merged, source);
     if (Object.keys(packages).length > 0) merged.packages = packages;
   }

@@ -138,6 +138,9 @@ test('of several sources the first that names something wins', () => {
     packages: { joblib: '>=1.4', numpy: '>=1' },
   });
   expect(first).toEqual({ packages: { joblib: '>=1.4' } });
+  // A manifest refuses two spellings of one package.
+  const spelled = mergeRequires({ packages: { scikit_learn: '>=1.5' } }, { packages: { 'scikit-learn': '>=1.0' } });
+  expect(spelled).toEqual({ packages: { scikit_learn: '>=1.5' } });
   expect(mergeRequires()).toEqual({});
   expect(mergeRequires({}, {})).toEqual({});
 });

@@ -126,6 +126,14 @@ describe('shapes', () => {
     });
   });
 
+  it('takes one package under two spellings in metadata for one, and follows the model afterwards', async () => {
+    const said = { requires: { packages: { scikit_learn: '>=1.5' } }, sklearn_version: '1.4.2' };
+    const form = versionForm({ version: '1.0.0' }, { 'metadata.json': JSON.stringify(said) });
+    const published = await send(program(), 'POST', '/api/models/spelled/versions', form);
+    expect([published.status, await published.json()]).toMatchObject([201, { manifest: { requires: said.requires } }]);
+    await ok(program(), 'PATCH', '/api/models/spelled/versions/1.0.0/notes', { notes: 'followed' });
+  });
+
   it('tells the runtime that is declared, and null where none ever was', async () => {
     const path = '/api/models/default/environments/dev/runtime';
     expect(await ok(program(), 'GET', path)).toMatchObject({ environment: 'dev', runtime: null });
