@@ -4,10 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Digest } from '../domain/digest.ts';
-import { type Artifact, Manifest } from '../domain/manifest.ts';
+import { type Artifact, canonicalManifest, MAX_MANIFEST_BYTES, Manifest } from '../domain/manifest.ts';
 import { METADATA_FILES, mergeRequires, requiresFromMetadata, requiresFromRequirements } from '../domain/metadata.ts';
 import { readMlModel } from '../domain/mlmodel.ts';
-import { type FolderFile, listFiles } from './folder.ts';
+import { type FolderFile, filesToPublish } from './folder.ts';
 
 const MAX_TEXT_BYTES = 1024 * 1024;
 
@@ -15,10 +15,10 @@ const MAX_TEXT_BYTES = 1024 * 1024;
  * A folder as a manifest: its files hashed, and what its `metadata.json`, `training_metadata.json`, `MLmodel` and
  * `requirements.txt` say, the earlier ones before the later. No model file is opened, but read as bytes.
  *
- * @throws {Error} for a folder without files, a link in it, or a metadata file that is not JSON
+ * @throws {Error} for a folder that cannot be a version, before its files are hashed where that can be told from their names
  */
 export async function describeFolder(folder: string): Promise<Manifest> {
-  const files = await listFiles(folder);
+  const files = await filesToPublish(folder);
   if (files.length === 0) throw new Error(`${folder} has no files.`);
   const text = (path: string) => readText(folder, files, path);
   const documents: unknown[] = [];
@@ -35,7 +35,16 @@ export async function describeFolder(folder: string): Promise<Manifest> {
   const artifacts: Artifact[] = [];
   for (const { path, size } of files) artifacts.push({ path, digest: await hashFile(join(folder, path)), size });
   const said = { flavor: flavorOf(documents, files), ...mlmodel, ...saidIn(documents) };
-  return Manifest.parse({ ...said, requires, artifacts });
+  return checked(folder, { ...said, requires, artifacts });
+}
+
+/** What the server would refuse, told before anything is sent. */
+function checked(folder: string, said: unknown): Manifest {
+  const { data: manifest, error } = Manifest.safeParse(said);
+  if (error) throw new Error(`${folder} cannot be published:\n${z.prettifyError(error)}`, { cause: error });
+  const bytes = Buffer.byteLength(canonicalManifest(manifest));
+  if (bytes <= MAX_MANIFEST_BYTES) return manifest;
+  throw new Error(`The manifest of ${folder} would have ${bytes} bytes; ${MAX_MANIFEST_BYTES} is the most`);
 }
 
 const described = ['flavor', 'metrics', 'params', 'tags', 'lineage', 'signature'] as const;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { describeFolder } from '../artifacts/describe.ts';
 import { isErrno } from '../artifacts/errno.ts';
-import { listFiles } from '../artifacts/folder.ts';
+import { filesToPublish } from '../artifacts/folder.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import type { Dispatch } from '../commands/dispatch.ts';
 import { publish } from '../commands/publish.ts';
@@ -100,7 +100,7 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
 
   async function adoptOnce(attempt: Attempt & { version: string }, changed_at: number): Promise<void> {
     const { path, model, version, request_id } = attempt;
-    const files = await listFiles(path);
+    const files = await filesToPublish(path);
     if (!files.some((file) => METADATA_FILES.some((name) => name === file.path))) {
       return report(attempt, changed_at, `${path} has neither metadata.json nor training_metadata.json`);
     }
@@ -147,6 +147,6 @@ interface Attempt {
 
 /** When anything in a folder last changed. */
 async function lastChange(folder: string): Promise<number> {
-  const files = await listFiles(folder);
+  const files = await filesToPublish(folder);
   return Math.max((await stat(folder)).ctimeMs, ...files.map(({ changed_at }) => changed_at));
 }

@@ -5,11 +5,12 @@ import { Json, record } from './json.ts';
 import { Requires } from './requires.ts';
 
 export const MAX_MANIFEST_BYTES = 256 * 1024;
-const MAX_ARTIFACTS = 1000;
+export const MAX_ARTIFACTS = 1000;
+export const MAX_PATH_LENGTH = 1024;
 
 const ArtifactPath = z
   .string()
-  .max(1024)
+  .max(MAX_PATH_LENGTH)
   .refine(isArtifactPath, 'must be a relative path of plain names separated by /, without . and ..')
   .meta({ example: 'model.joblib' });
 

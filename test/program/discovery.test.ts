@@ -105,7 +105,7 @@ describe('while it runs', () => {
   it.concurrent('reports a link among the files', async () => {
     const path = await folder(join(versions('linked'), '1.0.0'), MODEL);
     await symlink('/etc/hostname', join(path, 'more.bin'));
-    await reported(program(), path, 'neither a file nor a folder');
+    await reported(program(), join(path, 'more.bin'), 'is a link');
     expect(await published(program(), 'linked', '1.0.0')).toBe(false);
   });
 
