@@ -1,3 +1,5 @@
+import { clause } from './domain/clause.ts';
+
 // What errors of the operating system, of DNS and of TLS mean, and what to do about them: one place, so that every command
 // says the same. They are told apart by their code; texts differ between systems.
 
@@ -67,13 +69,13 @@ const FAILED: Readonly<Record<string, string>> = {
   getaddrinfo: 'cannot be reached',
 };
 
-/** What an error says, in words; of fetch and NATS, which only say that it failed, what their cause says. */
+/** What an error says, in words and without a full stop; of fetch and NATS, which only say that it failed, what their cause says. */
 export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return clause(String(error));
   const system = systemCauseOf(error);
   if (system) return `${MEANINGS[system.code]![0]} (${system.code})`;
   const deepest = error.cause instanceof Error ? error.cause : error;
-  return deepest.message || (deepest as NodeJS.ErrnoException).code || error.message;
+  return clause(deepest.message || (deepest as NodeJS.ErrnoException).code || error.message);
 }
 
 /** What to do about it; null where its code says nothing. */

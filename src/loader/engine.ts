@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { clause } from '../domain/clause.ts';
 import type { LoaderErrorCode, LoaderState, Target } from '../domain/fleet.ts';
 import { createBackoff } from './backoff.ts';
 import type { Bundle, Lease, LeasedBundle } from './bundle.ts';
@@ -284,7 +285,7 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   }
 
   function why(): string {
-    return status.error?.message ?? reasons[status.state] ?? `the loader is ${status.state}`;
+    return clause(status.error?.message ?? reasons[status.state] ?? `the loader is ${status.state}`);
   }
 
   function inBackground(work: Promise<unknown>): void {

@@ -1,4 +1,5 @@
 import { dirname, join, parse, resolve } from 'node:path';
+import { clause } from '../domain/clause.ts';
 import { createBundle, type LeasedBundle } from './bundle.ts';
 import { type Engine, initialStatus } from './engine.ts';
 import { failureOf, NotReady } from './failure.ts';
@@ -52,7 +53,7 @@ export function startLegacy<M>(path: string, model: string, service: Hydration<M
     status: () => status,
     lease() {
       if (leased) return leased.lease();
-      throw new NotReady(`${path} is not loaded: ${status.error?.message ?? status.state}.`);
+      throw new NotReady(`${path} is not loaded: ${clause(status.error?.message ?? status.state)}.`);
     },
     ready: () => loading,
     async close() {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
+import { clause } from '../domain/clause.ts';
 import { type Chain, emptyChain, findingsOf, follow } from './chain.ts';
 import { checkpointOf } from './checkpoint.ts';
 import {
@@ -119,7 +120,7 @@ function createReader(path: string): Reader {
   };
 
   function refuse(why: string, line = number): HistoryBroken {
-    return new HistoryBroken(`${path}, line ${line}: ${why}.`);
+    return new HistoryBroken(`${path}, line ${line}: ${clause(why)}.`);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { JetStreamApiError } from '@nats-io/jetstream';
+import { clause } from '../domain/clause.ts';
 import { Problem } from '../domain/errors.ts';
 import type { Nats } from '../log/connection.ts';
 import { beginRestore, endRestore } from '../log/restoring.ts';
@@ -42,7 +43,7 @@ async function verifySignature(file: ExportFile, key: KeyObject): Promise<void> 
   const { signed, checkpoint } = file.ending();
   if (signed === undefined) throw new HistoryBroken(`${file.name} is not signed.`);
   const genuine = await verifyCheckpoint(signed, key).catch((cause: Error) => {
-    throw new HistoryBroken(`${file.name} is not to be believed: ${cause.message}.`, { cause });
+    throw new HistoryBroken(`${file.name} is not to be believed: ${clause(cause.message)}.`, { cause });
   });
   if (!isDeepStrictEqual(genuine, checkpoint)) throw new HistoryBroken(`${file.name} is not what was signed.`);
 }
@@ -88,7 +89,7 @@ async function store({ js }: Nats, { revision, subject, body }: RawMessage): Pro
   const expect = { lastSequence: revision - 1, streamName: STREAM };
   const ack = await js.publish(subject, body, { expect, timeout: PUBLISH_TIMEOUT_MS }).catch((cause: unknown) => {
     if (cause instanceof JetStreamApiError)
-      throw new Error(`Revision ${revision} was refused: ${cause.message}.`, { cause });
+      throw new Error(`Revision ${revision} was refused: ${clause(cause.message)}.`, { cause });
     throw new Problem('log-unavailable', 'NATS went away; run the same command again, it goes on.', {}, cause);
   });
   if (ack.seq !== revision)

@@ -1,3 +1,5 @@
+import { clause } from '../domain/clause.ts';
+
 /** One thing that was looked at: what was found, and what to do where that is not as it should be. */
 export interface Check {
   name: string;
@@ -32,5 +34,5 @@ const MAX_NAMED = 5;
 /** The first five, and how many more there are. */
 export function listed(all: readonly string[]): string {
   const more = all.length - MAX_NAMED;
-  return [...all.slice(0, MAX_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  return [...all.slice(0, MAX_NAMED).map(clause), ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }

@@ -3,6 +3,7 @@ import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { isErrno } from '../artifacts/errno.ts';
+import { clause } from '../domain/clause.ts';
 
 /** Takes variables over from a `.env`; those that are set already, even to nothing, stay. @throws {Error} as reading it */
 export function loadEnvFile(path: string, env: NodeJS.ProcessEnv): void {
@@ -26,7 +27,7 @@ function textOf(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (isErrno(cause, 'ENOENT', 'ENOTDIR')) return '';
-    throw new Error(`${resolve(path)} cannot be read: ${(cause as Error).message}.`, { cause });
+    throw new Error(`${resolve(path)} cannot be read: ${clause((cause as Error).message)}.`, { cause });
   }
 }
 

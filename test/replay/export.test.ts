@@ -122,6 +122,7 @@ describe('the reader', { timeout: 120_000 }, () => {
     const failure = await (await exportFile()).read(text).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(HistoryBroken);
     expect((failure as Error).message).toContain(said);
+    expect((failure as Error).message).toMatch(/[^.]\.$/);
   });
 });
 

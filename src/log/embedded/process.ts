@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { clause } from '../../domain/clause.ts';
 import { configPath, LOG_FILE, type NatsAddress, type NatsLog } from './config.ts';
 import { versionAt } from './health.ts';
 import { serverArguments } from './orphans.ts';
@@ -40,9 +41,12 @@ export async function launch(
   } catch (cause) {
     await run.stop();
     const { said } = await run.ended;
-    throw new Error(`nats-server did not start: ${(cause as Error).message}. Its last lines (${folder}):\n${said}`, {
-      cause,
-    });
+    throw new Error(
+      `nats-server did not start: ${clause((cause as Error).message)}. Its last lines (${folder}):\n${said}`,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -1,0 +1,10 @@
+import { expect, test } from 'vitest';
+import { listed } from '../../src/setup/check.ts';
+import { reasonOf } from '../../src/system-error.ts';
+
+test('a reason stands in a sentence that has its own full stop', () => {
+  expect(reasonOf(new Error('The stream is gone.'))).toBe('The stream is gone');
+  expect(reasonOf(new TypeError('fetch failed', { cause: new Error('No route.') }))).toBe('No route');
+  expect(reasonOf('Refused.')).toBe('Refused');
+  expect(listed(['a is a link.', 'b is not JSON.'])).toBe('a is a link; b is not JSON');
+});
