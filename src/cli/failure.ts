@@ -1,8 +1,9 @@
 import { CommanderError } from 'commander';
 import { BundleRefused } from '../bundle/refused.ts';
-import { RegistryUnreachable } from '../client/client.ts';
+import { CredentialRefused, RegistryUnreachable } from '../client/client.ts';
 import { Problem } from '../domain/errors.ts';
 import { HistoryBroken } from '../replay/source.ts';
+import { adviceOnRefused } from './credential.ts';
 import { cleanLines } from './output.ts';
 
 /** Options or arguments that do not go together, where Commander cannot tell. */
@@ -41,8 +42,8 @@ export function failed(error: unknown): number {
   if (error instanceof NotConverged) return 6;
   if (error instanceof HistoryBroken) return 7;
   if (!(error instanceof Problem)) return 1;
-  const next = advice[error.code];
-  if (next) process.stderr.write(`${next}\n`);
+  const next = error instanceof CredentialRefused ? adviceOnRefused(error, process.env) : advice[error.code];
+  if (next) process.stderr.write(`${cleanLines(next)}\n`);
   if (error.status === 404) return 4;
   if (error.status === 503) return 5;
   return [403, 409, 422, 429].includes(error.status) ? 3 : 1;

@@ -6,6 +6,16 @@ export class RegistryUnreachable extends Error {
   override readonly name = 'RegistryUnreachable';
 }
 
+/** The registry did not take the token or the signature that was sent. */
+export class CredentialRefused extends Problem {
+  readonly signed: boolean;
+
+  constructor(detail: string, fields: Record<string, unknown>, { signed }: { signed: boolean }) {
+    super('unauthenticated', detail, fields);
+    this.signed = signed;
+  }
+}
+
 export interface ClientOptions {
   /** The registry's address, such as `http://127.0.0.1:8080`. */
   dsn: string;
@@ -96,6 +106,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
     const text = await response.text();
     try {
       const { code, detail, type: _t, title: _n, status: _s, ...fields } = JSON.parse(text);
+      if (code === 'unauthenticated') return new CredentialRefused(detail, fields, { signed: sign !== undefined });
       if (isProblemCode(code)) return new Problem(code, detail, fields);
     } catch {
       // no problem document, so no registry: told below

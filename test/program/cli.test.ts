@@ -1,12 +1,16 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { readSecret } from '../../src/access/secret.ts';
+import { signToken } from '../../src/access/tokens.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { startNats } from '../support/nats.ts';
-import { cli, cliWith, startProgram } from '../support/program.ts';
+import { cli, cliWith, MAIN, startProgram } from '../support/program.ts';
 import { emptyProgram, ok, publish, SAMPLES, send, shared, until, versionForm, volumeFolder } from './support.ts';
 
 const program = shared(async (ends) => {
@@ -167,12 +171,41 @@ describe('exit codes', () => {
     for (const args of [['list'], sample]) {
       const bad = await cliWith({ ...env, REGISTRY_TOKEN: 'x.y.z' }, ...args);
       expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('The token is not valid')]);
-      expect(bad.stderr).toContain('REGISTRY_TOKEN');
+      expect(bad.stderr).toContain('The token of REGISTRY_TOKEN was sent. Replace it');
+      expect(bad.stderr).not.toContain('Set REGISTRY_TOKEN');
     }
     const user = await cliWith({ ...env, REGISTRY_TOKEN: await program().token('user') }, ...sample);
     expect([user.code, user.stderr]).toEqual([3, expect.stringContaining('permission publish')]);
     const none = await cliWith({ ...env, REGISTRY_VOLUME: await temporaryFolder() }, 'list');
-    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('REGISTRY_TOKEN')]);
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('Set REGISTRY_TOKEN or')]);
+  });
+
+  it('1 for a credential that is refused, and says where it comes from', async () => {
+    const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: await temporaryFolder() };
+    const other = await cliWith({ ...env, REGISTRY_JWT_SECRET: 'x'.repeat(32) }, 'list');
+    expect([other.code, other.stderr]).toEqual([1, expect.stringContaining('signed with REGISTRY_JWT_SECRET.')]);
+    const expired = await signToken(
+      (await readSecret(program().volume))!,
+      { actor: 'a', role: 'user' },
+      -60,
+      new Date(),
+    );
+    const late = await cliWith({ ...env, REGISTRY_TOKEN: expired }, 'list');
+    expect([late.code, late.stderr]).toEqual([
+      1,
+      expect.stringMatching(/The token has expired\.\nThe token of REGISTRY_TOKEN/),
+    ]);
+    const key = await cliWith({ ...env, REGISTRY_SIGNING_KEY: `sbs_0123456789ab_${'A'.repeat(43)}` }, 'list');
+    expect([key.code, key.stderr]).toEqual([1, expect.stringContaining('signed with REGISTRY_SIGNING_KEY.')]);
+    // A .env that is read in the working folder.
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, '.env'), `REGISTRY_TOKEN=x.y.z\nREGISTRY_DSN=${program().url}\n`);
+    const fromFile = await promisify(execFile)(process.execPath, [MAIN, 'list'], { cwd: folder }).catch(
+      (error) => error,
+    );
+    expect(fromFile.stderr).toContain(
+      `The token of REGISTRY_TOKEN (from ${join(await realpath(folder), '.env')}) was sent`,
+    );
   });
 
   it('3 for a large upload that is refused before its end', async () => {
