@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { describeFolder } from '../artifacts/describe.ts';
 import { packBundle } from '../bundle/pack.ts';
 import { MAX_DAYS, Statement } from '../bundle/statement.ts';
 import { clientVariables, readConfig } from '../config.ts';
 import { WrongUsage } from './failure.ts';
 import { printJson, printLine } from './output.ts';
+import { readFolder } from './read-folder.ts';
 import { readSigningKey } from './session.ts';
 
 export interface OfflineOptions {
@@ -33,7 +33,7 @@ export async function publishOffline(folder: string, options: OfflineOptions): P
     format: 1,
     model,
     version,
-    manifest: await describeFolder(folder),
+    manifest: await readFolder(folder),
     notes,
     activate: activate === undefined ? null : { environment: activate, reason: reason ?? null },
     created_at: new Date(now).toISOString(),

@@ -1,9 +1,13 @@
 import { Command, Option } from 'commander';
-import { describeFolder } from '../artifacts/describe.ts';
+import { z } from 'zod';
 import { publishFolder } from '../client/publish.ts';
+import { Problem } from '../domain/errors.ts';
+import { ModelName } from '../domain/names.ts';
+import { Version } from '../domain/versions.ts';
 import { WrongUsage } from './failure.ts';
 import { publishOffline } from './offline.ts';
 import { printJson, printLine, progressBar } from './output.ts';
+import { readFolder } from './read-folder.ts';
 import { openSession, withSession } from './session.ts';
 
 export function publishVerb(): Command {
@@ -28,10 +32,21 @@ export function publishVerb(): Command {
       const { version, bump, notes, json, ...options } = given;
       if (version === undefined && bump === undefined) throw new WrongUsage('Give --version or --bump.');
       const { client, model } = openSession(options);
-      const manifest = await describeFolder(folder);
+      checkNames(model, version);
+      const manifest = await readFolder(folder);
       const progress = progressBar('Sending');
       const published = await publishFolder(client, { model, folder, manifest, version, bump, notes, progress });
       if (json) printJson(published);
       else printLine(`${model} ${published.version} is published (revision ${published.revision}).`);
     });
+}
+
+const Names = z.object({ model: ModelName, version: Version.optional() });
+
+/** Before files are read and sent. @throws {Problem} invalid-request, as the registry would say it afterwards */
+function checkNames(model: string, version: string | undefined): void {
+  const { error } = Names.safeParse({ model, version });
+  if (!error) return;
+  const wrong = error.issues.map(({ path, message }) => `The ${path.join('.')} ${message}.`);
+  throw new Problem('invalid-request', wrong.join(' '));
 }

@@ -37,7 +37,7 @@ export async function publishFolder(client: RegistryClient, options: PublishOpti
   const body = { ...manifest, version, bump, notes };
   // A bump asked for again with the same content must not become another version.
   const headers = { 'Idempotency-Key': `publish-${sha256Hex(JSON.stringify(body))}` };
-  return client.call<VersionView>('POST', `/api/models/${model}/versions`, { json: body, headers });
+  return client.call<VersionView>('POST', `/api/models/${encodeURIComponent(model)}/versions`, { json: body, headers });
 }
 
 /** Those whose bytes have to be sent, each once: all, where the caller may not ask which are there. */

@@ -292,6 +292,43 @@ describe('publish', () => {
     expect(await readFile(join(program().volume, 'models/again/latest/model.bin'), 'utf8')).toBe('two');
   });
 
+  it('warns of a model file of which nothing says what can load it', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'model.joblib'), 'bare');
+    const bare = await run('publish', folder, '--version', '1.0.0', '-m', 'bare', '--json');
+    expect([bare.code, bare.stderr]).toEqual([
+      0,
+      expect.stringMatching(/^Warning: .* model\.joblib, .*metadata\.json/),
+    ]);
+    expect(JSON.parse(bare.stdout)).toMatchObject({ manifest: { requires: {} } });
+    // As the warning says.
+    await writeFile(join(folder, 'metadata.json'), /such as (.*), or/.exec(bare.stderr)![1]!);
+    const stated = await run('publish', folder, '--version', '1.1.0', '-m', 'bare', '--json');
+    expect([stated.code, stated.stderr]).toEqual([0, '']);
+    const requires = { python: '~=3.11.0', packages: { 'scikit-learn': '~=1.5.0' } };
+    expect(JSON.parse(stated.stdout)).toMatchObject({ manifest: { requires } });
+  });
+
+  it('sends nothing for a version or a model that cannot be', async () => {
+    const asked: string[] = [];
+    const url = await serverThat((request, response) => {
+      asked.push(request.url!);
+      response.end('{}');
+    });
+    const env = { REGISTRY_DSN: url, REGISTRY_VOLUME: program().volume };
+    for (const args of [
+      ['--version', 'v1'],
+      ['--version', '1.0.0', '-m', 'A/b'],
+    ]) {
+      const { code, stderr } = await cliWith(env, 'publish', join(SAMPLES, '1.0.0'), ...args);
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringMatching(/^signalbox: The (version must be a canonical|model must match) .*\.\n$/),
+      ]);
+    }
+    expect(asked).toEqual([]);
+  });
+
   it('says what is wrong with a folder', async () => {
     const folder = await temporaryFolder();
     const empty = await run('publish', folder, '--version', '1.0.0');
