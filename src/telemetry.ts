@@ -1,4 +1,5 @@
 import pino, { type Logger } from 'pino';
+import { visibleJson } from './domain/visible.ts';
 
 /** Fields that hold secrets, at the top of a line or up to two objects deep. */
 const FIELDS = [
@@ -22,7 +23,7 @@ const CENSOR = '[redacted]';
 
 /**
  * One JSON line for each thing worth telling, on standard error: standard output is for what was asked for. Secrets are
- * taken out, by the name of their field and by their looks.
+ * taken out, by the name of their field and by their looks; what cannot be seen is escaped.
  */
 export function createLogger(level = 'info', destination: pino.DestinationStream = pino.destination(2)): Logger {
   const options = {
@@ -30,7 +31,7 @@ export function createLogger(level = 'info', destination: pino.DestinationStream
     base: undefined,
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: PATHS, censor: CENSOR },
-    hooks: { streamWrite: (line: string) => line.replace(PATTERNS, CENSOR) },
+    hooks: { streamWrite: (line: string) => visibleJson(line.replace(PATTERNS, CENSOR)) },
   };
   return pino(options, destination);
 }

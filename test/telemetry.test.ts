@@ -55,6 +55,13 @@ test.each(LOOKS)('%s is in no line, wherever it stands', (text) => {
   expect(lineOf({}, `it says ${text}.`)).not.toContain(SECRET);
 });
 
+test('what cannot be seen is escaped, and means the same', () => {
+  const actor = 'ana\u202egnp\u009b31m\u2028';
+  const line = lineOf({ actor });
+  expect(line).toContain('ana\\u202egnp\\u009b31m\\u2028');
+  expect(JSON.parse(line)).toMatchObject({ actor });
+});
+
 test('what is none stays', () => {
   const fields = { path: '/api/keys/0123456789ab', url: 'nats://127.0.0.1:4222', key_id: '0123456789ab', at: 'a@b:c' };
   expect(JSON.parse(lineOf(fields, 'nats://nats:4222 is away'))).toMatchObject({

@@ -8,7 +8,7 @@ import { writeNewFile } from '../replay/new-file.ts';
 import { generateKeyPair, readPrivateKey, readPublicKey } from '../replay/signing-key.ts';
 import { HistoryBroken, type LogSource } from '../replay/source.ts';
 import { withLogSource } from './log.ts';
-import { clean, printLine, printTable, progressBar, revisions, tell } from './output.ts';
+import { clean, printLine, printLines, printTable, progressBar, revisions, tell } from './output.ts';
 
 export function checkpointVerb(): Command {
   return new Command('checkpoint')
@@ -28,7 +28,7 @@ function keyVerb(): Command {
       const { privatePem, publicPem } = generateKeyPair();
       // Never over a key that is there: what it has signed could not be signed again.
       await writeFile(privatePath, privatePem, { mode: 0o600, flag: 'wx' });
-      if (publicPath === undefined) printLine(publicPem.trimEnd());
+      if (publicPath === undefined) printLines(publicPem.trimEnd());
       else await writeFile(publicPath, publicPem, { flag: 'wx' });
     });
 }

@@ -1,3 +1,5 @@
+import { cleanLines } from './output.ts';
+
 /** Prints RFC 4180 text: a header of the columns' names, then a line a record. */
 export function printCsv(columns: string[], records: Record<string, unknown>[]): void {
   const lines = [columns, ...records.map((record) => columns.map((column) => cellOf(record[column])))];
@@ -6,8 +8,8 @@ export function printCsv(columns: string[], records: Record<string, unknown>[]):
 
 function cellOf(value: unknown): string {
   if (value === null || value === undefined) return '';
-  if (typeof value === 'string') return inert(value);
-  return typeof value === 'object' ? inert(JSON.stringify(value)) : String(value);
+  if (typeof value === 'string') return cleanLines(inert(value));
+  return typeof value === 'object' ? cleanLines(inert(JSON.stringify(value))) : String(value);
 }
 
 /** Spreadsheets take text that begins so for a formula, and run it. */

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { VersionView } from '../domain/views.ts';
-import { cleanLines, printJson, printLine } from './output.ts';
+import { printJson, printLine, printLines } from './output.ts';
 import { openSession, withSession } from './session.ts';
 
 export function notesVerb(): Command {
@@ -17,6 +17,7 @@ export function notesVerb(): Command {
           ? await client.call<VersionView>('GET', path)
           : await client.call<VersionView>('PATCH', `${path}/notes`, { json: { notes: text } });
       if (json) printJson(state);
-      else printLine(text === undefined ? cleanLines(state.notes) : `The notes of ${version} are changed.`);
+      else if (text === undefined) printLines(state.notes);
+      else printLine(`The notes of ${version} are changed.`);
     });
 }

@@ -1,20 +1,29 @@
+import { visible, visibleJson } from '../domain/visible.ts';
+
+// What others wrote into a registry must not drive this terminal. So nothing is written to it but through these.
+
 /** Prints for programs: the answer as it came. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
 }
 
 export function printLine(line: string): void {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${visible(line)}\n`);
+}
+
+/** Prints what has lines of its own. */
+export function printLines(text: string): void {
+  process.stdout.write(`${cleanLines(text)}\n`);
 }
 
 /** Tells something that is no part of the output. */
-export function tell(line: string): void {
-  process.stderr.write(`${line}\n`);
+export function tell(text: string): void {
+  process.stderr.write(`${cleanLines(text)}\n`);
 }
 
 /** Prints for people: aligned columns under their titles. */
 export function printTable(titles: string[], rows: (string | number | null)[][]): void {
-  const cells = [titles, ...rows.map((row) => row.map((cell) => clean(String(cell ?? '-'))))];
+  const cells = [titles, ...rows].map((row) => row.map((cell) => clean(String(cell ?? '-'))));
   const widths = titles.map((_, column) => cells.reduce((most, row) => Math.max(most, row[column]!.length), 0));
   for (const row of cells) {
     printLine(
@@ -26,22 +35,17 @@ export function printTable(titles: string[], rows: (string | number | null)[][])
   }
 }
 
-/** One line without control characters: what others wrote into a registry must not drive this terminal. */
+/** What others wrote, as a part of one line. */
 export function clean(text: string): string {
-  return withoutControls(text).trim();
+  return visible(text).trim();
 }
 
 /** The same for what has lines of its own, which may be indented. */
 export function cleanLines(text: string): string {
   return text
     .split(/\r?\n/)
-    .map((line) => withoutControls(line).trimEnd())
+    .map((line) => visible(line).trimEnd())
     .join('\n');
-}
-
-function withoutControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
 }
 
 /** A bar on a terminal, and nothing elsewhere; `unit` spells the total. */

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { isErrno } from '../artifacts/errno.ts';
 import { isMove, isMoveType, type MoveEvent } from '../domain/events.ts';
+import { visibleJson } from '../domain/visible.ts';
 import { decodeEvent } from '../log/codec.ts';
 import { type Checkpoint, shortEpoch } from '../log/identity.ts';
 import type { LogMessage } from '../log/read.ts';
@@ -103,7 +104,7 @@ export function startActivationHistory(options: ActivationHistoryOptions): Activ
     const message = await options.readAt(revision);
     const event = message && decodeEvent(message.body).event;
     if (!event || !isMove(event)) throw new Error(`the event ${revision} is no longer in the log`);
-    return JSON.stringify(historyLine(event, revision, checkpoint));
+    return visibleJson(JSON.stringify(historyLine(event, revision, checkpoint)));
   }
 }
 

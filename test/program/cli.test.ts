@@ -246,14 +246,16 @@ it('lists as many as asked for', async () => {
 });
 
 it('lets nothing that somebody wrote drive the terminal', async () => {
-  const notes = '\u001b[2Jgone\u0007\nsecond line\u009b31m';
+  const notes = '\u001b[2Jgone\u0007\nsecond line\u009b31m\u202etxt.exe\u2066\u200b\u2028';
   await ok(program(), 'PATCH', '/api/models/default/versions/1.1.0/notes', { notes });
-  for (const args of [['notes', '1.1.0'], ['show', '1.1.0'], ['list']]) {
+  for (const args of [['notes', '1.1.0'], ['show', '1.1.0'], ['list'], ['list', '--json']]) {
     const { stdout } = await run(...args);
     expect(stdout).toContain('second line');
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
-    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}]/u);
   }
+  expect(JSON.parse((await run('show', '1.1.0', '--json')).stdout).notes).toBe(notes);
+  const refused = await run('show', '--env', 'dev\u202e');
+  expect([refused.code, refused.stderr]).toEqual([1, expect.not.stringMatching(/\u202e/)]);
   expect((await run('notes', '1.1.0')).stdout).toMatch(/gone\nsecond line/);
 });
 

@@ -35,7 +35,7 @@ test('of what is too short to be seen, the longest is shown', () => {
 });
 
 test('a page is one file without scripts, and what others wrote is text in it', () => {
-  const hostile = `<script>alert(1)</script>"'&`;
+  const hostile = `<script>alert(1)</script>"'&\u202e`;
   const made = { actor: hostile, reason: hostile, type: 'version.rolled_back' as const };
   const first = tenure('1.0.0', 0, 4, made);
   const lanes = lanesOf([
@@ -45,6 +45,7 @@ test('a page is one file without scripts, and what others wrote is text in it', 
   const page = timelinePage({ lanes, span, name: hostile, revision: 5, findings: [hostile] });
   expect(page).not.toContain('<script');
   expect(page).not.toContain(`"'&`);
+  expect(page).not.toMatch(/\p{Cf}/u);
   expect(page.match(/&#60;script&#62;/g)!.length).toBeGreaterThan(6);
   expect(page).not.toMatch(/(src|href|url)\s*=|https?:|@import/);
   expect(page.match(/<tr>/g)).toHaveLength(1 + 2);
