@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { BoundedMap } from '../domain/bounded-map.ts';
 import { MAX_ACTIVATION_LIMIT } from '../domain/model.ts';
 import { EnvironmentName } from '../domain/names.ts';
 import { PERMISSIONS, type Permission } from './permissions.ts';
@@ -141,13 +140,20 @@ function fits(
   );
 }
 
-const compiled = new BoundedMap<string, RegExp>(1000);
-
-/** `fraud-*` and the like, as a shell has it. */
+/**
+ * `fraud-*` and the like, as a shell has it. Each part between stars is taken where it is found first, so there is no
+ * backtracking: a regular expression with many stars needs exponential time.
+ */
 function matches(pattern: string, model: string): boolean {
   if (pattern === EVERY_MODEL || pattern === model) return true;
-  if (!pattern.includes('*')) return false;
-  const regexp = compiled.get(pattern) ?? new RegExp(`^${pattern.replaceAll(/\*+/g, '.*')}$`);
-  compiled.set(pattern, regexp);
-  return regexp.test(model);
+  const [first, ...parts] = pattern.split('*') as [string, ...string[]];
+  const last = parts.pop();
+  if (last === undefined || !model.startsWith(first) || !model.endsWith(last)) return false;
+  let reached = first.length;
+  for (const part of parts) {
+    const found = model.indexOf(part, reached);
+    if (found === -1) return false;
+    reached = found + part.length;
+  }
+  return reached + last.length <= model.length;
 }
