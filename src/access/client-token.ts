@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os';
 import { Problem } from '../domain/errors.ts';
+import { actorNameProblem } from './actor-name.ts';
 import { isLoopback } from './loopback.ts';
 import { readSecret, secretFile } from './secret.ts';
 import { signToken } from './tokens.ts';
@@ -43,9 +44,14 @@ async function localTokenFor(config: TokenSource): Promise<string> {
 /** @throws {Problem} unauthenticated where there is no secret here, or none that this user may read */
 export async function localToken(
   source: Pick<TokenSource, 'REGISTRY_VOLUME' | 'REGISTRY_JWT_SECRET'>,
-  { role, seconds, actor = userInfo().username }: { role: string; seconds: number; actor?: string },
+  { role, seconds, actor = localActor() }: { role: string; seconds: number; actor?: string },
 ): Promise<string> {
   return signToken(await localSecret(source), { actor, role }, seconds, new Date());
+}
+
+/** Services often run as a user with a name like registry, which is reserved. */
+export function localActor(username = userInfo().username): string {
+  return actorNameProblem(username) === null ? username : `local:${username}`;
 }
 
 async function localSecret({

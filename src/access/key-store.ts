@@ -5,6 +5,7 @@ import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import { type BucketEntry, watchBucket } from '../log/bucket-watch.ts';
 import type { Nats } from '../log/connection.ts';
+import { KEY_ACTOR_PREFIX } from './actor-name.ts';
 import { isSecretOf, KeyRecord, parseKey } from './keys.ts';
 import type { Identity } from './policy.ts';
 import { isSigningKey } from './signing-key.ts';
@@ -95,7 +96,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
       throw new Problem('unauthenticated', 'The API key is not valid.');
     }
     noteUse(known);
-    return { actor: `key:${known.record.name}`, role: null, groups: [], reaches: [known.record.reach] };
+    return { actor: `${KEY_ACTOR_PREFIX}${known.record.name}`, role: null, groups: [], reaches: [known.record.reach] };
   }
 
   function isExpired({ expires_at }: KeyRecord): boolean {

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import type { Identity } from './policy.ts';
-import { verifyByAny } from './tokens.ts';
+import { checkActor, verifyByAny } from './tokens.ts';
 
 /** Who has signed in, and for how long. */
 export interface Session extends Identity {
@@ -79,6 +79,7 @@ export function createSessions(secrets: readonly Uint8Array[], now: () => Date =
 
   async function check(value: string): Promise<Session> {
     const { sub: actor, role, groups, exp, end } = await claimsOf(value);
+    checkActor(actor);
     const session = { actor, role, groups, session: { expires_at: at(exp), ends_at: at(end) } };
     verified.set(value, session);
     return session;

@@ -11,6 +11,7 @@ import {
 import { z } from 'zod';
 import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
+import { actorNameProblem } from './actor-name.ts';
 import type { Identity } from './policy.ts';
 
 /** The keys of an identity provider, and what its tokens must say to be meant for this registry. */
@@ -31,7 +32,7 @@ export interface VerifierOptions {
   keysCooldownMs?: number;
 }
 
-const Claims = z.looseObject({ sub: z.string().min(1).max(200), exp: z.number() });
+const Claims = z.looseObject({ sub: z.string(), exp: z.number() });
 const Groups = z.array(z.string().max(200)).max(1000).catch([]);
 
 const MAX_CACHED = 10_000;
@@ -82,6 +83,7 @@ export function tokenVerifier(options: VerifierOptions): VerifyToken {
 
   async function verify(token: string): Promise<Identity> {
     const claims = await verifyClaims(token);
+    checkActor(claims.sub);
     const role = claimAt(claims, roleClaim);
     const groups = Groups.parse(claimAt(claims, groupsClaim));
     const identity = { actor: claims.sub, role: typeof role === 'string' ? role : null, groups };
@@ -117,6 +119,12 @@ function claimsVerifier({ secrets, provider, keysCooldownMs }: VerifierOptions) 
       );
     }
   };
+}
+
+/** @throws {Problem} unauthenticated for a subject that nobody may act as; it may be a provider's setting, so it is told why */
+export function checkActor(sub: string): void {
+  const wrong = actorNameProblem(sub);
+  if (wrong !== null) throw new Problem('unauthenticated', `The subject (sub) of the token ${wrong}.`);
 }
 
 /** Whom a token claims to be about, verified or not. */

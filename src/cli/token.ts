@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { actorNameProblem } from '../access/actor-name.ts';
 import { localToken } from '../access/client-token.ts';
 import { clientVariables, readConfig } from '../config.ts';
 import { WrongUsage } from './failure.ts';
@@ -16,6 +17,8 @@ export function tokenVerb(): Command {
     )
     .action(async ({ role, sub: actor, hours }) => {
       if (!(hours > 0)) throw new WrongUsage('--hours must be above 0.');
+      const wrong = actor === undefined ? null : actorNameProblem(actor);
+      if (wrong !== null) throw new WrongUsage(`--sub ${JSON.stringify(actor)} ${wrong}.`);
       const config = readConfig(clientVariables, process.env);
       printLine(await localToken(config, { role, seconds: Math.round(hours * 3600), actor }));
     });

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { access, constants, mkdir } from 'node:fs/promises';
-import { userInfo } from 'node:os';
+import { localActor } from '../access/client-token.ts';
 import { signToken } from '../access/tokens.ts';
 import { isVolumeLocked } from '../artifacts/lock.ts';
 import { createClient } from '../client/client.ts';
@@ -86,7 +86,7 @@ async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) 
   const server = await serve({ config: trial, log: createLogger('error'), progress });
   try {
     const [secret] = config.REGISTRY_JWT_SECRET!;
-    const admin = { actor: userInfo().username, role: 'admin' };
+    const admin = { actor: localActor(), role: 'admin' };
     const token = () => signToken(Buffer.from(secret!), admin, TOKEN_SECONDS, new Date());
     const { model } = loader;
     const json = { name: `loader-${model}`.slice(0, 64), reach: { allow: ['read', 'report'], models: [model] } };

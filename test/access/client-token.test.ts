@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clientTokens } from '../../src/access/client-token.ts';
+import { clientTokens, localActor } from '../../src/access/client-token.ts';
 import { isLoopback } from '../../src/access/loopback.ts';
 import { ensureSecret } from '../../src/access/secret.ts';
 import { tokenVerifier } from '../../src/access/tokens.ts';
@@ -39,6 +39,10 @@ describe('a token signed with the local secret', () => {
     };
     expect(await clientTokens(given)()).toBe('given');
   });
+});
+
+it('acts as the user of this machine, under a name that is not reserved', () => {
+  expect(['ana', 'registry', 'volume'].map(localActor)).toEqual(['ana', 'local:registry', 'local:volume']);
 });
 
 it('a host that only begins like a loopback address is none', () => {

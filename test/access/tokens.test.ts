@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { base64url, exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createSessions, SESSION_COOKIE } from '../../src/access/sessions.ts';
 import { signToken, tokenVerifier } from '../../src/access/tokens.ts';
 
 const SECRET = Buffer.from('a secret of at least thirty-two bytes');
@@ -68,6 +69,29 @@ describe('a token signed with the secret', () => {
     ]) {
       await expect(async () => verify(wrong), wrong).rejects.toMatchObject(refused);
     }
+  });
+});
+
+describe('a subject that nobody may act as', () => {
+  it.each([
+    ['key:installer', 'reserved'],
+    ['volume', 'reserved'],
+    ['registry', 'reserved'],
+    ['ana\u202e', 'U+202E'],
+    ['ana\n', 'U+000A'],
+  ])('is refused, and the refusal says why: %j', async (actor, why) => {
+    const token = await signToken(SECRET, { actor, role: 'admin' }, 60, new Date());
+    await expect(async () => tokenVerifier({ secrets: [SECRET] })(token)).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringContaining(why),
+    });
+  });
+
+  it('is refused in a session that began with it before', async () => {
+    const sessions = createSessions([SECRET]);
+    const { cookie } = await sessions.begin({ actor: 'key:installer', role: 'admin', groups: [] });
+    const value = cookie.slice(SESSION_COOKIE.length + 1, cookie.indexOf(';'));
+    await expect(async () => sessions.verify(value)).rejects.toMatchObject(refused);
   });
 });
 

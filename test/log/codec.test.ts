@@ -38,6 +38,13 @@ describe('an event', () => {
     const { event } = decodeEvent(changed({ traceparent: '00-1' }, { mood: 'sunny' }));
     expect(event?.data).toEqual({ ...notes.data, mood: 'sunny' });
   });
+
+  test.each(['key:installer', 'volume', 'ana\u202e\n'])(
+    'keeps an actor that tokens may no longer name: %j',
+    (actor) => {
+      expect(decodeEvent(encodeEvent({ ...notes, actor }, PREV)).event?.actor).toBe(actor);
+    },
+  );
 });
 
 describe('a body that cannot be followed past', () => {

@@ -122,6 +122,7 @@ describe('exit codes', () => {
     [4, ['runtime', '--env', 'moon']],
     [4, ['runtime', '--env', 'dev', '-m', 'nothing']],
     [2, ['token', '--hours', '-1']],
+    [2, ['token', '--sub', 'key:installer']],
     [1, ['publish', '/nowhere', '--version', '9.0.0']],
     [1, ['activate', 'v1', '--env', 'dev']],
     [3, ['activate', '1.2.0', '--env', 'dev']],
