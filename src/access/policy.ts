@@ -13,6 +13,8 @@ export interface Identity {
   groups: readonly string[];
   /** What the credential allows by itself, beside the table. */
   reaches?: readonly Reach[];
+  /** When the token expires that says so. */
+  expires_at?: Date;
 }
 
 /** What a request wants to do, and to what, as far as it names it. */

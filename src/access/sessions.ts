@@ -13,6 +13,7 @@ export interface Session extends Identity {
 
 /** Sessions are kept by who has them, in a signed cookie; servers with the same secret know each other's. */
 export interface Sessions {
+  /** A session of a day at most, which ends no later than the token. @throws {Problem} unauthenticated, invalid-request */
   begin(identity: Identity): Promise<{ cookie: string; session: Session }>;
   /** @throws {Problem} unauthenticated */
   verify(value: string): Session | Promise<Session>;
@@ -50,7 +51,11 @@ export function createSessions(secrets: readonly Uint8Array[], now: () => Date =
   const verified = new BoundedMap<string, Session>(MAX_CACHED);
 
   return {
-    begin: (identity) => issue(identity, new Date(now().getTime() + LONGEST_MS)),
+    async begin(identity) {
+      const ends_at = Math.min(now().getTime() + LONGEST_MS, identity.expires_at?.getTime() ?? Infinity);
+      if (ends_at <= now().getTime()) throw new Problem('unauthenticated', 'The token has expired.', { expired: true });
+      return issue(identity, new Date(ends_at));
+    },
     verify(value) {
       const known = verified.get(value);
       return known && known.session.expires_at > now() ? known : check(value);

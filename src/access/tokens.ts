@@ -35,6 +35,8 @@ export interface VerifierOptions {
 const Claims = z.looseObject({ sub: z.string(), exp: z.number() });
 const Groups = z.array(z.string().max(200)).max(1000).catch([]);
 
+/** A Date holds no more (ECMA-262); some tokens say with a larger number that they never expire. */
+const LAST_DATE_MS = 8.64e15;
 const MAX_CACHED = 10_000;
 const CLOCK_TOLERANCE_S = 5;
 /** Without those of shared secrets: a public key is no secret to sign with (RFC 8725, section 3.1). */
@@ -86,8 +88,9 @@ export function tokenVerifier(options: VerifierOptions): VerifyToken {
     checkActor(claims.sub);
     const role = claimAt(claims, roleClaim);
     const groups = Groups.parse(claimAt(claims, groupsClaim));
-    const identity = { actor: claims.sub, role: typeof role === 'string' ? role : null, groups };
-    verified.set(token, { identity, until: (claims.exp + CLOCK_TOLERANCE_S) * 1000 });
+    const expires_at = new Date(Math.min(claims.exp * 1000, LAST_DATE_MS));
+    const identity = { actor: claims.sub, role: typeof role === 'string' ? role : null, groups, expires_at };
+    verified.set(token, { identity, until: expires_at.getTime() + CLOCK_TOLERANCE_S * 1000 });
     return identity;
   }
 }

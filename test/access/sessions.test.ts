@@ -54,6 +54,25 @@ describe('a session', () => {
     await expect(async () => sessions.verify(cookieValue(cookie))).rejects.toMatchObject(refused);
   });
 
+  it('ends no later than the token that it began with', async () => {
+    const { sessions, clock } = sessionsOf(SECRET);
+    const expires_at = new Date(clock.now + 90 * MINUTE);
+    let { cookie, session } = await sessions.begin({ ...ANA, expires_at });
+    expect(session.session.ends_at).toEqual(expires_at);
+    clock.now += 45 * MINUTE;
+    session = await sessions.verify(cookieValue(cookie));
+    cookie = (await sessions.renew(session))!;
+    session = await sessions.verify(cookieValue(cookie));
+    expect(session.session).toEqual({ expires_at, ends_at: expires_at });
+    clock.now += 46 * MINUTE;
+    await expect(async () => sessions.verify(cookieValue(cookie))).rejects.toMatchObject(refused);
+    // Tokens are still taken a few seconds after their time.
+    await expect(sessions.begin({ ...ANA, expires_at })).rejects.toMatchObject({
+      ...refused,
+      fields: { expired: true },
+    });
+  });
+
   it('is known to servers with the same secret, and to those that still accept an older one', async () => {
     const value = cookieValue((await sessionsOf(OLDER).sessions.begin(ANA)).cookie);
     const { sessions } = sessionsOf(SECRET, OLDER);

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { decodeJwt } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { signToken } from '../../src/access/tokens.ts';
 import { startProgram } from '../support/program.ts';
@@ -96,6 +97,15 @@ describe('a session', () => {
   it('ends with a cookie that takes it away', async () => {
     const { status, headers } = await browse('DELETE', '/api/session', { Cookie: await signIn() });
     expect([status, headers['set-cookie']]).toEqual([204, [expect.stringMatching(/^__Host-signalbox=;.*Max-Age=0/)]]);
+  });
+
+  it('ends with the token that it began with', async () => {
+    const token = await signToken(Buffer.from(SECRET), { actor: 'ana', role: 'user' }, 60, new Date());
+    const { headers, json } = await browse('POST', '/api/session', { Authorization: `Bearer ${token}` });
+    const { exp } = decodeJwt(token);
+    expect([json.expires_at, json.ends_at]).toEqual(Array(2).fill(new Date(exp! * 1000).toISOString()));
+    const [, maxAge] = /Max-Age=(\d+)$/.exec(String(headers['set-cookie']))!;
+    expect(Number(maxAge)).toBeLessThanOrEqual(60);
   });
 
   it('begins with a token only: not with a key, a session or nothing', async () => {
