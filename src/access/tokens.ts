@@ -1,35 +1,18 @@
-import {
-  createRemoteJWKSet,
-  decodeJwt,
-  decodeProtectedHeader,
-  errors,
-  type JWTVerifyGetKey,
-  type JWTVerifyOptions,
-  jwtVerify,
-  SignJWT,
-} from 'jose';
+import { decodeJwt, decodeProtectedHeader, errors, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import { actorNameProblem } from './actor-name.ts';
 import type { Identity } from './policy.ts';
+import { type KeyFetching, type Provider, providerVerifier } from './provider-keys.ts';
 
-/** The keys of an identity provider, and what its tokens must say to be meant for this registry. */
-export interface Provider {
-  jwksUrl: URL;
-  issuer: string;
-  audience: string;
-}
-
-export interface VerifierOptions {
+export interface VerifierOptions extends KeyFetching {
   /** Of HS256 tokens, each of which is accepted; none where only the provider's are taken. */
   secrets: readonly Uint8Array[];
   provider?: Provider | undefined;
   /** Where a token says the role and the groups; a dot leads into an object. */
   roleClaim?: string;
   groupsClaim?: string;
-  /** How long after the provider's keys were fetched they may be fetched again. */
-  keysCooldownMs?: number;
 }
 
 const Claims = z.looseObject({ sub: z.string(), exp: z.number() });
@@ -39,10 +22,6 @@ const Groups = z.array(z.string().max(200)).max(1000).catch([]);
 const LAST_DATE_MS = 8.64e15;
 const MAX_CACHED = 10_000;
 const CLOCK_TOLERANCE_S = 5;
-/** Without those of shared secrets: a public key is no secret to sign with (RFC 8725, section 3.1). */
-const PROVIDER_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
-const JWKS_TIMEOUT_MS = 5_000;
-const KEYS_COOLDOWN_MS = 30_000;
 const MAX_TOKEN_LENGTH = 8192;
 
 /** HS256 needs a key as long as its hash (RFC 7518, section 3.2). */
@@ -95,8 +74,8 @@ export function tokenVerifier(options: VerifierOptions): VerifyToken {
   }
 }
 
-function claimsVerifier({ secrets, provider, keysCooldownMs }: VerifierOptions) {
-  const providerKey = provider && keyFetcher(provider.jwksUrl, keysCooldownMs);
+function claimsVerifier({ secrets, provider, ...fetching }: VerifierOptions) {
+  const verifyByProvider = provider && providerVerifier(provider, fetching);
   const checks: JWTVerifyOptions = { clockTolerance: CLOCK_TOLERANCE_S, requiredClaims: ['sub', 'exp'] };
 
   return async (token: string): Promise<z.infer<typeof Claims>> => {
@@ -107,10 +86,8 @@ function claimsVerifier({ secrets, provider, keysCooldownMs }: VerifierOptions) 
       if (alg === 'HS256' && secrets.length > 0) {
         return Claims.parse((await verifyByAny(token, secrets, { ...checks, algorithms: ['HS256'] })).payload);
       }
-      if (!provider || !providerKey) throw new errors.JOSEAlgNotAllowed('no key is there for the algorithm');
-      const { issuer, audience } = provider;
-      const meant = { ...checks, issuer, audience, algorithms: PROVIDER_ALGORITHMS };
-      return Claims.parse((await jwtVerify(token, providerKey, meant)).payload);
+      if (!verifyByProvider) throw new errors.JOSEAlgNotAllowed('no key is there for the algorithm');
+      return Claims.parse(await verifyByProvider(token, checks));
     } catch (cause) {
       if (cause instanceof Problem) throw cause;
       const expired = cause instanceof errors.JWTExpired;
@@ -152,19 +129,6 @@ export async function verifyByAny(
     if (older.length === 0 || !(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
     return verifyByAny(token, older, options);
   }
-}
-
-/** The provider's keys; that they cannot be had is no fault of the token's. */
-function keyFetcher(jwksUrl: URL, cooldownDuration = KEYS_COOLDOWN_MS): JWTVerifyGetKey {
-  const keys = createRemoteJWKSet(jwksUrl, { timeoutDuration: JWKS_TIMEOUT_MS, cooldownDuration });
-  return async (header, token) => {
-    try {
-      return await keys(header, token);
-    } catch (cause) {
-      if (cause instanceof errors.JWKSNoMatchingKey || cause instanceof errors.JOSENotSupported) throw cause;
-      throw new Problem('identity-unavailable', 'The keys of the identity provider cannot be fetched.', {}, cause);
-    }
-  };
 }
 
 /** `realm_access.roles` and the like; a claim of the whole name comes first. */

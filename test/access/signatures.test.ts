@@ -182,7 +182,8 @@ describe('a signature', () => {
     for (const name of ['signature', 'signature-input']) {
       const text = String(request.headers[name]);
       for (let i = 0; i < text.length; i++) {
-        const other = text.slice(0, i) + (text[i] === 'x' ? 'y' : 'x') + text.slice(i + 1);
+        // The last character of a signature has two bits that are not read: `w` and `x` are the same there.
+        const other = text.slice(0, i) + (text[i] === 'A' ? 'x' : 'A') + text.slice(i + 1);
         const changed = { ...request, headers: { ...request.headers, [name]: other } };
         expect(
           holds(() => verified(changed)),

@@ -11,12 +11,18 @@ const ISSUER = 'https://login.example.org';
 const AUDIENCE = 'signalbox';
 
 /** An identity provider: its keys over HTTP, of which the last one signs. */
-async function provider() {
+async function provider({ named = true } = {}) {
   const keys: { kid: string; pair: Awaited<ReturnType<typeof generateKeyPair>> }[] = [];
   let asked = 0;
+  let failing = false;
   const server = createServer(async (_, response) => {
     asked++;
-    const published = keys.map(async ({ kid, pair }) => ({ ...(await exportJWK(pair.publicKey)), kid, alg: 'ES256' }));
+    if (failing) return response.writeHead(500).end();
+    const published = keys.map(async ({ kid, pair }) => ({
+      ...(await exportJWK(pair.publicKey)),
+      ...(named && { kid }),
+      alg: 'ES256',
+    }));
     response.end(JSON.stringify({ keys: await Promise.all(published) }));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -26,14 +32,18 @@ async function provider() {
     if (keys.length > 2) keys.shift();
   };
   await rotate();
-  const sign = (claims: JWTPayload, { iss = ISSUER, aud = AUDIENCE, exp = '10m' } = {}) => {
-    const { kid, pair } = keys.at(-1)!;
-    const token = new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid }).setIssuer(iss).setAudience(aud);
+  const sign = (claims: JWTPayload, { iss = ISSUER, aud = AUDIENCE, exp = '10m', by = keys.at(-1)! } = {}) => {
+    const { kid, pair } = by;
+    const header = { alg: 'ES256', ...(named && { kid }) };
+    const token = new SignJWT(claims).setProtectedHeader(header).setIssuer(iss).setAudience(aud);
     return token.setSubject('ana').setExpirationTime(exp).sign(pair.privateKey);
   };
   const jwksUrl = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`);
   const options = { jwksUrl, issuer: ISSUER, audience: AUDIENCE };
-  return { options, rotate, sign, keys, server, asked: () => asked };
+  const fail = (now: boolean) => {
+    failing = now;
+  };
+  return { options, rotate, sign, keys, server, fail, asked: () => asked };
 }
 
 const refused = { code: 'unauthenticated' };
@@ -166,5 +176,54 @@ describe('a provider’s token', () => {
     server.closeAllConnections();
     const verify = tokenVerifier({ secrets: [], provider: options });
     await expect(async () => verify(token)).rejects.toMatchObject({ code: 'identity-unavailable', status: 503 });
+  });
+
+  it('without a key id is verified by whichever of several keys has signed it', async () => {
+    const { options, sign, rotate, keys } = await provider({ named: false });
+    await rotate();
+    const verify = tokenVerifier({ secrets: [], provider: options });
+    for (const by of keys) expect(await verify(await sign({ role: 'user' }, { by }))).toMatchObject({ actor: 'ana' });
+    await expect(async () => verify(await sign({ role: 'user' }, { exp: '-10m' }))).rejects.toMatchObject({
+      ...refused,
+      fields: { expired: true },
+    });
+    const stranger = await provider({ named: false });
+    const wrong = await stranger.sign({ role: 'admin' });
+    await expect(async () => verify(wrong)).rejects.toMatchObject({ ...refused, fields: { expired: false } });
+  });
+
+  it('does not make the registry ask a provider that fails again and again, nor twice at once', async () => {
+    const { options, sign, fail, asked } = await provider();
+    const tokens = await Promise.all(Array.from({ length: 10 }, (_, n) => sign({ n })));
+    const unavailable = { code: 'identity-unavailable' };
+    fail(true);
+    const verify = tokenVerifier({ secrets: [], provider: options, keysRetryMs: 3600_000 });
+    await Promise.all(tokens.map((token) => expect(async () => verify(token)).rejects.toMatchObject(unavailable)));
+    for (const token of tokens) await expect(async () => verify(token)).rejects.toMatchObject(unavailable);
+    expect(asked()).toBe(1);
+    fail(false);
+    await expect(async () => verify(tokens[0]!)).rejects.toMatchObject(unavailable);
+    expect(asked()).toBe(1);
+  });
+
+  it('is verified as soon as a provider that failed answers again', async () => {
+    const { options, sign, fail } = await provider();
+    const verify = tokenVerifier({ secrets: [], provider: options, keysRetryMs: 0 });
+    const token = await sign({ role: 'user' });
+    fail(true);
+    await expect(async () => verify(token)).rejects.toMatchObject({ code: 'identity-unavailable' });
+    fail(false);
+    expect(await verify(token)).toMatchObject({ actor: 'ana' });
+  });
+
+  it('of a known key is verified while the provider fails', async () => {
+    const { options, sign, rotate, fail } = await provider();
+    const verify = tokenVerifier({ secrets: [], provider: options, keysCooldownMs: 0, keysRetryMs: 3600_000 });
+    await verify(await sign({ role: 'user' }));
+    const known = await sign({ role: 'user', again: true });
+    fail(true);
+    await rotate();
+    await expect(async () => verify(await sign({ role: 'user' }))).rejects.toMatchObject({ status: 503 });
+    expect(await verify(known)).toMatchObject({ actor: 'ana' });
   });
 });
