@@ -1,5 +1,4 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { httpbis } from 'http-message-signatures';
 import {
   type Dictionary,
   type InnerList,
@@ -141,24 +140,33 @@ export function signRequest(
 
 /** @throws {Problem} unauthenticated where a header that is covered is not there */
 function signatureOf(request: Signable, input: InnerList, secret: Uint8Array): Uint8Array {
-  const fields = input[0].map((component) => serializeItem(component));
-  const { method, target: url, headers } = request;
-  const componentParser = (name: string) => derived(name, request);
-  try {
-    const base = httpbis.createSignatureBase({ fields, componentParser }, { method, url, headers });
-    base.push(['"@signature-params"', [serializeInnerList(input)]]);
-    return createHmac('sha256', secret).update(httpbis.formatSignatureBase(base)).digest();
-  } catch (cause) {
-    throw refusal('It covers what the request does not have.', cause);
-  }
+  return createHmac('sha256', secret).update(signatureBase(request, input)).digest();
 }
 
-/** As it was sent: the library would take them from an address that was made tidy meanwhile. */
-function derived(component: string, { target, authority }: Signable): string[] | null {
-  const [path] = target.split('?', 1);
-  if (component === '@path') return [path!];
-  if (component === '@query') return [target.slice(path!.length) || '?'];
-  return component === '@authority' ? [authority] : null;
+/** What is signed (RFC 9421, section 2.5): each component on a line, and the list of them itself. */
+function signatureBase(request: Signable, input: InnerList): string {
+  const lines = input[0].map((item) => `${serializeItem(item)}: ${componentOf(request, String(item[0]))}`);
+  return [...lines, `"@signature-params": ${serializeInnerList(input)}`].join('\n');
+}
+
+/** As it was sent, and not from an address that was made tidy meanwhile. */
+function componentOf({ method, target, authority, headers }: Signable, name: string): string {
+  const [path] = target.split('?', 1) as [string];
+  switch (name) {
+    case '@method':
+      return method;
+    case '@path':
+      return path;
+    case '@query':
+      return target.slice(path.length) || '?';
+    case '@authority':
+      return authority;
+  }
+  if (!Object.hasOwn(headers, name)) throw refusal(`It covers ${name}, which the request does not have.`);
+  return [headers[name]!]
+    .flat()
+    .map((value) => value.trim())
+    .join(', ');
 }
 
 function refusal(why: string, cause?: unknown): Problem {
