@@ -17,6 +17,8 @@ export interface Limiter {
   take(name: string, amount?: number): Taken;
   /** What `take` would answer, without taking. */
   look(name: string, amount?: number): Taken;
+  /** For one that was taken, and then not used. */
+  giveBack(name: string): void;
 }
 
 const MAX_NAMES = 100_000;
@@ -48,6 +50,10 @@ export function createLimiter({ quota, window }: { quota: number; window: number
       const at = now();
       const entry = counted.get(name);
       return entry && entry.until > at ? taken(entry.count + amount, entry.until - at) : taken(amount, window * 1000);
+    },
+    giveBack(name) {
+      const entry = counted.get(name);
+      if (entry && entry.count > 0) entry.count--;
     },
   };
 

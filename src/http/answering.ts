@@ -52,7 +52,9 @@ export function answering(route: Route, services: Services) {
 
   /** Without a promise where there is nothing to wait for: most of the requests are the same read again. */
   function handle(c: HttpContext, known: Known): Reply | Promise<Reply> {
-    const identity = route.permission ? identify(c, services) : ANONYMOUS;
+    const met = (caller: Caller) => meet(c, known, caller);
+    const identity = route.permission ? identify(c, services, met) : ANONYMOUS;
+    if (!route.permission) met(ANONYMOUS);
     if (identity instanceof Promise || route.body) return handleSlowly(c, known, identity);
     const named = identified(c, known, identity);
     return route.handle({ c, ...named, ...whoAsks(known, identity), body: undefined }, services);
@@ -68,9 +70,6 @@ export function answering(route: Route, services: Services) {
 
   /** What the address says, once it is known that the caller may ask for it. */
   function identified(c: HttpContext, known: Known, identity: Caller) {
-    known.actor = identity.actor;
-    if ('session' in identity) known.session = identity;
-    takeRequest(c, known, identity);
     // First of all whether it could be allowed at all: who may do nothing here learns nothing of what is wrong.
     if (needed) authorize(identity, { permission: needed });
     const named = readAddress(c);
@@ -85,11 +84,13 @@ export function answering(route: Route, services: Services) {
     return { actor: identity.actor, identity, request_id, may };
   }
 
-  /** One of the requests that a caller has, or, of who is nobody in particular, his address. @throws {Problem} */
-  function takeRequest(c: HttpContext, known: Known, identity: Caller): void {
+  /** Notes who calls, and takes one of the caller's requests, or of the address's without a caller. @throws {Problem} */
+  function meet(c: HttpContext, known: Known, identity: Caller): void {
+    known.actor = identity.actor;
+    if ('session' in identity) known.session = identity;
     const { limiter, callerAddress } = services;
     if (!limiter) return;
-    const taken = limiter.take(identity === ANONYMOUS ? `from ${callerAddress(c)}` : identity.actor);
+    const taken = limiter.take(identity === ANONYMOUS ? `from ${callerAddress(c)}` : `by ${identity.actor}`);
     const { quota, window } = limiter;
     // draft-ietf-httpapi-ratelimit-headers-11
     known.headers.RateLimit = `"requests";r=${taken.remaining};t=${taken.reset}`;

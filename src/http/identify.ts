@@ -13,24 +13,37 @@ import { claimedSigner, identifySigner } from './signed-request.ts';
 export type Caller = Identity | Session;
 
 /**
+ * Called once with the caller, as soon as the credential is verified, and before anything is stored for the request. What it
+ * throws refuses the request.
+ */
+export type Met = (caller: Caller) => void;
+
+/**
  * The caller, by the credential that the request carries: a token or key, else a signature, else a session's cookie.
  *
- * @throws {Problem} unauthenticated, too-many-attempts, foreign-origin, log-unavailable
+ * @throws {Problem} unauthenticated, too-many-attempts, too-many-requests, foreign-origin, log-unavailable; as `met`
  */
-export function identify(c: HttpContext, services: Services): Caller | Promise<Caller> {
+export function identify(c: HttpContext, services: Services, met: Met): Caller | Promise<Caller> {
   const authorization = c.req.header('authorization');
-  if (authorization !== undefined) return byToken(c, authorization, services);
-  if (c.req.header('signature-input') !== undefined) return bySignature(c, services);
+  if (authorization !== undefined) return meeting(byToken(c, authorization, services), met);
+  if (c.req.header('signature-input') !== undefined) return bySignature(c, services, met);
   const cookie = sessionCookie(c);
-  if (cookie !== undefined) return bySession(c, cookie, services);
+  if (cookie !== undefined) return meeting(bySession(c, cookie, services), met);
   throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
 }
 
-function bySignature(c: HttpContext, services: Services): Identity | Promise<Identity> {
+/** Without a promise where there is none. */
+function meeting(caller: Caller | Promise<Caller>, met: Met): Caller | Promise<Caller> {
+  if (caller instanceof Promise) return caller.then((known) => meeting(known, met));
+  met(caller);
+  return caller;
+}
+
+function bySignature(c: HttpContext, services: Services, met: Met): Identity | Promise<Identity> {
   return verified(
     c,
     services,
-    () => identifySigner(c, services),
+    () => identifySigner(c, services, met),
     () => claimedSigner(c),
   );
 }

@@ -5,6 +5,7 @@ import { isSigned, readSignature, type Signable } from '../access/signatures.ts'
 import { signingSecret } from '../access/signing-key.ts';
 import { Problem } from '../domain/errors.ts';
 import { announcedDigest } from './content-digest.ts';
+import type { Met } from './identify.ts';
 import type { HttpContext } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -18,9 +19,14 @@ export interface Signing {
 /**
  * The caller, by the key that the request is signed with. Its body is verified while it is read (`bodyBytes`).
  *
- * @throws {Problem} unauthenticated, log-unavailable; invalid-request for a Content-Digest that is none
+ * @throws {Problem} unauthenticated, too-many-requests, log-unavailable; invalid-request for a Content-Digest that is none;
+ *   as `met`
  */
-export async function identifySigner(c: HttpContext, { keys, signing, publicUrl, now }: Services): Promise<Identity> {
+export async function identifySigner(
+  c: HttpContext,
+  { keys, signing, publicUrl, now }: Services,
+  met: Met,
+): Promise<Identity> {
   const { headers } = c.env.incoming;
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   const signature = readSignature(headers as Signable['headers'], hasBody, now());
@@ -34,7 +40,8 @@ export async function identifySigner(c: HttpContext, { keys, signing, publicUrl,
       return requests.some((request) => isSigned(request, signature, derived));
     }),
   );
-  // Last, so that only who has a key can use any up.
+  // Nonces are stored last, and only for requests within the caller's limit: room for them is shared by all keys.
+  met(identity);
   await signing.nonces.use(signature.keyid, signature.nonce);
   return identity;
 }

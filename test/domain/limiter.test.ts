@@ -25,6 +25,16 @@ it('allows a name its quota in each window, whatever others take', () => {
   );
 });
 
+it('takes back what was not used', () => {
+  const limiter = createLimiter({ quota: 1, window: 10 }, () => 0);
+  limiter.giveBack('a');
+  for (let i = 0; i < 3; i++) {
+    expect(limiter.take('a').allowed).toBe(true);
+    limiter.giveBack('a');
+  }
+  expect([limiter.take('a').allowed, limiter.take('a').allowed]).toEqual([true, false]);
+});
+
 it('remembers a bounded number of names, the newest', () => {
   const limiter = createLimiter({ quota: 1, window: 10 }, () => 0);
   for (let i = 0; i <= 100_000; i++) limiter.take(`name-${i}`);

@@ -24,6 +24,13 @@ it('a caller who asks too often is told when to ask again, and others are served
   await problemOf(await fetch(`${program.url}/healthz`), 429, 'too-many-requests');
 });
 
+it('a subject that looks like an address does not use up the requests of that address', async () => {
+  const program = await emptyProgram(onTestFinished, { REGISTRY_RATE_LIMIT: '1' });
+  const Authorization = `Bearer ${await program.token('user', 'from 127.0.0.1')}`;
+  expect((await fetch(`${program.url}/api/models`, { headers: { Authorization } })).status).toBe(200);
+  expect((await fetch(`${program.url}/healthz`)).status).toBe(200);
+});
+
 it('ten thousand wrong keys in a row are slowed down, and keep no good one out', { timeout: 120_000 }, async () => {
   const program = await emptyProgram(onTestFinished);
   const counts: Record<string, number> = {};

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { NONCES } from '../../src/access/nonces.ts';
 import { signRequest } from '../../src/access/signatures.ts';
 import { parseSigningKey } from '../../src/access/signing-key.ts';
 import { digestField } from '../../src/domain/digest.ts';
-import { startNats } from '../support/nats.ts';
+import { connected, startNats } from '../support/nats.ts';
 import { cli, cliWith, startProgram } from '../support/program.ts';
 import {
   emptyProgram,
@@ -195,6 +197,19 @@ describe('a nonce', () => {
     await nats.start();
     await until(async () => (await ask(key, {}, again.url)).status === 200);
     await refused(again.url);
+  });
+
+  it('is stored only for requests within the limit of their key', async () => {
+    const nats = await startNats(process.env.NATS_SERVER_BIN!);
+    const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_RATE_LIMIT: '5' });
+    const { key } = await make({ allow: ['read'] }, {}, program);
+    const answers = [];
+    for (let i = 0; i < 12; i++) answers.push(await ask(key, {}, program.url));
+    expect(answers.map(({ status }) => status)).toEqual([...Array(5).fill(200), ...Array(7).fill(429)]);
+    expect(answers[0]!.headers.get('ratelimit')).toMatch(/^"requests";r=4;/);
+    await problemOf(answers[11]!, 429, 'too-many-requests');
+    const jsm = await jetstreamManager((await connected(nats)).nc);
+    expect((await jsm.streams.info(`KV_${NONCES}`)).state.messages).toBe(5);
   });
 
   it('is good once for many that come together', async () => {
