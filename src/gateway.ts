@@ -6,6 +6,7 @@ import type { GatewayConfig } from './config.ts';
 import { BoundedMap } from './domain/bounded-map.ts';
 import { sha256Hex } from './domain/digest.ts';
 import { Problem } from './domain/errors.ts';
+import { DEFAULT_MODEL, isModelName } from './domain/names.ts';
 import { listen } from './http/listen.ts';
 import { problemReply } from './http/problem.ts';
 import { requestId } from './http/request-id.ts';
@@ -26,8 +27,8 @@ export interface GatewayOptions {
 }
 
 /**
- * Serves the registry's short listing to holders of a gateway key, and nothing else. Of a request only its id goes on: what
- * is asked of the registry is made here, under a token of the gateway's own.
+ * Serves the registry's short listing of a model to holders of a gateway key for it, and nothing else. Of a request only its
+ * id and the model's name go on: what is asked of the registry is made here, under a token of the gateway's own.
  */
 export function startGateway({ config, log, timeoutMs = TIMEOUT_MS }: GatewayOptions) {
   const { REGISTRY_DSN: dsn, REGISTRY_TOKEN: token, HOST: hostname, PORT: port } = config;
@@ -61,42 +62,59 @@ export function startGateway({ config, log, timeoutMs = TIMEOUT_MS }: GatewayOpt
   }
 
   async function forward(c: HttpContext, target: string, request_id: string): Promise<object> {
-    await checkKey(c.req.header('x-api-key') ?? '', request_id);
-    return ask(target, token, request_id).catch((error: unknown) => {
-      // That the gateway itself is not let in is not its caller's doing.
-      const own = error instanceof Problem && ['unauthenticated', 'forbidden'].includes(error.code);
-      throw own ? new Problem('bad-gateway', 'The registry does not take the gateway’s token.', {}, error) : error;
+    const model = modelOf(c);
+    await checkKey(c.req.header('x-api-key') ?? '', model, request_id);
+    return ask(target, token, model, request_id).catch((error: unknown) => {
+      throw ownRefusal(error, model) ?? error;
     });
   }
 
   /** The registry's answer, whole. @throws {Problem}, {RegistryUnreachable}, TimeoutError */
-  function ask(path: string, credential: string, request_id: string): Promise<object> {
+  function ask(path: string, credential: string, model: string, request_id: string): Promise<object> {
     const headers = { 'X-Request-Id': request_id, Authorization: `Bearer ${credential}` };
-    return registry.call('GET', path, { headers, signal: AbortSignal.timeout(timeoutMs) });
+    return registry.call('GET', path, { query: { model }, headers, signal: AbortSignal.timeout(timeoutMs) });
   }
 
   /** @throws {Problem} unauthenticated, forbidden; as the registry said in the last seconds */
-  async function checkKey(key: string, request_id: string): Promise<void> {
+  async function checkKey(key: string, model: string, request_id: string): Promise<void> {
     if (!isKey(key)) throw new Problem('unauthenticated', 'Send an API key as X-API-Key.');
-    const hash = sha256Hex(key);
-    let known = checked.get(hash);
+    const asked = `${sha256Hex(key)} ${model}`;
+    let known = checked.get(asked);
     if (!known || known.until < performance.now()) {
-      known = { refusal: await refusalOf(key, request_id), until: performance.now() + BELIEVED_MS };
-      checked.set(hash, known);
+      known = { refusal: await refusalOf(key, model, request_id), until: performance.now() + BELIEVED_MS };
+      checked.set(asked, known);
     }
     if (known.refusal) throw known.refusal;
   }
 
-  async function refusalOf(key: string, request_id: string): Promise<Problem | null> {
+  async function refusalOf(key: string, model: string, request_id: string): Promise<Problem | null> {
     try {
-      const { permissions } = (await ask('/api/identity', key, request_id)) as { permissions: string[] };
+      const { permissions } = (await ask('/api/identity', key, model, request_id)) as { permissions: string[] };
       if (permissions.includes('gateway')) return null;
-      return new Problem('forbidden', 'This takes a key with the permission gateway.');
+      return new Problem('forbidden', `This takes a key with the permission gateway for ${model}.`);
     } catch (error) {
       if (error instanceof Problem && error.code === 'unauthenticated') return error;
       throw error;
     }
   }
+}
+
+/** @throws {Problem} invalid-request */
+function modelOf(c: HttpContext): string {
+  const [model = DEFAULT_MODEL, another] = c.req.queries('model') ?? [];
+  if (another === undefined && isModelName(model)) return model;
+  throw new Problem('invalid-request', 'The query is not valid: model must be the name of one model.', { in: 'query' });
+}
+
+/** That the registry does not let the gateway itself in is not its caller's doing; null for anything else. */
+function ownRefusal(error: unknown, model: string): Problem | null {
+  if (!(error instanceof Problem)) return null;
+  if (error.code === 'forbidden') {
+    const detail = `The gateway’s own token does not have the permission gateway for ${model}.`;
+    return new Problem('bad-gateway', detail, {}, error);
+  }
+  if (error.code !== 'unauthenticated') return null;
+  return new Problem('bad-gateway', 'The registry does not take the gateway’s token.', {}, error);
 }
 
 /** What the registry says is told on; that it says nothing, or nonsense, is the gateway's to tell. */

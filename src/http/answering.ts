@@ -102,7 +102,7 @@ export function answering(route: Route, services: Services) {
 
   /** What the request names, in its path, its query or its body. */
   function wishOf(permission: Permission, ...said: unknown[]): Wish {
-    const { model = route.model, environment } = Object.assign({}, ...said) as { model?: string; environment?: string };
+    const { model, environment } = Object.assign({}, ...said) as { model?: string; environment?: string };
     return { permission, model, environment };
   }
 

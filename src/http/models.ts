@@ -2,13 +2,15 @@ import { z } from 'zod';
 import { readSmallBlob } from '../artifacts/read-small.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { Problem } from '../domain/errors.ts';
-import { activeVersion, latestVersion, type VersionState } from '../domain/model.ts';
-import { DEFAULT_MODEL } from '../domain/names.ts';
+import { activeVersion, latestVersion, type Model, type VersionState } from '../domain/model.ts';
+import { DEFAULT_MODEL, ModelName } from '../domain/names.ts';
 import { compareVersions } from '../domain/versions.ts';
 import { ModelView, modelView } from '../domain/views.ts';
 import { entryOf } from '../projections/registry.ts';
+import { findModel } from './find.ts';
 import { Paging, page, pageStart } from './paging.ts';
 import { route } from './route.ts';
+import type { Services } from './services.ts';
 
 const models = route({
   method: 'GET',
@@ -29,19 +31,21 @@ const models = route({
   },
 });
 
+const OfModel = z.object({ model: ModelName.default(DEFAULT_MODEL) });
+
 const short = route({
   method: 'GET',
   path: '/models',
   permission: 'gateway',
-  model: DEFAULT_MODEL,
-  summary: 'The default model in short: its versions in order, the latest and the active one',
+  summary: 'A model in short: its versions in order, the latest and the active one',
+  query: OfModel,
   answer: {
     status: 200,
     schema: z.object({ versions: z.array(z.string()), latest: z.string().nullable(), active: z.string().nullable() }),
   },
-  errors: [],
-  handle(_request, { registry }) {
-    const { model } = entryOf(registry(), DEFAULT_MODEL);
+  errors: ['unknown-model'],
+  handle({ query }, services) {
+    const model = shortModel(services, query.model);
     const versions = [...model.versions.keys()].sort(compareVersions);
     const active = activeVersion(model, 'production')?.version ?? null;
     return { json: { versions, latest: latestVersion(model), active } };
@@ -52,17 +56,23 @@ const shortLatest = route({
   method: 'GET',
   path: '/models/latest',
   permission: 'gateway',
-  model: DEFAULT_MODEL,
-  summary: 'The latest version of the default model and its metadata.json',
+  summary: 'The latest version of a model and its metadata.json',
+  query: OfModel,
   answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
-  errors: ['unknown-version'],
-  async handle(_request, { registry, artifacts }) {
-    const { model } = entryOf(registry(), DEFAULT_MODEL);
+  errors: ['unknown-model', 'unknown-version'],
+  async handle({ query }, services) {
+    const model = shortModel(services, query.model);
     const version = latestVersion(model);
     if (version === null) throw new Problem('unknown-version', 'There is no version yet.');
-    return { json: { version, metadata: await metadataOf(model.versions.get(version)!, artifacts) } };
+    return { json: { version, metadata: await metadataOf(model.versions.get(version)!, services.artifacts) } };
   },
 });
+
+/** The default model is there before its first version. @throws {Problem} unknown-model */
+function shortModel(services: Services, name: string): Model {
+  const { model } = name === DEFAULT_MODEL ? entryOf(services.registry(), name) : findModel(services, name);
+  return model;
+}
 
 /** The version's own `metadata.json`; what its manifest says where there is none. */
 async function metadataOf({ manifest }: VersionState, artifacts: ArtifactStore): Promise<unknown> {

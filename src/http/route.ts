@@ -46,8 +46,6 @@ export interface Route<P extends Shape = Shape, Q extends Shape = Shape, B exten
   path: string;
   /** `identified`: any valid credential; null: none is asked for. */
   permission: Permission | 'identified' | null;
-  /** The model it is about, where the address does not name one. */
-  model?: string;
   summary: string;
   /** What it writes, for its log lines: the type of an event, or a word like one. */
   event_type?: string;

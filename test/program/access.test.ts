@@ -104,7 +104,8 @@ describe('every route of the document', () => {
       if (permission === undefined || !path.includes('{model}')) continue;
       await problemOf(await askAs(MINE, method, addressed(path, 'theirs')), 403, 'forbidden');
     }
-    for (const path of ['/api/registry/models', '/api/registry/history', '/models', '/models/latest']) {
+    const short = ['/models', '/models/latest', '/models?model=theirs', '/models/latest?model=theirs'];
+    for (const path of ['/api/registry/models', '/api/registry/history', ...short]) {
       await problemOf(await askAs(MINE, 'GET', path), 403, 'forbidden');
     }
   });
@@ -120,6 +121,7 @@ describe('a caller of limited reach', () => {
     await problemOf(production, 403, 'forbidden'); // it is the default
     expect((await askAs(MINE, 'GET', '/api/models/mine-1/versions/active?environment=dev')).status).toBe(200);
     await problemOf(await askAs(MINE, 'GET', '/api/models/mine-1/versions/active'), 403, 'forbidden');
+    expect((await askAs(MINE, 'GET', '/models?model=mine-1')).status).toBe(200);
     const { models } = (await (await askAs(MINE, 'GET', '/api/models')).json()) as { models: { model: string }[] };
     expect(models.map(({ model }) => model)).toEqual(['mine-1']);
   });

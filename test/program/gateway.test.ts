@@ -16,8 +16,8 @@ async function gatewayTo(dsn: string, token: string, ends: Ends = onTestFinished
 
 const started = shared(async (ends) => {
   const program = await emptyProgram(ends);
-  const keyFor = async (name: string, allow: string[]) =>
-    (await ok(program, 'POST', '/api/keys', { name, reach: { allow } })).key as string;
+  const keyFor = async (name: string, allow: string[], models = ['*']) =>
+    (await ok(program, 'POST', '/api/keys', { name, reach: { allow, models } })).key as string;
   const own = await keyFor('gateway', ['gateway']);
   return {
     program,
@@ -59,6 +59,33 @@ describe('the gateway', () => {
       401,
       'unauthenticated',
     );
+  });
+
+  it('serves any model that a key is for, and no other', async () => {
+    const { program, key, keyFor } = started();
+    await publish(program, '2.0.0', { 'metadata.json': '{"auc":0.8}' }, 'fraud');
+    const limited = { 'X-API-Key': await keyFor('fraud-dashboard', ['gateway'], ['fraud']) };
+    const listed = await ask('/admin/models?model=fraud', limited);
+    expect(await listed.json()).toEqual({ versions: ['2.0.0'], latest: '2.0.0', active: null });
+    expect(await (await ask('/admin/models/latest?model=fraud', limited)).json()).toMatchObject({ version: '2.0.0' });
+    // What is believed of a key for one model does not hold for another.
+    for (const path of [
+      '/admin/models',
+      '/admin/models/latest',
+      '/admin/models?model=default',
+      '/admin/models?model=churn',
+    ])
+      await problemOf(await ask(path, limited), 403, 'forbidden');
+    await problemOf(await ask('/admin/models?model=churn', { 'X-API-Key': key }), 404, 'unknown-model');
+    for (const query of ['model=Fraud', 'model=fraud&model=fraud', 'model=', 'model=fraud%2F..'])
+      await problemOf(await ask(`/admin/models?${query}`, { 'X-API-Key': key }), 400, 'invalid-request');
+  });
+
+  it('says which model its own token is not for', async () => {
+    const { program, key, keyFor } = started();
+    const gateway = await gatewayTo(program.url, await keyFor('gateway-of-fraud', ['gateway'], ['fraud']));
+    const refused = await ask('/admin/models', { 'X-API-Key': key }, gateway);
+    expect((await problemOf(refused, 502, 'bad-gateway')).detail).toContain('own token');
   });
 
   it('serves nothing else of the registry', async () => {
