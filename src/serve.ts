@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { resolve, sep } from 'node:path';
 import type { Logger } from 'pino';
 import { createCollector } from './artifacts/collector.ts';
 import { lockVolume } from './artifacts/lock.ts';
@@ -136,12 +136,13 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   startCollecting(collector, log, opened);
   if (checkpoints) startCheckpoints(checkpoints, { registry, live: folded.live, log }, opened);
 
+  const onVolume = (problems: string[]) => problems.map((problem) => problem.replaceAll(`${volume}${sep}`, ''));
   const health = () => ({
     log: projector.state(),
     gaps: projector.gaps(),
-    volume: files.problems(),
+    volume: onVolume(files.problems()),
     artifacts: files.incomplete(),
-    discovery: discovery?.problems() ?? [],
+    discovery: onVolume(discovery?.problems() ?? []),
     history: history?.problems() ?? [],
   });
   const stale = () => projector.state() !== 'live';

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseKey } from '../access/keys.ts';
 import type { Identity } from '../access/policy.ts';
 import type { Session } from '../access/sessions.ts';
@@ -30,6 +31,23 @@ export function identify(c: HttpContext, services: Services, met: Met): Caller |
   const cookie = sessionCookie(c);
   if (cookie !== undefined) return meeting(bySession(c, cookie, services), met);
   throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
+}
+
+/** How long an answer that needs no caller waits to know the caller: probes give up after a second. */
+const PATIENCE_MS = 500;
+
+/**
+ * The caller, for routes that answer everybody and show some callers more; null without a valid credential, or where it is not
+ * known in time, such as while the identity provider does not answer. The request was counted for its address.
+ */
+export async function identifyIfAny(c: HttpContext, services: Services): Promise<Caller | null> {
+  try {
+    const caller = identify(c, services, () => {});
+    if (!(caller instanceof Promise)) return caller;
+    return await Promise.race([caller.catch(() => null), sleep(PATIENCE_MS, null, { ref: false })]);
+  } catch {
+    return null;
+  }
 }
 
 /** Without a promise where there is none. */

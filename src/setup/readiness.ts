@@ -3,10 +3,12 @@ import { type Check, listed, ok, warning, wrong } from './check.ts';
 
 const Readiness = z.object({
   log: z.string(),
-  gaps: z.array(z.object({ first: z.int(), last: z.int() })),
-  frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
-  volume: z.array(z.string()),
-  discovery: z.array(z.string()),
+  /** A registry without them shows the lists to everybody. */
+  counts: z.record(z.string(), z.int()).default({}),
+  gaps: z.array(z.object({ first: z.int(), last: z.int() })).default([]),
+  frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })).default([]),
+  volume: z.array(z.string()).default([]),
+  discovery: z.array(z.string()).default([]),
   history: z.array(z.string()).default([]),
   artifacts: z
     .array(z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()) }))
@@ -18,8 +20,8 @@ export function checkReadiness(answer: unknown): Check[] {
   const read = Readiness.safeParse(answer);
   if (!read.success)
     return [wrong('readiness', '/readyz does not answer as a registry does.', 'Look at its log lines.')];
-  const { log, gaps, frozen, volume, artifacts, discovery, history } = read.data;
-  const checks = [checkLog(log)];
+  const { log, counts, gaps, frozen, volume, artifacts, discovery, history } = read.data;
+  const checks = [checkLog(log), ...checkHidden(counts, answer as object)];
   if (gaps.length > 0) {
     const missing = gaps.map(({ first, last }) => (first === last ? `${first}` : `${first} to ${last}`));
     checks.push(wrong('gaps', `The log has lost revisions: ${listed(missing)}.`, 'Restore the log from a backup.'));
@@ -54,6 +56,16 @@ function checkArtifacts(artifacts: z.infer<typeof Readiness>['artifacts']): Chec
   const remedy =
     'Copy blobs/ from the volume of the registry that they were published through, or from a backup; this one finds them within half a minute. See docs/operating.md, "Several registries on one log".';
   return found('artifacts', `The registry's volume lacks the bytes of ${listed(names)}.`, remedy);
+}
+
+/** What the registry counts, and lists only to callers that may read every model. */
+function checkHidden(counts: Record<string, number>, answer: object): Check[] {
+  const hidden = Object.entries(counts).filter(([name, count]) => count > 0 && !(name in answer));
+  if (hidden.length === 0) return [];
+  const detail = `The registry has problems that it does not list to this caller: ${listed(hidden.map(([name, count]) => `${count} under ${name}`))}.`;
+  const remedy = 'Set REGISTRY_TOKEN to a token that may read every model, and run this again.';
+  const severe = hidden.some(([name]) => name === 'gaps' || name === 'frozen');
+  return [(severe ? wrong : warning)('readiness', detail, remedy)];
 }
 
 function checkLog(log: string): Check {

@@ -26,7 +26,7 @@ export async function* checkRegistry(config: ClientConfig, connect: Connect): As
     return;
   }
   try {
-    yield* await checkState(dsn);
+    yield* await checkState(config);
   } catch (error) {
     yield wrong('registry', `${dsn} stopped answering: ${reasonOf(error)}.`, 'Look at its log lines.');
     return;
@@ -45,9 +45,12 @@ export async function checkReached(name: string, url: string, remedy: string): P
   }
 }
 
-async function checkState(dsn: string): Promise<Check[]> {
+async function checkState(config: ClientConfig): Promise<Check[]> {
+  const { REGISTRY_DSN: dsn } = config;
   const openApi = await get(dsn, '/openapi.json');
-  const readiness = await get(dsn, '/readyz');
+  // Anybody may ask; what exactly is wrong is shown to a token that may read every model.
+  const token = await tokenFrom(config);
+  const readiness = await get(dsn, '/readyz', typeof token === 'string' ? { Authorization: `Bearer ${token}` } : {});
   const clock = checkClock(readiness.date, Date.now());
   return [checkVersion(openApi.json), clock, ...checkReadiness(readiness.json)];
 }
@@ -59,8 +62,8 @@ interface Answer {
   json: unknown;
 }
 
-async function get(dsn: string, path: string): Promise<Answer> {
-  const response = await fetch(dsn.replace(/\/$/, '') + path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+async function get(dsn: string, path: string, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await fetch(dsn.replace(/\/$/, '') + path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
   const json: unknown = await response.json().catch(() => null);
   return { status: response.status, date: Date.parse(response.headers.get('date') ?? ''), json };
 }
@@ -86,9 +89,9 @@ function checkClock(theirs: number, ours: number): Check {
 }
 
 async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenerator<Check> {
-  const missing = await missingToken(config);
-  if (missing !== null) {
-    yield skipped('token', `${missing} Set REGISTRY_TOKEN to have it looked at.`);
+  const token = config.REGISTRY_SIGNING_KEY === undefined ? await tokenFrom(config) : null;
+  if (token instanceof Problem) {
+    yield skipped('token', `${token.message} Set REGISTRY_TOKEN to have it looked at.`);
     return;
   }
   try {
@@ -102,14 +105,12 @@ async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenera
   }
 }
 
-/** Why there is nothing to say who calls; null where there is. */
-async function missingToken(config: ClientConfig): Promise<string | null> {
-  if (config.REGISTRY_SIGNING_KEY !== undefined) return null;
+/** The token to send, or why there is none. */
+async function tokenFrom(config: ClientConfig): Promise<string | Problem> {
   try {
-    await clientTokens(config)();
-    return null;
+    return await clientTokens(config)();
   } catch (error) {
-    if (error instanceof Problem) return error.message;
+    if (error instanceof Problem) return error;
     throw error;
   }
 }

@@ -553,7 +553,7 @@ describe('a message that somebody else put on a model’s subject', () => {
     await frozen(6);
 
     async function frozen(revision: number) {
-      const health = async () => (await fetch(`${program.url}/readyz`)).json();
+      const health = async () => (await program.ask('GET', '/readyz')).json();
       await until(async () => ((await health()) as { frozen: unknown[] }).frozen.length > 0);
       expect(await health()).toMatchObject({
         ready: true,

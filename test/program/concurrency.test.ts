@@ -132,7 +132,7 @@ async function verify(nats: TestServer, programs: Program[], sent: Sent[]): Prom
       const { headers } = await fetch(`${program.url}/healthz`);
       return headers.get('registry-revision')!.endsWith(`-${last}`);
     });
-    expect(JSON.parse(await (await fetch(`${program.url}/readyz`)).text())).toMatchObject({ ready: true, frozen: [] });
+    expect(await ok(program, 'GET', '/readyz')).toMatchObject({ ready: true, frozen: [] });
   }
   const folds = refold(bodies);
   for (const program of programs) {

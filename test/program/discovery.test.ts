@@ -16,10 +16,11 @@ const MODEL = { 'metadata.json': '{"sklearn_version":"1.5.1"}', 'model.joblib': 
 
 const fileNames = (prefix: string) => Object.keys(MODEL).map((name) => prefix + name);
 
+/** With whole paths, which `/readyz` gives on the volume. */
 async function problems(program: Program): Promise<string[]> {
-  const response = await fetch(`${program.url}/readyz`);
+  const response = await program.ask('GET', '/readyz');
   const { discovery, volume } = (await response.json()) as { discovery: string[]; volume: string[] };
-  return [...discovery, ...volume];
+  return [...discovery, ...volume].map((problem) => join(program.volume, problem));
 }
 
 const reported = (program: Program, ...words: string[]) =>

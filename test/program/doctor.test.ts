@@ -57,10 +57,14 @@ describe('doctor', { timeout: 60_000 }, () => {
   it('names a model that is frozen', async () => {
     const { nats, program, variables } = await onNats();
     await (await connected(nats)).js.publish('registry.models.fraud', 'nonsense');
-    await until(async () => (await (await fetch(`${program.url}/readyz`)).text()).includes('fraud'));
+    await until(async () => (await (await program.ask('GET', '/readyz')).text()).includes('fraud'));
     const found = await doctor(variables);
     expect(found).toMatchObject({ code: 1, wrong: ['frozen'] });
     expect(detail(found, 'frozen')).toMatch(/fraud at revision 1/);
+    // Without a token that may know which.
+    const counted = await doctor({ ...variables, REGISTRY_VOLUME: '/nowhere', NATS_URL: nats.url });
+    expect(counted.wrong).toContain('readiness');
+    expect(detail(counted, 'readiness')).toContain('1 under frozen');
   });
 
   it('says that NATS has stopped, and the registry still answers', async () => {
