@@ -71,6 +71,11 @@ export const loaderVariables = clientVariables.extend({
 });
 export type LoaderConfig = z.output<typeof loaderVariables>;
 
+/** Every variable that one of the programs reads: what a `.env` may set. None of them names a program to run. */
+export const VARIABLES: ReadonlySet<string> = new Set(
+  [serverVariables, clientVariables, gatewayVariables, loaderVariables].flatMap(({ shape }) => Object.keys(shape)),
+);
+
 /** @throws {Error} naming every variable that is wrong and what is wrong with it */
 export function readConfig<T>(variables: z.ZodType<T>, env: NodeJS.ProcessEnv): T {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));

@@ -18,6 +18,7 @@ import { latestVerb } from './latest.ts';
 import { listVerb } from './list.ts';
 import { loadersVerb } from './loaders.ts';
 import { notesVerb } from './notes.ts';
+import { tell } from './output.ts';
 import { publishVerb } from './publish.ts';
 import { replayVerb } from './replay.ts';
 import { restoreVerb } from './restore.ts';
@@ -38,7 +39,7 @@ const program = new Command('signalbox')
   // So that --version behind a verb is the verb's own.
   .enablePositionalOptions()
   // Before the verb's own options are read, some of which come from variables.
-  .hook('preSubcommand', () => loadEnvFile('.env', process.env))
+  .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => tell(`signalbox: ${line}`)))
   .exitOverride();
 
 for (const verb of [

@@ -3,11 +3,28 @@ import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { isErrno } from '../artifacts/errno.ts';
+import { VARIABLES } from '../config.ts';
 import { clause } from '../domain/clause.ts';
 
-/** Takes variables over from a `.env`; those that are set already, even to nothing, stay. @throws {Error} as reading it */
-export function loadEnvFile(path: string, env: NodeJS.ProcessEnv): void {
-  for (const [name, value] of Object.entries(readEnvFile(path))) env[name] ??= value;
+/** Documented, but not for a `.env`: whoever may write files into a folder must not choose what runs there. */
+const PROGRAM_VARIABLE = 'NATS_SERVER_BIN';
+
+/**
+ * Takes Signalbox's own variables over from a `.env`; those that are set already, even to nothing, stay. Other variables stay
+ * out: such a file often belongs to Compose, too, and PATH or NODE_OPTIONS would decide what programs do.
+ *
+ * @throws {Error} as reading it
+ */
+export function loadEnvFile(path: string, env: NodeJS.ProcessEnv, warn: (line: string) => void): void {
+  const text = textOf(path);
+  const variables = parsed(path, text);
+  for (const [name, value] of Object.entries(variables)) if (VARIABLES.has(name)) env[name] ??= value;
+  if (variables[PROGRAM_VARIABLE] === undefined || env[PROGRAM_VARIABLE] !== undefined) return;
+  const line =
+    text.split('\n').findIndex((line) => new RegExp(`^\\s*(export\\s+)?${PROGRAM_VARIABLE}\\b`).test(line)) + 1;
+  warn(
+    `Line ${line} of ${resolve(path)} sets ${PROGRAM_VARIABLE}, which is ignored there because it names a program to run. Set it in the environment.`,
+  );
 }
 
 /**
@@ -16,7 +33,10 @@ export function loadEnvFile(path: string, env: NodeJS.ProcessEnv): void {
  * @throws {Error} naming the file that cannot be read, or its line that is no variable
  */
 export function readEnvFile(path: string): Record<string, string | undefined> {
-  const text = textOf(path);
+  return parsed(path, textOf(path));
+}
+
+function parsed(path: string, text: string): Record<string, string | undefined> {
   const line = strangeLine(text);
   if (line !== null) throw new Error(`Line ${line} of ${resolve(path)} is not of the form NAME=value.`);
   return parseEnv(text);
