@@ -84,8 +84,9 @@ def test_a_bare_model_requires_the_environment_that_publishes_it(
     path.write_bytes(os.urandom(100))
     # A file that says other things says nothing of the runtime.
     (tmp_path / "bare" / "metadata.json").write_text('{"metrics": {"auc": 0.9}, "python_version": 3.11}')
-    required = publish(tmp_path / "bare", model=model, version="1.0.0")["manifest"]["requires"]
-    assert required == ({} if packages is None else environment(*packages))
+    manifest = publish(tmp_path / "bare", model=model, version="1.0.0")["manifest"]
+    assert manifest["requires"] == ({} if packages is None else environment(*packages))
+    assert (manifest["flavor"] == "sklearn") is (packages is not None)
     unbound = publish(tmp_path / "bare", model=model, version="1.1.0", requires={})
     assert unbound["manifest"]["requires"] == {}
 

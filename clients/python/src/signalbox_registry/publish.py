@@ -115,7 +115,8 @@ def described(files: Mapping[str, Path]) -> dict[str, Any]:
         if name in document and _fits(name, document[name])
     }
     requires = {} if any(_says_runtime(document) for document in documents) else environment_requires(files)
-    return {"flavor": _flavor(documents, files), **({"requires": requires} if requires else {}), **found}
+    flavor = _flavor(documents, requires, files)
+    return {"flavor": flavor, **({"requires": requires} if requires else {}), **found}
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -144,9 +145,10 @@ def _fits(name: str, value: Any) -> bool:
     )
 
 
-def _flavor(documents: list[dict[str, Any]], files: Mapping[str, Path]) -> str:
+def _flavor(documents: list[dict[str, Any]], requires: Mapping[str, Any], files: Mapping[str, Path]) -> str:
     places = [place for document in documents for place in _fact_places(document)]
-    sklearn = any(name in place for place in places for name in SKLEARN_FACTS)
+    stated = any(name in place for place in places for name in SKLEARN_FACTS)
+    sklearn = stated or "scikit-learn" in requires.get("packages", {})
     if sklearn and any(re.search(r"\.(joblib|pkl|pickle)$", path) for path in files):
         return "sklearn"
     return "onnx" if any(path.endswith(".onnx") for path in files) else "custom"
