@@ -78,7 +78,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const checkpoints = await readCheckpoints(config);
 
   const nats = await openLog({ config, volume, log, progress }, opened);
-  const generation = await checkPosition(nats, volume);
+  const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);
   const projector = startProjector(nats, generation, log);
   opened(() => projector.close());
   await projector.ready();

@@ -3,11 +3,10 @@ import type { ServerConfig } from '../config.ts';
 import { connectNats, type Nats, parseNatsUrl } from '../log/connection.ts';
 import { findNatsServer } from '../log/embedded/binary.ts';
 import { startNatsServer } from '../log/embedded/server.ts';
-import { compareLog } from '../log/identity.ts';
 import { ensureStream, readHead } from '../log/stream.ts';
-import { positionFile, readPosition } from '../projections/volume.ts';
 import { tellWhileWaiting } from './nats-wait.ts';
 import type { Opened } from './opened.ts';
+import { otherLog } from './position.ts';
 
 interface OpenLog {
   config: ServerConfig;
@@ -43,13 +42,9 @@ export async function openLog({ config, volume, log, progress }: OpenLog, opened
  * Refuses a log that is not the one this volume was built from: its files would go backwards without anybody having
  * said so, and new events would be written over a loss. Returns the log's generation.
  */
-export async function checkPosition(nats: Nats, volume: string): Promise<number> {
+export async function checkPosition(nats: Nats, volume: string, embedded: boolean): Promise<number> {
   const head = await readHead(nats);
-  const position = await readPosition(volume);
-  if (position === null || (await compareLog(nats, head, position)) !== 'diverged') return head.generation;
-  throw new Error(
-    `The log is not the one that ${volume} was built from: that one had revision ${position.revision}, this one ends at ` +
-      `${head.revision} or says something else there. Bring the right log back, or, to take this one as the truth, ` +
-      `remove ${positionFile(volume)}.`,
-  );
+  const other = await otherLog(nats, head, volume, embedded);
+  if (other) throw new Error(`${other.detail} ${other.remedy}`);
+  return head.generation;
 }

@@ -5,7 +5,7 @@ import { isNodeTooOld, MINIMUM_NODE } from '../node-version.ts';
 import { reasonOf } from '../system-error.ts';
 import { checkPublicUrl } from './address.ts';
 import { type Check, ok, skipped, warning, wrong } from './check.ts';
-import { checkBinary, checkEmbedded, checkNats } from './nats.ts';
+import { checkBinary, checkEmbedded, checkNats, checkStoppedLog } from './nats.ts';
 import { type Connect, checkReached, checkRegistry } from './registry.ts';
 import { checkEnvFile, checkSecretFile } from './secret-files.ts';
 import { checkPolicy, checkSignIn } from './sign-in.ts';
@@ -49,11 +49,11 @@ function checkLock(volume: string): { running: boolean; lock: Check } {
 async function* examineServer(config: ServerConfig): AsyncGenerator<Check> {
   const volume = resolve(config.REGISTRY_VOLUME);
   const { running, lock } = checkLock(volume);
-  if (config.NATS_URL !== undefined) yield* await checkNats(config.NATS_URL);
+  if (config.NATS_URL !== undefined) yield* await checkNats(config.NATS_URL, volume);
   else {
     yield await checkBinary();
     if (running) yield* await checkEmbedded(volume);
-    else yield skipped('nats', 'The embedded nats-server runs only while the registry does.');
+    else yield await checkStoppedLog(volume);
   }
   const nearest = await nearestFolder(volume);
   if (nearest === null || nearest === volume) yield* await checkVolume(volume);

@@ -1,13 +1,16 @@
-import { jetstreamManager, type StreamInfo } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { checkVersion, connectOnce, type NatsAddress, parseNatsUrl } from '../log/connection.ts';
 import { installedNatsServer, MINIMUM_NATS } from '../log/embedded/binary.ts';
 import { lastAddress } from '../log/embedded/config.ts';
-import { dangersOf, STREAM, streamInfo } from '../log/stream.ts';
+import { dangersOf, headOf, STREAM, streamInfo } from '../log/stream.ts';
+import { type OtherLog, otherLog, withoutLog } from '../serve/position.ts';
 import { reasonOf } from '../system-error.ts';
 import { type Check, isWrong, ok, skipped, warning, wrong } from './check.ts';
 
 const TIMEOUT_MS = 5_000;
+/** What the first start would make. */
+const NO_LOG = { revision: 0, generation: 0, restoring: false };
 
 /** Whether the embedded nats-server could be started; nothing is fetched. */
 export async function checkBinary(): Promise<Check> {
@@ -20,10 +23,10 @@ export async function checkBinary(): Promise<Check> {
   }
 }
 
-/** The server of `NATS_URL`, and the log on it as far as it is there. */
-export async function checkNats(url: string): Promise<Check[]> {
+/** The server of `NATS_URL`, and the log on it as far as it is there, which a volume may have been built from. */
+export async function checkNats(url: string, volume?: string): Promise<Check[]> {
   try {
-    return await checkLog(parseNatsUrl(url));
+    return await checkLog(parseNatsUrl(url), volume, false);
   } catch (error) {
     if (error instanceof TypeError) return [wrong('nats', error.message, 'Write nats://user:password@host:4222.')];
     throw error;
@@ -34,10 +37,18 @@ export async function checkNats(url: string): Promise<Check[]> {
 export async function checkEmbedded(volume: string): Promise<Check[]> {
   const { url, user, password } = await lastAddress(`${volume}/.nats`);
   if (new URL(url).port === '0') return [skipped('nats', `Where it is, only the owner of ${volume}/.nats can read.`)];
-  return checkLog({ servers: [url], user, pass: password });
+  return checkLog({ servers: [url], user, pass: password }, volume, true);
 }
 
-async function checkLog(address: NatsAddress): Promise<Check[]> {
+/** Whether the log of a volume is there, while no registry runs it. */
+export async function checkStoppedLog(volume: string): Promise<Check> {
+  return (
+    (await positionCheck(() => withoutLog(volume))) ??
+    skipped('nats', 'The embedded nats-server runs only while the registry does.')
+  );
+}
+
+async function checkLog(address: NatsAddress, volume: string | undefined, embedded: boolean): Promise<Check[]> {
   const where = address.servers.join(', ');
   let nc: NatsConnection;
   try {
@@ -48,7 +59,9 @@ async function checkLog(address: NatsAddress): Promise<Check[]> {
   }
   try {
     const server = checkServer(nc, where);
-    return isWrong(server) ? [server] : [server, ...(await checkJetStream(nc))];
+    if (isWrong(server)) return [server];
+    const position = volume === undefined ? null : await positionCheck(() => positionOn(nc, volume, embedded));
+    return [server, ...(await checkJetStream(nc)), ...(position ? [position] : [])];
   } finally {
     await nc.close();
   }
@@ -61,6 +74,23 @@ function checkServer(nc: NatsConnection, where: string): Check {
     return ok('nats', `nats-server ${version} at ${where}`);
   } catch (error) {
     return wrong('nats', reasonOf(error), `Upgrade the server at ${where} to ${MINIMUM_NATS} or newer.`);
+  }
+}
+
+/** Nothing where it agrees, or where NATS does not say: then another check tells. */
+async function positionOn(nc: NatsConnection, volume: string, embedded: boolean): Promise<OtherLog | null> {
+  const jsm = await jetstreamManager(nc, { timeout: TIMEOUT_MS });
+  const nats = { nc, js: jetstream(nc), jsm };
+  const info = await streamInfo(jsm);
+  return otherLog(nats, info ? headOf(info) : NO_LOG, volume, embedded);
+}
+
+async function positionCheck(look: () => Promise<OtherLog | null>): Promise<Check | null> {
+  try {
+    const other = await look();
+    return other && wrong('position', other.detail, other.remedy);
+  } catch (error) {
+    return skipped('position', `Whether the volume was built from this log: ${reasonOf(error)}.`);
   }
 }
 
