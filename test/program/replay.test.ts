@@ -89,7 +89,7 @@ describe('beside a running registry', () => {
     const page = join(await temporaryFolder(), 'page.html');
     const { code, stderr } = await run('--timeline', '--html', page);
     expect([code, stderr]).toEqual([0, `${page} is written.\n`]);
-    expect(await readFile(page, 'utf8')).toContain('bad \u001b[31mred\u001b[0m, &#34;quoted&#34;');
+    expect(await readFile(page, 'utf8')).toContain('bad  [31mred [0m, &#34;quoted&#34;');
   });
 });
 
