@@ -20,6 +20,7 @@ export class NotConverged extends Error {
 const advice: Partial<Record<string, string>> = {
   unauthenticated:
     'Set REGISTRY_TOKEN or REGISTRY_SIGNING_KEY, or run this where REGISTRY_VOLUME is that of a registry on this machine.',
+  'unknown-model': '"signalbox list --models" lists the models there are; "signalbox publish" makes one.',
   'active-changed': 'Look at the history, and decide again.',
   'outcome-unknown': 'Run the same command again: it does nothing twice.',
   'log-unavailable': 'The registry recovers by itself when NATS is back; run the command again.',

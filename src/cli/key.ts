@@ -17,6 +17,7 @@ interface Key {
 }
 
 const A_DAY_MS = 24 * 3600_000;
+const MAX_DAYS = 36_500;
 
 export function keyVerb(): Command {
   return new Command('key')
@@ -39,7 +40,9 @@ function createVerb(): Command {
     .option('--json', 'print the registry’s own answer')
     .addHelpText('after', '\nExample:\n  signalbox key create scorer --allow read report --models fraud --days 365')
     .action(async (name: string, { allow, signing, models, envs: environments, days, json }) => {
-      if (days !== undefined && !(days > 0)) throw new WrongUsage('--days must be above 0.');
+      if (days !== undefined && !(days > 0 && days <= MAX_DAYS)) {
+        throw new WrongUsage(`--days must be above 0, and at most ${MAX_DAYS}.`);
+      }
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
       const made = await openSession({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });

@@ -1,13 +1,24 @@
+import { stat } from 'node:fs/promises';
 import { describeFolder } from '../artifacts/describe.ts';
+import { isErrno } from '../artifacts/errno.ts';
 import type { Manifest } from '../domain/manifest.ts';
 import { clean, tell } from './output.ts';
 
 /** A folder to publish as a manifest. Warns where nothing says what can load the model in it. @throws as `describeFolder` */
 export async function readFolder(folder: string): Promise<Manifest> {
+  await checkFolder(folder);
   const manifest = await describeFolder(folder);
   const warning = unstatedRuntime(manifest);
   if (warning) tell(clean(warning));
   return manifest;
+}
+
+async function checkFolder(folder: string): Promise<void> {
+  const found = await stat(folder).catch((cause: unknown) => {
+    if (isErrno(cause, 'ENOENT', 'ENOTDIR')) throw new Error(`There is no folder ${folder}.`, { cause });
+    throw cause;
+  });
+  if (!found.isDirectory()) throw new Error(`${folder} is not a folder: put it in one, and publish that.`);
 }
 
 const EXAMPLE = '{"requires": {"python": "~=3.11.0", "packages": {"scikit-learn": "~=1.5.0"}}}';

@@ -123,6 +123,7 @@ describe('exit codes', () => {
     [4, ['runtime', '--env', 'dev', '-m', 'nothing']],
     [2, ['token', '--hours', '-1']],
     [2, ['token', '--sub', 'key:installer']],
+    [2, ['key', 'create', 'a', '--allow', 'read', '--days', '1000000000']],
     [1, ['publish', '/nowhere', '--version', '9.0.0']],
     [1, ['activate', 'v1', '--env', 'dev']],
     [3, ['activate', '1.2.0', '--env', 'dev']],
@@ -334,6 +335,13 @@ describe('publish', () => {
 
   it('says what is wrong with a folder', async () => {
     const folder = await temporaryFolder();
+    const nowhere = await run('publish', join(folder, 'absent'), '--version', '1.0.0');
+    expect([nowhere.code, nowhere.stderr]).toEqual([
+      1,
+      expect.stringContaining(`There is no folder ${join(folder, 'absent')}.`),
+    ]);
+    const file = await run('publish', join(SAMPLES, '1.0.0/model.joblib'), '--version', '1.0.0');
+    expect([file.code, file.stderr]).toEqual([1, expect.stringContaining('model.joblib is not a folder')]);
     const empty = await run('publish', folder, '--version', '1.0.0');
     expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('has no files')]);
     await writeFile(join(folder, 'metadata.json'), '{');
