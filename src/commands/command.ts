@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { MissingArtifact } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { Problem } from '../domain/errors.ts';
 import type { EventDraft } from '../domain/events.ts';
@@ -14,7 +15,7 @@ export interface Context {
   /** Accepted activations a minute for a model and environment; 0 is no limit. */
   activationLimit: number;
   /** Those of the artefacts that the command `needs` whose bytes are not in the store. */
-  missing: readonly Artifact[];
+  missing: readonly MissingArtifact[];
   /** The model's loaders that were heard of lately. */
   loaders: readonly LiveLoader[];
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import canonicalize from 'canonicalize';
 import type { Collector } from '../artifacts/collector.ts';
-import { missingIn } from '../artifacts/missing.ts';
+import { type MissingArtifact, missingIn } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
@@ -123,7 +123,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     input: Input,
     caller: Caller,
     command_hash: string,
-    missing: Artifact[],
+    missing: MissingArtifact[],
   ): Promise<Outcome | null> {
     const model = followed(name);
     const now = notBefore(model.time, options.now().toISOString());

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { MissingArtifact } from '../artifacts/missing.ts';
 import { readSmallBlob } from '../artifacts/read-small.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { Problem } from '../domain/errors.ts';
@@ -44,7 +45,7 @@ export const publish: Command<PublishInput> = {
     if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
     if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);
     const gone = context.missing[0];
-    if (gone) throw artifactMissing(gone);
+    if (gone) throw gone.stored_size === undefined ? artifactMissing(gone) : sizeMismatch(gone);
     const active = activeMap(model, context.environments);
     return { draft: { type: 'version.published', data: { version, manifest, manifest_digest, notes, active } } };
   },
@@ -54,6 +55,12 @@ export const publish: Command<PublishInput> = {
 export function artifactMissing({ path, digest }: Artifact): Problem {
   const detail = `Send the bytes of ${path} before the version that lists them.`;
   return new Problem('artifact-missing', detail, { path, digest });
+}
+
+/** Only for a caller who may have the bytes: it tells that they are there. */
+function sizeMismatch({ path, digest, size, stored_size }: MissingArtifact): Problem {
+  const detail = `${path} has ${stored_size} bytes, not ${size} as its "size" says. Correct the size.`;
+  return new Problem('checksum-mismatch', detail, { path, digest, expected: size, actual: stored_size });
 }
 
 function versionExists(model: Model, version: string, published: string, offered: string): Problem {

@@ -70,6 +70,17 @@ describe('bytes', () => {
       .isRefused('artifact-missing', { path: 'b.bin', digest: second!.digest });
   });
 
+  test('of another size refuse the version with both sizes', () => {
+    const { path, digest, size } = file('a.bin');
+    given()
+      .when(
+        publish,
+        { version: '1.0.0', artifacts: [file('a.bin')] },
+        { missing: [{ ...file('a.bin'), stored_size: 7 }] },
+      )
+      .isRefused('checksum-mismatch', { path, digest, expected: size, actual: 7 });
+  });
+
   test('of other versions are of no concern', () => {
     const missing = [file('elsewhere.bin')];
     given()

@@ -151,6 +151,8 @@ describe('a caller of limited reach', () => {
     const stolen = { version: '2.0.0', artifacts: [theirs] };
     const refused = await askAs(MINE, 'POST', '/api/models/mine-1/versions', stolen);
     await problemOf(refused, 409, 'artifact-missing');
+    const wrongSize = { version: '2.0.0', artifacts: [{ ...theirs, size: theirs!.size + 1 }] };
+    await problemOf(await askAs(MINE, 'POST', '/api/models/mine-1/versions', wrongSize), 409, 'artifact-missing');
     expect(
       (await askAs(MINE, 'POST', '/api/models/mine-1/versions', { version: '2.0.0', artifacts: [ours] })).status,
     ).toBe(201);

@@ -400,8 +400,12 @@ describe('a refused request stores nothing', () => {
     it('that lists bytes which are not there', async () => {
       const gone = version({ artifacts: [{ path: 'a.txt', digest: sha256('gone'), size: 4 }] });
       expect(await refused(json('POST', VERSIONS, gone), 409, 'artifact-missing')).toMatchObject({ path: 'a.txt' });
-      const other = version({ artifacts: [{ ...artifact, size: 6 }] });
-      await refused(json('POST', VERSIONS, other), 409, 'artifact-missing');
+    });
+
+    it('that lists bytes which are there with another size', async () => {
+      const other = version({ artifacts: [{ ...artifact, size: artifact!.size + 1 }] });
+      const problem = await refused(json('POST', VERSIONS, other), 400, 'checksum-mismatch');
+      expect(problem).toMatchObject({ path: artifact!.path, expected: artifact!.size + 1, actual: artifact!.size });
     });
 
     it.each([
