@@ -8,27 +8,38 @@ const environments = list
   .pipe(z.array(EnvironmentName).min(1))
   .refine((names) => new Set(names).size === names.length, 'names an environment twice');
 
+/** A whole number from a variable. */
+function whole(min: number, max: number) {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.coerce.number(error).int(error).min(min, error).max(max, error);
+}
+
+const httpUrl = z.url({
+  protocol: /^https?$/,
+  error: 'must begin with http:// or https://, such as http://127.0.0.1:8080',
+});
+
 /** What the server reads from its environment, by variable. An empty variable is one that is not set. */
 export const serverVariables = z.object({
   NATS_URL: z.string().optional(),
   REGISTRY_VOLUME: z.string().default('./registry'),
   REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
-  REGISTRY_ACTIVATION_LIMIT: z.coerce.number().int().min(0).max(MAX_ACTIVATION_LIMIT).optional(),
-  REGISTRY_COMMAND_LIMIT: z.coerce.number().int().min(0).default(600),
+  REGISTRY_ACTIVATION_LIMIT: whole(0, MAX_ACTIVATION_LIMIT).optional(),
+  REGISTRY_COMMAND_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(600),
   REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
   REGISTRY_HISTORY_FILE: z.string().default('./logs/registry_activation_history.log'),
   HOST: z.string().default('127.0.0.1'),
-  PORT: z.coerce.number().int().min(0).max(65535).default(8080),
+  PORT: whole(0, 65_535).default(8080),
   REGISTRY_JWT_SECRET: list.optional(),
-  REGISTRY_JWKS_URL: z.url({ protocol: /^https?$/ }).optional(),
+  REGISTRY_JWKS_URL: httpUrl.optional(),
   REGISTRY_JWT_ISSUER: z.string().optional(),
   REGISTRY_JWT_AUDIENCE: z.string().optional(),
   REGISTRY_ROLE_CLAIM: z.string().default('role'),
   REGISTRY_GROUPS_CLAIM: z.string().default('groups'),
   REGISTRY_POLICY: z.string().optional(),
-  REGISTRY_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
-  REGISTRY_CORS_ORIGINS: list.pipe(z.array(z.url({ protocol: /^https?$/ }))).default([]),
-  REGISTRY_RATE_LIMIT: z.coerce.number().int().min(0).default(60_000),
+  REGISTRY_PUBLIC_URL: httpUrl.optional(),
+  REGISTRY_CORS_ORIGINS: list.pipe(z.array(httpUrl)).default([]),
+  REGISTRY_RATE_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(60_000),
   REGISTRY_TRUSTED_PROXIES: list.default([]),
   REGISTRY_CHECKPOINTS: z.string().optional(),
   REGISTRY_CHECKPOINT_KEY: z.string().optional(),
@@ -40,7 +51,7 @@ export const logVariables = serverVariables.pick({ NATS_URL: true, REGISTRY_VOLU
 
 /** What the command line reads. */
 export const clientVariables = z.object({
-  REGISTRY_DSN: z.url({ protocol: /^https?$/ }).default('http://127.0.0.1:8080'),
+  REGISTRY_DSN: httpUrl.default('http://127.0.0.1:8080'),
   REGISTRY_TOKEN: z.string().optional(),
   REGISTRY_SIGNING_KEY: z.string().optional(),
   REGISTRY_MODEL: z.string().default('default'),
@@ -54,7 +65,7 @@ export const gatewayVariables = z.object({
   REGISTRY_DSN: clientVariables.shape.REGISTRY_DSN,
   REGISTRY_TOKEN: z.string(),
   HOST: z.string().default('127.0.0.1'),
-  PORT: z.coerce.number().int().min(0).max(65535).default(8081),
+  PORT: whole(0, 65_535).default(8081),
 });
 export type GatewayConfig = z.output<typeof gatewayVariables>;
 
@@ -81,6 +92,16 @@ export function readConfig<T>(variables: z.ZodType<T>, env: NodeJS.ProcessEnv): 
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const result = variables.safeParse(given);
   if (result.success) return result.data;
-  const wrong = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const wrong = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}${found(path[0], given)}`);
   throw new Error(`The environment is not valid: ${wrong.join('; ')}.`, { cause: result.error });
+}
+
+const MAY_BE_SECRET = /SECRET|TOKEN|KEY/;
+const MAX_SHOWN = 100;
+
+/** The value that is wrong, unless it may be, or hold, a secret. */
+function found(name: PropertyKey | undefined, given: NodeJS.ProcessEnv): string {
+  const value = given[String(name)];
+  if (value === undefined || MAY_BE_SECRET.test(String(name)) || value.includes('@')) return '';
+  return `; it is "${value.slice(0, MAX_SHOWN)}"`;
 }

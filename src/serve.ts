@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
 import type { Logger } from 'pino';
 import { createCollector } from './artifacts/collector.ts';
@@ -13,6 +13,7 @@ import { createApp } from './http/app.ts';
 import { createBlobAccess } from './http/blob-access.ts';
 import { createEventStream } from './http/event-stream.ts';
 import { listen } from './http/listen.ts';
+import { probe } from './http/probe.ts';
 import { revisionToken } from './log/identity.ts';
 import { readAt } from './log/read.ts';
 import { openReports } from './log/reports.ts';
@@ -71,11 +72,12 @@ export async function serve(options: ServeOptions): Promise<Server> {
 
 async function start({ config, log, progress }: ServeOptions, opened: Opened): Promise<string> {
   const volume = resolve(config.REGISTRY_VOLUME);
-  await mkdir(volume, { recursive: true });
   const lock = lockVolume(volume);
   opened(() => lock.release());
   const accessSettings = await readAccess(config, volume);
   const checkpoints = await readCheckpoints(config);
+  // Before NATS, which may take minutes to fetch or to wait for.
+  await probe(config.HOST, config.PORT);
 
   const nats = await openLog({ config, volume, log, progress }, opened);
   const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);

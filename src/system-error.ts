@@ -104,7 +104,9 @@ function systemCauseOf(error: unknown): SystemError | null {
   return null;
 }
 
-function isSystemError(error: Error): error is SystemError {
+/** Whether it is the system's own error, which has a code and no words for people. */
+export function isSystemError(error: unknown): error is SystemError {
+  if (!(error instanceof Error)) return false;
   const { code } = error as NodeJS.ErrnoException;
   return code !== undefined && Object.hasOwn(MEANINGS, code);
 }

@@ -8,7 +8,7 @@ const src = join(import.meta.dirname, '../src');
 const rooms: Record<string, string[]> = {
   domain: [],
   log: ['domain', 'cache-folder'],
-  artifacts: ['domain'],
+  artifacts: ['domain', 'system-error'],
   commands: ['domain', 'log', 'artifacts'],
   projections: ['domain', 'log', 'artifacts', 'commands'],
   discovery: ['domain', 'log', 'artifacts', 'commands', 'projections'],

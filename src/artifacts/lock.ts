@@ -1,7 +1,9 @@
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { reasonOf, remedyOf } from '../system-error.ts';
+import { isErrno } from './errno.ts';
 
 /** Longer than anybody looks whether the volume is locked, which nobody can take meanwhile. */
 const LOOKING_MS = 200;
@@ -18,13 +20,12 @@ export interface Lock {
  */
 export function lockVolume(volume: string): Lock {
   const folder = join(volume, '.signalbox');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = new DatabaseSync(join(folder, 'lock'), { timeout: LOOKING_MS });
+  const file = openLock(volume, folder);
   try {
     file.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (cause) {
     file.close();
-    if (!isBusy(cause)) throw cause;
+    if (!isBusy(cause)) throw notTaken(volume, cause);
     const { who, stop } = holderOf(folder);
     const message = `Another Signalbox is running on ${volume}${who}: stop it${stop}, or give this one another REGISTRY_VOLUME.`;
     throw new Error(message, { cause });
@@ -40,6 +41,36 @@ export function lockVolume(volume: string): Lock {
 
 /** Names the process that has the lock, for people. A killed one leaves it behind: it counts only while the lock is held. */
 const HOLDER = 'running.json';
+
+function openLock(volume: string, folder: string): DatabaseSync {
+  const path = join(folder, 'lock');
+  try {
+    makeFolder(folder);
+    // SQLite does not tell why a file cannot be opened or written.
+    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
+    return new DatabaseSync(path, { timeout: LOOKING_MS });
+  } catch (cause) {
+    throw notTaken(volume, cause);
+  }
+}
+
+/** As mkdir does with `recursive`, which calls a read-only file system a missing folder. */
+function makeFolder(path: string, mode = 0o700): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return;
+    if (!isErrno(error, 'ENOENT')) throw error;
+    makeFolder(dirname(path), 0o777);
+    mkdirSync(path, { mode });
+  }
+}
+
+function notTaken(volume: string, cause: unknown): Error {
+  const next = remedyOf(cause) ?? 'Look at the disk, and at who owns the volume.';
+  return new Error(`The volume ${volume} cannot be used: ${reasonOf(cause)}. ${next}`, { cause });
+}
 
 function noteHolder(folder: string): void {
   try {

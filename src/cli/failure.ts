@@ -3,6 +3,7 @@ import { BundleRefused } from '../bundle/refused.ts';
 import { CredentialRefused, RegistryUnreachable } from '../client/client.ts';
 import { Problem } from '../domain/errors.ts';
 import { HistoryBroken } from '../replay/source.ts';
+import { isSystemError, remedyOf, sentenceOf } from '../system-error.ts';
 import { adviceOnRefused } from './credential.ts';
 import { cleanLines } from './output.ts';
 
@@ -31,13 +32,15 @@ const advice: Partial<Record<string, string>> = {
 export function failed(error: unknown): number {
   // Commander has told its own errors already; --help and --version end this way too.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  const message = error instanceof Error ? error.message : String(error);
   // It may quote a file, or what a server said.
-  process.stderr.write(`signalbox: ${cleanLines(message)}\n`);
+  process.stderr.write(`signalbox: ${cleanLines(sentenceOf(error))}\n`);
   if (error instanceof RegistryUnreachable) {
-    process.stderr.write('Is it running there? "signalbox serve" starts one; REGISTRY_DSN says where it is.\n');
+    const next = remedyOf(error.cause) ?? 'Is it running there?';
+    process.stderr.write(`${next} "signalbox serve" starts one; REGISTRY_DSN says where it is.\n`);
     return 5;
   }
+  const remedy = isSystemError(error) ? remedyOf(error) : null;
+  if (remedy) process.stderr.write(`${remedy}\n`);
   if (error instanceof WrongUsage) return 2;
   if (error instanceof BundleRefused) return 3;
   if (error instanceof NotConverged) return 6;

@@ -1,5 +1,6 @@
 import { type Digest, digestField, sha256Hex } from '../domain/digest.ts';
 import { isProblemCode, Problem } from '../domain/errors.ts';
+import { reasonOf } from '../system-error.ts';
 
 /** The registry could not be asked at all: nobody listens there, or something else does. */
 export class RegistryUnreachable extends Error {
@@ -90,7 +91,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
       return await fetch(url, { ...init, method, headers, signal: options.signal ?? null });
     } catch (cause) {
       options.signal?.throwIfAborted();
-      throw new RegistryUnreachable(`There is no answer from ${dsn}.`, { cause });
+      throw new RegistryUnreachable(`There is no answer from ${dsn}: ${reasonOf(cause)}.`, { cause });
     }
   }
 

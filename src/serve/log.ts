@@ -1,3 +1,4 @@
+import { errors } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.ts';
 import { connectNats, type Nats, parseNatsUrl } from '../log/connection.ts';
@@ -20,7 +21,13 @@ export async function openLog({ config, volume, log, progress }: OpenLog, opened
   if (config.NATS_URL !== undefined) {
     const address = parseNatsUrl(config.NATS_URL);
     const waiting = tellWhileWaiting(address, progress);
-    return connected(address).finally(() => waiting.stop());
+    return connected(address)
+      .catch((cause: unknown) => {
+        if (!(cause instanceof errors.AuthorizationError)) throw cause;
+        const where = address.servers.join(', ');
+        throw new Error(`nats-server at ${where} refuses the user or the password of NATS_URL.`, { cause });
+      })
+      .finally(() => waiting.stop());
   }
   const { path: binary } = await findNatsServer({ progress });
   const embedded = await startNatsServer({ folder: `${volume}/.nats`, binary, log });

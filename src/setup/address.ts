@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { isLoopback } from '../access/loopback.ts';
 import type { ServerConfig } from '../config.ts';
-import { reasonOf } from '../system-error.ts';
+import { probe } from '../http/probe.ts';
+import { reasonOf, remedyOf } from '../system-error.ts';
 import { type Check, ok, warning, wrong } from './check.ts';
 
 type Address = Pick<ServerConfig, 'HOST' | 'PORT' | 'REGISTRY_PUBLIC_URL'>;
@@ -20,16 +19,12 @@ export async function checkAddress({ HOST, PORT }: Pick<ServerConfig, 'HOST' | '
   const at = `${HOST}:${PORT}`;
   if (PORT === 0)
     return wrong('address', 'Port 0 is another port at every start.', 'Choose one that loaders can be told.');
-  const server = createServer();
   try {
-    server.listen(PORT, HOST);
-    await once(server, 'listening');
+    await probe(HOST, PORT);
     return ok('address', `${at} is free`);
   } catch (error) {
-    const remedy = 'Stop what listens there, or choose another HOST or PORT.';
+    const remedy = remedyOf(error) ?? 'Stop what listens there, or choose another HOST or PORT.';
     return wrong('address', `Nothing can listen on ${at}: ${reasonOf(error)}.`, remedy);
-  } finally {
-    server.close();
   }
 }
 

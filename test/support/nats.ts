@@ -25,10 +25,10 @@ export interface TestServer {
 }
 
 /** A nats-server with JetStream on a free port; it ends with the test. */
-export async function startNats(binary: string): Promise<TestServer> {
+export async function startNats(binary: string, settings = ''): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-nats-'));
   const port = await freePort();
-  return server(binary, folder, port, '');
+  return server(binary, folder, port, settings);
 }
 
 /** Three nats-servers as one cluster. */

@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { SERVERS, startNats } from '../support/nats.ts';
+import { cliWith, ELSEWHERE, MAIN, type Run } from '../support/program.ts';
+import { volumeFolder } from './support.ts';
+
+/** A server that speaks plain HTTP, and its port. */
+async function plainServer(): Promise<number> {
+  const server = createServer((_, response) => response.end());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+/** `serve` by a user who owns nothing here: root may write everywhere. */
+function serveAsStranger(volume: string): Promise<Run> {
+  const stranger = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const env = { ...process.env, PORT: '0', REGISTRY_VOLUME: volume };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [MAIN, 'serve'], { env, cwd: ELSEWHERE, ...stranger }, (error, stdout, stderr) =>
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    );
+  });
+}
+
+describe('what the system refuses is told in a sentence, with what to do', () => {
+  it('a port in use, before nats-server is started', async () => {
+    const volume = await volumeFolder();
+    const port = await plainServer();
+    const { code, stderr } = await cliWith({ REGISTRY_VOLUME: volume, PORT: String(port), NATS_URL: '' }, 'serve');
+    const sentence = `Nothing can listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE).\nStop the program`;
+    expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
+    expect(existsSync(join(volume, '.nats'))).toBe(false);
+  });
+
+  it('a volume of somebody else', async () => {
+    const volume = await volumeFolder();
+    await chmod(volume, 0o555);
+    const { code, stderr } = await serveAsStranger(volume);
+    const sentence = `The volume ${volume} cannot be used: permission denied (EACCES). Run this as the user that owns it`;
+    expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
+  });
+
+  it('a volume that is a file', async () => {
+    const { stderr } = await cliWith({ REGISTRY_VOLUME: MAIN, PORT: '0' }, 'serve');
+    expect(stderr).toContain(`The volume ${MAIN} cannot be used: a part of the path is no folder (ENOTDIR).`);
+  });
+
+  it('a folder that does not exist', async () => {
+    const { code, stderr } = await cliWith({}, 'publish', '/nowhere', '--version', '1.0.0');
+    const sentence =
+      'signalbox: /nowhere cannot be read: there is no such file or folder (ENOENT).\nCorrect the path.\n';
+    expect([code, stderr]).toEqual([1, sentence]);
+  });
+
+  it('https:// to a server that does not speak TLS', async () => {
+    const REGISTRY_DSN = `https://127.0.0.1:${await plainServer()}`;
+    const { code, stderr } = await cliWith({ REGISTRY_DSN, REGISTRY_TOKEN: 'any' }, 'list');
+    expect([code, stderr]).toEqual([5, expect.stringContaining('the server does not speak TLS')]);
+    expect(stderr).toContain('Write http://');
+  });
+
+  it('a user whom nats-server does not know', async () => {
+    const { url } = await startNats(SERVERS[0]!.binary(), 'authorization { user: ana, password: right }');
+    const NATS_URL = url.replace('nats://', 'nats://ana:topsecret@');
+    const { code, stderr } = await cliWith({ REGISTRY_VOLUME: await volumeFolder(), PORT: '0', NATS_URL }, 'serve');
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`${url} refuses the user or the password of NATS_URL`)]);
+    expect(stderr).not.toContain('topsecret');
+  });
+});
+
+describe('a variable that is wrong is told with what it must be and what it is', () => {
+  it.each([
+    ['serve', 'PORT', 'abc', 'PORT: must be a whole number from 0 to 65535; it is "abc"'],
+    ['serve', 'PORT', '70000', 'PORT: must be a whole number from 0 to 65535; it is "70000"'],
+    [
+      'list',
+      'REGISTRY_DSN',
+      'localhost:8080',
+      'must begin with http:// or https://, such as http://127.0.0.1:8080; it is',
+    ],
+  ])('%s with %s=%s', async (verb, name, value, sentence) => {
+    const { code, stderr } = await cliWith({ [name]: value }, verb);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
+  });
+
+  it('but never a password', async () => {
+    const { stderr } = await cliWith({ REGISTRY_DSN: 'ftp://ana:topsecret@host' }, 'list');
+    expect(stderr).toContain('REGISTRY_DSN: must begin with http://');
+    expect(stderr).not.toContain('topsecret');
+  });
+});
