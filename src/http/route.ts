@@ -10,6 +10,8 @@ import type { Services } from './services.ts';
 
 export type HttpContext = Context<{ Bindings: HttpBindings }>;
 export type HttpApp = Hono<{ Bindings: HttpBindings }>;
+/** Answers a request, as the server hands it over. */
+export type Fetch = (request: globalThis.Request, env: HttpBindings) => Response | Promise<Response>;
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** What a handler answers: `json`, or a `body` as it is. `log` goes into the request's log line. */
