@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { temporaryFolder } from '../support/folder.ts';
-import { emptyProgram, problemOf, publish, rawSocket, until } from './support.ts';
+import { startProgram } from '../support/program.ts';
+import { emptyProgram, natsServersOf, problemOf, publish, rawSocket, until, volumeFolder } from './support.ts';
 
 it('a caller who asks too often is told when to ask again, and others are served', async () => {
   const program = await emptyProgram(onTestFinished, { REGISTRY_RATE_LIMIT: '5' });
@@ -66,6 +67,30 @@ it('headers that never end, or have no end of them, cost a connection and nothin
   await closed;
   expect(slow.received()).toContain('408');
   expect((await fetch(`${program.url}/healthz`)).status).toBe(200);
+});
+
+it('bodies that go on after their answers use up no descriptors', { timeout: 60_000 }, async () => {
+  const few = ['sh', '-c', 'ulimit -n 400; exec "$@"', 'sh'];
+  const program = await startProgram(await volumeFolder(), { REGISTRY_DISCOVERY: 'off' }, onTestFinished, few);
+  const [pid] = await natsServersOf(program.volume);
+  const sockets = await Promise.all(
+    Array.from({ length: 400 }, async () => {
+      const { socket } = await rawSocket(program);
+      socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n');
+      return socket;
+    }),
+  );
+  const dripping = setInterval(() => {
+    for (const socket of sockets) if (socket.writable) socket.write('x');
+  }, 500);
+  onTestFinished(() => clearInterval(dripping));
+  const served = () =>
+    program.ask('GET', '/api/models').then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  await until(served);
+  expect(await natsServersOf(program.volume)).toEqual([pid]);
 });
 
 it('a body that takes its time is taken', async () => {

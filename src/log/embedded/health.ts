@@ -8,6 +8,10 @@ const TIMEOUT_MS = 3_000;
 const SICK_PROBES = 6;
 const ENOUGH_FREE_BYTES = 4 * 1024 * 1024;
 
+/** The probe could not be made, for want of something of our own. That says nothing about the server. */
+const UNKNOWN = Symbol('unknown');
+const OUR_OWN_LACK = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'];
+
 /**
  * Asks one run of the server for its health until only a restart helps, and answers with what is wrong. Rejects when
  * `signal` aborts.
@@ -24,6 +28,7 @@ export async function illness(
     await sleep(everyMs, undefined, { signal });
     const error = await problem(health);
     signal.throwIfAborted();
+    if (error === UNKNOWN) continue;
     if (error === undefined && failures >= SICK_PROBES) log.info({}, 'nats-server is healthy again');
     failures = error === undefined ? 0 : failures + 1;
     if (failures === SICK_PROBES) log.error({ error }, 'nats-server is unhealthy');
@@ -36,15 +41,17 @@ export function versionAt(health: NatsAddress): Promise<string> {
   return visit(health, async (connection) => connection.info!.version);
 }
 
-async function problem(health: NatsAddress): Promise<string | undefined> {
+async function problem(health: NatsAddress): Promise<string | undefined | typeof UNKNOWN> {
   try {
     return await visit(health, async (connection) => {
       const reply = await connection.request('$SYS.REQ.SERVER.PING.HEALTHZ', '', { timeout: TIMEOUT_MS });
       const { data } = reply.json<{ data: { status: string; error?: string } }>();
       return data.status === 'ok' ? undefined : (data.error ?? data.status);
     });
-  } catch {
-    return 'it does not answer';
+  } catch (error) {
+    // The client passes on the error of a socket that could not be opened as it is.
+    const { code } = error as NodeJS.ErrnoException;
+    return code !== undefined && OUR_OWN_LACK.includes(code) ? UNKNOWN : 'it does not answer';
   }
 }
 

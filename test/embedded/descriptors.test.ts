@@ -1,0 +1,16 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { FETCH_TIMEOUT_MS, realServer, temporaryFolder } from './helpers.ts';
+
+beforeAll(realServer, FETCH_TIMEOUT_MS);
+
+test('a process without descriptors does not take its healthy nats-server for a sick one', async () => {
+  const child = join(import.meta.dirname, 'descriptors-child.ts');
+  const args = [process.execPath, child, join(await temporaryFolder(), '.nats'), await realServer()];
+  const run = spawnSync('sh', ['-c', 'ulimit -n 200; exec "$@"', 'sh', ...args], { encoding: 'utf8', timeout: 25_000 });
+  expect(run.status, run.stderr).toBe(0);
+  const seen = JSON.parse(run.stdout);
+  expect(seen).toMatchObject({ code: 'EMFILE', restarted: false });
+  expect(seen.messages).not.toContain('nats-server is unhealthy');
+});
