@@ -6,7 +6,7 @@ import { EventView } from '../domain/views.ts';
 import type { HistoryEntry } from '../projections/registry.ts';
 import { Time } from './at.ts';
 import { findModel } from './find.ts';
-import { Paging, page, pageStart } from './paging.ts';
+import { Paging, pageReply } from './paging.ts';
 import { readEvents } from './read-event.ts';
 import { route } from './route.ts';
 import { ofModel } from './versions.ts';
@@ -32,12 +32,20 @@ const history = route({
   errors: ['unknown-model', 'log-unavailable'],
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);
-    const { page_size: _, page_token, ...filters } = query;
+    const { page_size, page_token, ...filters } = query;
     const listing = ['history', params.model, filters, services.registry().checkpoint.epoch];
-    const start = pageStart(listing, page_token);
-    const { entries, next_page_token } = page(newestFirst(entry.history, query), start, query, listing);
-    const revisions = entries.map(({ revision }) => revision);
-    return { json: { events: await readEvents(revisions, services), next_page_token } };
+    return pageReply({
+      name: 'events',
+      entries: newestFirst(entry.history, query),
+      page_size,
+      page_token,
+      listing,
+      views: (some) =>
+        readEvents(
+          some.map(({ revision }) => revision),
+          services,
+        ),
+    });
   },
 });
 

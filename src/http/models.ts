@@ -8,7 +8,7 @@ import { compareVersions } from '../domain/versions.ts';
 import { ModelView, modelView } from '../domain/views.ts';
 import { entryOf } from '../projections/registry.ts';
 import { findModel } from './find.ts';
-import { Paging, page, pageStart } from './paging.ts';
+import { Paging, pageReply } from './paging.ts';
 import { route } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -26,8 +26,13 @@ const models = route({
       .map(({ model }) => model)
       .filter(({ name, versions }) => versions.size > 0 && may({ permission: 'read', model: name }));
     const newestFirst = published.sort((a, b) => b.revision - a.revision);
-    const { entries, next_page_token } = page(newestFirst, pageStart(listing, query.page_token), query, listing);
-    return { json: { models: entries.map((model) => modelView(model, environments)), next_page_token } };
+    return pageReply({
+      name: 'models',
+      entries: newestFirst,
+      ...query,
+      listing,
+      views: (some) => some.map((model) => modelView(model, environments)),
+    });
   },
 });
 

@@ -9,7 +9,7 @@ import { At, activeAt, standingAt, withNotes } from './at.ts';
 import { blobReply } from './bytes.ts';
 import { notModified } from './etag.ts';
 import { findEnvironment, findModel, findVersion } from './find.ts';
-import { Paging, page, pageStart } from './paging.ts';
+import { Paging, pageReply } from './paging.ts';
 import { type Reply, route } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -38,13 +38,21 @@ const list = route({
     if (query.environment !== undefined) findEnvironment(services, query.environment);
     const past = query.at && standingAt(entry, query.at);
     const { model } = past ?? entry;
-    const { active_flag, environment, status, at } = query;
+    const { active_flag, environment, status, at, page_size, page_token } = query;
     const { epoch } = services.registry().checkpoint;
     const listing = ['versions', params.model, active_flag, environment, status, at, epoch];
     const fitting = newestFirst(model).filter((version) => fits(model, version, query));
-    const { entries, next_page_token } = page(fitting, pageStart(listing, query.page_token), query, listing);
-    const versions = past ? await withNotes(past, entries, services) : entries;
-    return { json: { versions: versions.map((version) => versionView(model, version)), next_page_token } };
+    return pageReply({
+      name: 'versions',
+      entries: fitting,
+      page_size,
+      page_token,
+      listing,
+      views: async (some) => {
+        const versions = past ? await withNotes(past, some, services) : some;
+        return versions.map((version) => versionView(model, version));
+      },
+    });
   },
 });
 
