@@ -29,7 +29,7 @@ export const EVERY_MODEL = '*';
 
 const Name = z.string().min(1).max(200);
 const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model’s name, in which * stands for anything');
-const Permissions = z.array(z.enum(PERMISSIONS)).min(1);
+const Permissions = z.array(z.enum(PERMISSIONS)).min(1).max(100);
 
 const reach = {
   allow: z.union([z.literal('all').transform(() => [...PERMISSIONS]), Permissions]),

@@ -19,7 +19,11 @@ export const RollbackBody = z.strictObject({
   reason: Reason,
   expected_active: ExpectedActive.optional(),
   dry_run: DryRun,
-  override: z.array(z.literal('runtime')).default([]).meta({ description: 'Gates to pass all the same; recorded' }),
+  override: z
+    .array(z.literal('runtime'))
+    .max(10)
+    .default([])
+    .meta({ description: 'Gates to pass all the same; recorded' }),
 });
 export type RollbackInput = z.infer<typeof RollbackBody>;
 

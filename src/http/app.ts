@@ -24,7 +24,7 @@ import type { Services } from './services.ts';
 import { sessionRoutes } from './session.ts';
 import { versionRoutes } from './versions.ts';
 
-const apiRoutes: readonly Route[] = [
+export const apiRoutes: readonly Route[] = [
   ...versionRoutes,
   ...publishRoutes,
   ...commandRoutes,

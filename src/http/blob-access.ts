@@ -16,8 +16,8 @@ interface Asker {
 export interface BlobAccess {
   /** The caller has sent these bytes, and so has them already. */
   sent(actor: string, digest: Digest): void;
-  /** Whether the caller sent them, or may read a version that refers to them. */
-  mayHave(asker: Asker, digest: Digest): boolean;
+  /** Those of the digests that the caller neither sent nor may read a version of that refers to them. */
+  foreign(asker: Asker, digests: readonly Digest[]): Set<Digest>;
 }
 
 const MAX_REMEMBERED = 100_000;
@@ -29,15 +29,18 @@ export function createBlobAccess(registry: () => Registry): BlobAccess {
   return {
     sent: (actor, digest) => void sent.set(key(actor, digest), true),
 
-    mayHave({ actor, may }, digest) {
-      if (may({ permission: 'read', model: EVERY_MODEL }) || sent.has(key(actor, digest))) return true;
+    foreign({ actor, may }, digests) {
+      if (may({ permission: 'read', model: EVERY_MODEL })) return new Set();
+      const foreign = new Set(digests.filter((digest) => !sent.has(key(actor, digest))));
+      // Every version is looked at once, however many digests are asked for.
       for (const { model } of registry().models.values()) {
+        if (foreign.size === 0) break;
         if (!may({ permission: 'read', model: model.name })) continue;
         for (const { manifest } of model.versions.values()) {
-          if (manifest.artifacts.some((artifact) => artifact.digest === digest)) return true;
+          for (const { digest } of manifest.artifacts) foreign.delete(digest);
         }
       }
-      return false;
+      return foreign;
     },
   };
 }

@@ -3,8 +3,8 @@ import { Problem } from '../domain/errors.ts';
 import { announcedDigest } from './content-digest.ts';
 import type { HttpContext } from './route.ts';
 
-/** Room for the largest manifest and its notes as JSON text. */
-const MAX_JSON_BYTES = 1024 * 1024;
+/** Room for the longest notes, however they are escaped. */
+const MAX_JSON_BYTES = 256 * 1024;
 
 /** How much of a body has to come in each window, at least: an upload may take hours, and must not fall asleep. */
 const PACE = { bytes: 16 * 1024, ms: 60_000 };
@@ -53,8 +53,8 @@ async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator
 }
 
 /** @throws {Problem} unsupported-media-type, too-large, invalid-request, checksum-mismatch; no body at all is an empty object */
-export async function readJson(c: HttpContext): Promise<unknown> {
-  const text = await readText(c);
+export async function readJson(c: HttpContext, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
+  const text = await readText(c, maxBytes);
   if (text === '') return {};
   checkType(c, 'application/json');
   try {
@@ -64,12 +64,12 @@ export async function readJson(c: HttpContext): Promise<unknown> {
   }
 }
 
-async function readText(c: HttpContext): Promise<string> {
+async function readText(c: HttpContext, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of bodyBytes(c, { bytes: MAX_JSON_BYTES, ms: JSON_WITHIN_MS })) {
+  for await (const chunk of bodyBytes(c, { bytes: maxBytes, ms: JSON_WITHIN_MS })) {
     size += chunk.length;
-    if (size > MAX_JSON_BYTES) throw new Problem('too-large', `The body is over ${MAX_JSON_BYTES} bytes.`);
+    if (size > maxBytes) throw new Problem('too-large', `The body is over ${maxBytes} bytes.`);
     chunks.push(chunk);
   }
   return utf8(Buffer.concat(chunks));

@@ -2,6 +2,7 @@ import { parse as parseQuery } from 'node:querystring';
 import type { z } from 'zod';
 import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
+import { cut } from './problem.ts';
 import type { HttpContext, Route } from './route.ts';
 
 /** What an address says, in the shapes that its route asks for. */
@@ -37,11 +38,19 @@ function queryOf(url: string): unknown {
   return start === -1 ? {} : parseQuery(url.slice(start + 1));
 }
 
-/** @throws {Problem} invalid-request, naming every field that is wrong */
+const MAX_ERRORS = 20;
+const MAX_ERROR_LENGTH = 300;
+
+/** @throws {Problem} invalid-request, naming the first fields that are wrong */
 export function check<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const errors = result.error.issues.map(({ path, message }) => ({ field: path.join('.'), message }));
-  const detail = errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; ');
-  throw new Problem('invalid-request', `The ${where} is not valid: ${detail}.`, { in: where, errors });
+  const { issues } = result.error;
+  const errors = issues.slice(0, MAX_ERRORS).map(({ path, message }) => ({
+    field: cut(path.join('.'), MAX_ERROR_LENGTH),
+    message: cut(message, MAX_ERROR_LENGTH),
+  }));
+  const listed = errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join('; ');
+  const more = issues.length > MAX_ERRORS ? `; and ${issues.length - MAX_ERRORS} more` : '';
+  throw new Problem('invalid-request', `The ${where} is not valid: ${listed}${more}.`, { in: where, errors });
 }

@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Busboy } from '@fastify/busboy';
-import { PublishBody, type PublishInput } from '../commands/publish.ts';
+import type { PublishInput } from '../commands/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
 import { bodyBytes, utf8 } from './body.ts';
-import { check } from './input.ts';
+import { checkManifest } from './manifest-input.ts';
 import type { HttpContext } from './route.ts';
 import type { Services } from './services.ts';
 
@@ -90,7 +90,7 @@ async function readManifest(name: string, part: Readable): Promise<PublishInput>
     chunks.push(chunk);
   }
   try {
-    return check(PublishBody, JSON.parse(utf8(Buffer.concat(chunks))), 'part manifest');
+    return checkManifest(JSON.parse(utf8(Buffer.concat(chunks))), 'part manifest');
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     throw new Problem('invalid-request', 'The part manifest is not JSON.', {}, cause);

@@ -3,12 +3,14 @@ import { VersionView } from '../domain/views.ts';
 import { checkType, mediaType, readJson } from './body.ts';
 import { callerOf, versionReply } from './command-reply.ts';
 import { COMMAND_ERRORS } from './commands.ts';
-import { check } from './input.ts';
+import { checkManifest } from './manifest-input.ts';
 import { receiveMultipart } from './multipart.ts';
 import { type Reply, route } from './route.ts';
 import { ofModel } from './versions.ts';
 
 const MULTIPART = 'multipart/form-data';
+/** Room for the largest manifest and its notes, indented and escaped. */
+const MAX_BODY_BYTES = 1024 * 1024;
 
 /** Two ways to send a version, one command: a multipart body stores its parts as blobs and then is the JSON one. */
 const publishRoute = route({
@@ -26,9 +28,11 @@ const publishRoute = route({
     checkType(request.c, 'application/json', MULTIPART);
     const caller = callerOf(request);
     if (mediaType(request.c) !== MULTIPART) {
-      const input = check(PublishBody, await readJson(request.c), 'body');
-      const foreign = input.artifacts.find(({ digest }) => !services.blobAccess.mayHave(request, digest));
-      if (foreign) throw artifactMissing(foreign);
+      const input = checkManifest(await readJson(request.c, MAX_BODY_BYTES), 'body');
+      const digests = input.artifacts.map(({ digest }) => digest);
+      const foreign = services.blobAccess.foreign(request, digests);
+      const first = input.artifacts.find(({ digest }) => foreign.has(digest));
+      if (first) throw artifactMissing(first);
       return run(input);
     }
     return run(await receiveMultipart(request.c, services));

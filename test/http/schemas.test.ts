@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { apiRoutes } from '../../src/http/app.ts';
+
+/** Lists of any JSON: `lineage` and `signature`, which the size of a manifest bounds. */
+const ANY_JSON = z.json()._zod.def.type;
+
+/** The path of each array in a schema that has no maximum. */
+function unbounded(schema: z.core.$ZodType, path: string): string[] {
+  const { def } = schema._zod as unknown as { def: Record<string, unknown> & { type: string } };
+  if (def.type === ANY_JSON) return [];
+  const checks = (def.checks ?? []) as z.core.$ZodCheck[];
+  const hasMaximum = checks.some((check) => check._zod.def.check === 'max_length');
+  const own = def.type === 'array' && !hasMaximum ? [path] : [];
+  return [...own, ...Object.entries(def).flatMap(([key, value]) => within(value, `${path}.${key}`))];
+}
+
+function within(value: unknown, path: string): string[] {
+  if (value instanceof z.core.$ZodType) return unbounded(value, path);
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, member]) => within(member, `${path}.${key}`));
+}
+
+it('every list that a request may have is bounded', () => {
+  const schemas = apiRoutes.flatMap(({ method, path, params, query, body, rawBody = {} }) =>
+    [params, query, body, ...Object.values(rawBody)]
+      .filter((schema) => schema != null)
+      .map((schema) => unbounded(schema, `${method} ${path}`)),
+  );
+  expect(schemas.length).toBeGreaterThan(30);
+  expect(schemas.flat()).toEqual([]);
+});
+
+it('an unbounded list is found wherever it is', () => {
+  const list = z.array(z.string());
+  const schema = z.strictObject({ a: list.optional(), b: z.union([list.max(3), z.record(z.string(), list)]) });
+  expect(unbounded(schema, '').length).toBe(2);
+  expect(unbounded(z.preprocess((value) => value, list).default([]), '').length).toBe(1);
+});
