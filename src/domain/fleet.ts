@@ -106,11 +106,11 @@ export type FleetView = z.infer<typeof FleetView>;
 
 /** By environment: those of `active`, and every other that a loader reports. */
 export function convergence(active: ActiveMap, loaders: readonly LoaderReport[]): Record<string, Convergence> {
-  const named = new Map(Object.entries(active));
-  const names = new Set([...named.keys(), ...loaders.map(({ environment }) => environment)]);
+  const reporting = Map.groupBy(loaders, ({ environment }) => environment);
+  const names = new Set([...Object.keys(active), ...reporting.keys()]);
+  const pointers = new Map(Object.entries(active));
   const entries = [...names].map((name) => {
-    const own = loaders.filter(({ environment }) => environment === name);
-    return [name, convergenceOn(named.get(name) ?? null, own)];
+    return [name, convergenceOn(pointers.get(name) ?? null, reporting.get(name) ?? [])];
   });
   return Object.fromEntries(entries);
 }

@@ -55,21 +55,12 @@ function isPlainName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !unsafe.test(name) && Buffer.byteLength(name) <= 255;
 }
 
-/** The first path that another one equals, differs from only in case, or lies beneath as if it were a folder. */
+/** A path that another one equals, differs from only in case, or lies beneath as if it were a folder. */
 function pathClash(paths: string[]): string | null {
-  const fold = (path: string) => path.normalize('NFC').toLowerCase();
-  const seen = new Set<string>();
-  for (const path of paths) {
-    if (seen.has(fold(path))) return path;
-    seen.add(fold(path));
-  }
-  for (const path of paths) {
-    const segments = fold(path).split('/');
-    for (let depth = 1; depth < segments.length; depth++) {
-      if (seen.has(segments.slice(0, depth).join('/'))) return segments.slice(0, depth).join('/');
-    }
-  }
-  return null;
+  // In order, a path comes right before those that begin with it: each is compared with its neighbor only.
+  const folded = paths.map((path) => ({ path, folder: `${path.normalize('NFC').toLowerCase()}/` }));
+  folded.sort((a, b) => (a.folder < b.folder ? -1 : 1));
+  return folded.find(({ folder }, i) => folded[i + 1]?.folder.startsWith(folder))?.path ?? null;
 }
 
 /** The artefacts by their bytes: of those with the same ones, one. */

@@ -56,6 +56,9 @@ function firstConstraint(places: Fields[], names: string[]): string | null {
   return null;
 }
 
+// Nothing here may match the same characters in two ways: a folder's files are read by the server, too.
+const REQUIREMENT = /^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\]\s*)?([~=<>!][^;]*)$/;
+
 /**
  * Pinned and ranged packages of a `requirements.txt`, with or without hashes. Options, URLs and bare names say nothing,
  * nor do lines with a marker, which may not hold here.
@@ -64,7 +67,7 @@ export function requiresFromRequirements(text: string): Requires {
   const packages: Record<string, string> = {};
   for (const line of text.split(/\r?\n/)) {
     const said = line.replace(/(^|\s)(#|--|\\).*$/, '');
-    const found = /^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*([~=<>!][^;]*)$/.exec(said);
+    const found = REQUIREMENT.exec(said.trim());
     const pin = /^==\s*([^=*,\s]+)\s*$/.exec(found?.[2] ?? '')?.[1];
     const constraint = found && constraintFrom(pin ?? found[2]!.trim());
     if (constraint) packages[packageName(found[1]!)] = constraint;

@@ -107,11 +107,15 @@ export function isPythonRange(text: string): boolean {
   return text.trim() !== '' && text.isWellFormed() && pep440Range(text) && pep440Version(text) === null;
 }
 
+/** Far longer than any version or range that somebody wrote. */
+const MAX_CONSTRAINT_LENGTH = 1_000;
+
 /**
  * A version found in metadata as a constraint: a fact (`1.5.1`, or CPython's `3.11.7 (main, …)`) asks for the same
  * minor release, a written range is taken as it is, anything else says nothing.
  */
 export function constraintFrom(text: string): string | null {
+  if (text.length > MAX_CONSTRAINT_LENGTH) return null;
   const fact = pep440Version(text.trim().split(/\s/)[0] ?? '');
   if (fact !== null) return sameMinor(fact);
   return isPythonRange(text) ? text : null;
