@@ -17,6 +17,16 @@ function refuseUnkeepable<T>(value: T, context: z.core.$RefinementCtx): T {
   return value;
 }
 
+/** The JSON of a file; null for what is not JSON, or cannot be told again as it is. */
+export function shownJson(text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    return unkeepable(value) === null ? value : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Walked without recursion, since what it looks for is what recursion would fall over. */
 function unkeepable(value: unknown): string | null {
   const open: [value: unknown, depth: number][] = [[value, 0]];

@@ -37,7 +37,8 @@ export function answering(route: Route, services: Services) {
     let reply: Reply;
     try {
       const handled = handle(c, known);
-      reply = handled instanceof Promise ? await handled : handled;
+      // As text within reach of the refusals: what a handler made may turn out to have no JSON.
+      reply = serialized(handled instanceof Promise ? await handled : handled);
     } catch (error) {
       known.failure = error;
       reply = problemReply(error, request_id);
@@ -129,7 +130,7 @@ export function answering(route: Route, services: Services) {
   }
 
   function respond(c: HttpContext, reply: Reply, { request_id, model, headers: learnt }: Known): Response {
-    const { status = 200, json, body = null, headers, stream } = reply;
+    const { status = 200, body = null, headers, stream } = reply;
     const all: Record<string, string> = {
       ...always,
       'X-Request-Id': request_id,
@@ -140,13 +141,17 @@ export function answering(route: Route, services: Services) {
     if (cors) Object.assign(all, corsHeaders(c.req.header('origin'), services.corsOrigins));
     if (services.stale() || isFrozen(model)) all['Registry-Stale'] = 'true';
     if (stream) return streamed(c, status, all, stream);
-    return new Response(json === undefined ? body : JSON.stringify(json), { status, headers: all });
+    return new Response(body, { status, headers: all });
   }
 
   /** A model whose log cannot be followed is served as it was before. */
   function isFrozen(model: string | undefined): boolean {
     return model !== undefined && services.registry().models.get(model)?.frozen != null;
   }
+}
+
+function serialized(reply: Reply): Reply {
+  return reply.json === undefined ? reply : { ...reply, body: JSON.stringify(reply.json) };
 }
 
 /** Answers past the adapter, which would keep a web stream for each; what goes on for minutes keeps little else, either. */

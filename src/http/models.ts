@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { readSmallBlob } from '../artifacts/read-small.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
+import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
+import { shownJson } from '../domain/json.ts';
 import { activeVersion, latestVersion, type Model, type VersionState } from '../domain/model.ts';
 import { DEFAULT_MODEL, ModelName } from '../domain/names.ts';
 import { compareVersions } from '../domain/versions.ts';
@@ -61,7 +63,7 @@ const shortLatest = route({
   method: 'GET',
   path: '/models/latest',
   permission: 'gateway',
-  summary: 'The latest version of a model and its metadata.json',
+  summary: 'The latest version of a model and its metadata.json; null for one that is not JSON or too large',
   query: OfModel,
   answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
   errors: ['unknown-model', 'unknown-version'],
@@ -79,12 +81,23 @@ function shortModel(services: Services, name: string): Model {
   return model;
 }
 
-/** The version's own `metadata.json`; what its manifest says where there is none. */
+/** The version's own `metadata.json`, null where it cannot be shown; what its manifest says where there is none. */
 async function metadataOf({ manifest }: VersionState, artifacts: ArtifactStore): Promise<unknown> {
   const listed = manifest.artifacts.find(({ path }) => path === 'metadata.json');
-  const text = listed && (await readSmallBlob(artifacts, listed.digest));
+  const text = listed && (await textOf(listed.digest, artifacts));
   const { artifacts: _, ...said } = manifest;
-  return text ? JSON.parse(text) : said;
+  return text === TOO_LARGE ? null : text ? shownJson(text) : said;
+}
+
+const TOO_LARGE = Symbol('too large');
+
+async function textOf(digest: Digest, artifacts: ArtifactStore): Promise<string | null | typeof TOO_LARGE> {
+  try {
+    return await readSmallBlob(artifacts, digest);
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'too-large') return TOO_LARGE;
+    throw error;
+  }
 }
 
 export const modelRoutes = [models, short, shortLatest];

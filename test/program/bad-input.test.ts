@@ -585,6 +585,21 @@ describe('a message that somebody else put on a model’s subject', () => {
   });
 });
 
+describe('a metadata.json that cannot be shown', () => {
+  const program = shared((ends) => emptyProgram(ends));
+
+  it.each([
+    ['is not JSON', '1.0.0', 'not json'],
+    ['is over 1 MiB', '1.1.0', `"${'x'.repeat(1_200_000)}"`],
+    ['is nested 200,000 levels deep', '1.2.0', '['.repeat(200_000) + ']'.repeat(200_000)],
+  ])('leaves out the metadata of the latest version: one that %s', async (_, version, text) => {
+    // Told what it requires, a publish does not look into the file.
+    const form = versionForm({ version, requires: {} }, { 'metadata.json': text });
+    expect((await send(program(), 'POST', VERSIONS, form)).status).toBe(201);
+    expect(await ok(program(), 'GET', '/models/latest')).toEqual({ version, metadata: null });
+  });
+});
+
 describe('a disk that is nearly full', () => {
   // A mount namespace of its own: the small disk vanishes with the process. `-r` makes an ordinary user root inside.
   it.runIf(process.platform === 'linux')(
