@@ -42,16 +42,14 @@ export async function openVolumeStore(
     pathOf,
 
     async put(digest, bytes, size) {
-      // Before the bytes are read, which may take long: the collector deletes what is old.
-      if (await renewed(pathOf(digest))) {
-        for await (const _ of verified(bytes, digest, size));
-        return (await statBlob(pathOf(digest)))!;
-      }
       await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
-        await writeDurably(unfinished, withReserve(verified(batches(bytes), digest, size), folder, reserve));
-        await rename(unfinished, pathOf(digest));
+        // Wrong bytes for a blob that is there take the same way, and the same time, as for one that is not.
+        const sent = withReserve(verified(batches(bytes), digest, size), folder, reserve);
+        const isNew = await writeDurably(unfinished, sent, async () => !(await renewed(pathOf(digest))));
+        if (isNew) await rename(unfinished, pathOf(digest));
+        else await rm(unfinished);
       } catch (error) {
         await rm(unfinished, { force: true });
         throw isErrno(error, 'ENOSPC', 'EDQUOT') ? full(error) : error;
@@ -85,7 +83,7 @@ export async function openVolumeStore(
   };
 }
 
-/** Whether a blob is there, whose grace begins again then. */
+/** Whether a blob is there; its grace begins again then. It stays the same file, which versions' folders link to. */
 async function renewed(path: string): Promise<boolean> {
   const now = new Date();
   try {

@@ -6,8 +6,15 @@ const SYNC_EVERY_BYTES = 32 * 1024 * 1024;
 /**
  * Writes what `batches` made into a new, read-only file, and has it on the disk before it resolves. A batch is written,
  * and from time to time synced, while the next bytes are still on their way: the last sync then has little left to do.
+ *
+ * @param needed asked once all is written; where it says no, the last sync is left out
+ * @returns what `needed` said
  */
-export async function writeDurably(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+export async function writeDurably(
+  path: string,
+  bytes: AsyncIterable<Uint8Array>,
+  needed: () => Promise<boolean> = async () => true,
+): Promise<boolean> {
   const file = await open(path, 'wx', 0o444);
   let writing: Promise<void> = Promise.resolve();
   let syncing: Promise<void> = Promise.resolve();
@@ -23,7 +30,9 @@ export async function writeDurably(path: string, bytes: AsyncIterable<Uint8Array
       syncing = settling(file.datasync());
     }
     await Promise.all([writing, syncing]);
-    await file.sync();
+    const isNeeded = await needed();
+    if (isNeeded) await file.sync();
+    return isNeeded;
   } finally {
     await Promise.allSettled([writing, syncing]);
     await file.close();
