@@ -6,7 +6,6 @@ import type { ArtifactStore } from '../artifacts/store.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import type { EventDraft, RegistryEvent } from '../domain/events.ts';
-import type { Artifact } from '../domain/manifest.ts';
 import { type Model, outcomeKey } from '../domain/model.ts';
 import { type Appended, append } from '../log/append.ts';
 import { decodeEvent, encodeEvent } from '../log/codec.ts';
