@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import { serverVariables } from '../config.ts';
 import { ModelName } from '../domain/names.ts';
 import type { Check } from '../setup/check.ts';
+import { readEnvFile } from '../setup/env-file.ts';
 import { type Answers, type Plan, planOf, presetsIn } from '../setup/plan.ts';
 import { SETTINGS, type Setting } from '../setup/settings.ts';
 import { printCheck } from './checks.ts';
@@ -35,7 +36,7 @@ export function initVerb(): Command {
     .option('--json', 'ask nothing, and print what was tried and written as JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  signalbox init\n  signalbox init --yes --nats-url nats://signalbox:…@nats:4222 --host 0.0.0.0 --public-url https://models.example.org',
+      '\nExamples:\n  signalbox init\n  NATS_URL=$(cat nats-url) signalbox init --yes --host 0.0.0.0 --public-url https://models.example.org\n\nWithout --nats-url, NATS_URL is read from the environment: options, and passwords in them, are visible to other users.',
     )
     .action(init);
 }
@@ -80,7 +81,14 @@ async function install(plan: Plan, told: (check: Check) => void): Promise<{ chec
 
 function givenBy(options: InitOptions): Answers {
   const answers = SETTINGS.map(({ name, option }) => [name, options[new Option(option).attributeName()]]);
-  return Object.fromEntries(answers.filter(([, answer]) => answer !== undefined));
+  const given: Answers = Object.fromEntries(answers.filter(([, answer]) => answer !== undefined));
+  const NATS_URL = given.NATS_URL ?? natsUrlIn(process.env);
+  return NATS_URL === undefined ? given : { ...given, NATS_URL };
+}
+
+/** Other users can see what an option says, and this may hold a password. A `.env` that was read here is not an answer. */
+function natsUrlIn({ NATS_URL }: NodeJS.ProcessEnv): string | undefined {
+  return NATS_URL === readEnvFile('.env').NATS_URL ? undefined : NATS_URL || undefined;
 }
 
 /** Asks for what was not given. @throws {Error} where the terminal is closed meanwhile */

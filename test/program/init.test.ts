@@ -13,8 +13,13 @@ import { emptyProgram, problemOf, volumeFolder } from './support.ts';
 
 /** A verb in a folder of its own, where nothing but its `.env` says where the registry is; nobody answers questions. */
 function runIn(cwd: string, ...args: string[]): Promise<Run> {
+  return runWith({}, cwd, ...args);
+}
+
+function runWith(variables: Record<string, string>, cwd: string, ...args: string[]): Promise<Run> {
+  const env = { ...process.env, ...variables };
   return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, ...args], { cwd, timeout: 60_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, [MAIN, ...args], { cwd, env, timeout: 60_000 }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr });
     });
   });
@@ -50,6 +55,17 @@ const document = (json: unknown) => serverThatSays(JSON.stringify(json));
 const PROVIDER = ['--issuer', 'https://login.example.org', '--audience', 'signalbox'];
 
 describe('init', { timeout: 60_000 }, () => {
+  it('takes NATS_URL from the environment, so that a password is in no list of processes', async () => {
+    const { folder, port } = await place();
+    const { url } = await startNats(process.env.NATS_SERVER_BIN!);
+    const { code, stderr } = await runWith({ NATS_URL: url }, folder, 'init', '--port', port);
+    expect([code, (await variablesOf(join(folder, '.env'))).NATS_URL], stderr).toEqual([0, url]);
+    // The one of a .env that is there is no answer for another folder.
+    const other = await volumeFolder();
+    await runIn(folder, 'init', '--port', port, '--out', other, '--volume', join(other, 'registry'));
+    expect(await variablesOf(join(other, '.env'))).not.toHaveProperty('NATS_URL');
+  });
+
   it('writes what serve, the command line and a loader need, in an empty folder', async () => {
     const { folder, port, init } = await place();
     const { code, stdout, stderr } = await init('--model', 'fraud', '--env', 'staging');
