@@ -8,11 +8,14 @@ export const MAX_MANIFEST_BYTES = 256 * 1024;
 export const MAX_ARTIFACTS = 1000;
 export const MAX_PATH_LENGTH = 1024;
 
+/** As an expression, for the API's documentation; see `isPlainName`. */
+const PLAIN_NAME = '(?!\\.{1,2}(?:/|$))[^\\u0000-\\u001f\\u007f\\\\/:*?"<>|]+';
+
 const ArtifactPath = z
   .string()
   .max(MAX_PATH_LENGTH)
   .refine(isArtifactPath, 'must be a relative path of plain names separated by /, without . and ..')
-  .meta({ example: 'model.joblib' });
+  .meta({ example: 'model.joblib', pattern: `^${PLAIN_NAME}(/${PLAIN_NAME})*$` });
 
 export const Artifact = z.strictObject({
   path: ArtifactPath,

@@ -7,7 +7,10 @@ export const DEFAULT_MODEL = 'default';
 const NAME = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
 export const ModelName = z.string().regex(NAME, 'must match [a-z0-9][a-z0-9_-]{0,62}').meta({ example: 'fraud' });
-export const EnvironmentName = z.string().regex(NAME, 'must match [a-z0-9][a-z0-9_-]{0,62}');
+export const EnvironmentName = z
+  .string()
+  .regex(NAME, 'must match [a-z0-9][a-z0-9_-]{0,62}')
+  .meta({ example: 'production' });
 
 export function isModelName(text: string): boolean {
   return NAME.test(text);

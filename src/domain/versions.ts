@@ -3,13 +3,20 @@ import { z } from 'zod';
 
 export type Bump = 'major' | 'minor' | 'patch';
 
+const MAX_LENGTH = 128;
+
 /** A canonical semantic version without build metadata: one spelling a version, and one that is safe as a folder. */
 export const Version = z
   .string()
   .refine(isVersion, 'must be a canonical semantic version without build metadata, such as 1.2.0 or 2.0.0-rc.1')
-  .meta({ example: '1.1.0' });
+  .meta({ example: '1.1.0', pattern: patternOfVersions(), maxLength: MAX_LENGTH });
 
-const MAX_LENGTH = 128;
+/** The same for the API's documentation (semver 2.0.0, the expression it suggests, without build metadata). */
+function patternOfVersions(): string {
+  const number = '(0|[1-9]\\d*)';
+  const identifier = '(0|[1-9]\\d*|\\d*[a-zA-Z-][0-9a-zA-Z-]*)';
+  return `^${number}\\.${number}\\.${number}(-${identifier}(\\.${identifier})*)?$`;
+}
 
 export function isVersion(text: string): boolean {
   // semver's parser accepts "v1.0.0" and drops "+build", so what it makes of the text must be the text itself.

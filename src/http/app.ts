@@ -17,7 +17,7 @@ import { metricsRoutes } from './metrics.ts';
 import { modelRoutes } from './models.ts';
 import { openApiDocument } from './openapi.ts';
 import { publishRoutes } from './publish.ts';
-import { type HttpApp, type Route, route } from './route.ts';
+import { type HttpApp, type Reply, type Route, route } from './route.ts';
 import { RememberingRouter } from './router.ts';
 import { runtimeRoutes } from './runtime.ts';
 import type { Services } from './services.ts';
@@ -85,6 +85,7 @@ function unmatched(routes: readonly Route[]): Route {
     path: '*',
     handle({ c }, { corsOrigins }) {
       const path = canonicalPath(c.req.path);
+      if (path === '/' && SAFE.has(c.req.method) && wantsPage(c.req.header('accept'))) return TO_DOCS;
       const methods = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
       if (methods.length === 0) throw new Problem('not-found', `There is no ${c.req.path}; see /docs.`);
       if (c.req.method === 'OPTIONS' && corsOrigins.includes(c.req.header('origin') ?? '')) {
@@ -93,6 +94,14 @@ function unmatched(routes: readonly Route[]): Route {
       throw new Problem('method-not-allowed', `${c.req.path} takes ${methods.join(' and ')}.`, { methods });
     },
   });
+}
+
+const SAFE = new Set(['GET', 'HEAD']);
+const TO_DOCS: Reply = { status: 302, headers: { Location: '/docs', Vary: 'Accept' } };
+
+/** Browsers name HTML; programs take anything, or say nothing. */
+function wantsPage(accept = ''): boolean {
+  return accept.split(',').some((range) => range.split(';')[0]!.trim().toLowerCase() === 'text/html');
 }
 
 /** A route's path as a regular expression. */

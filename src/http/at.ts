@@ -32,6 +32,7 @@ export const At = z
   })
   .meta({
     description: 'A revision or an RFC 3339 time: the answer as it stood then',
+    anyOf: [{ pattern: '^\\d{1,15}$' }, { format: 'date-time' }],
     example: '2026-03-03T14:05:00Z',
   });
 

@@ -1,5 +1,7 @@
 import { hash } from 'node:crypto';
 import { html, raw } from 'hono/html';
+import { DEFAULT_MODEL } from '../domain/names.ts';
+import { aliasOf } from './aliases.ts';
 
 interface Operation {
   summary: string;
@@ -30,9 +32,12 @@ export const DOCS_POLICY = `default-src 'none'; style-src 'sha256-${hash('sha256
 export function docsPage(document: Record<string, unknown>): string {
   const paths = Object.entries(document.paths as Record<string, Record<string, Operation>>);
   const { schemas } = document.components as { schemas: Record<string, unknown> };
-  const operations = paths.flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => operationSection(method, path, operation)),
-  );
+  const aliases = new Set(paths.map(([path]) => aliasOf(path)));
+  const operations = paths
+    .filter(([path]) => !aliases.has(path))
+    .flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => operationSection(method, path, operation)),
+    );
   const shapes = Object.entries(schemas).map(([name, schema]) =>
     details(html`<code>${name}</code>`, json(schema), name),
   );
@@ -46,12 +51,13 @@ export function docsPage(document: Record<string, unknown>): string {
 }
 
 function operationSection(method: string, path: string, operation: Operation) {
+  const alias = aliasOf(path);
   const title = html`<code><span class="method">${method.toUpperCase()}</span>${path}</code>
     <span class="permission">${operation['x-permission'] ?? 'anyone'}</span> — ${operation.summary}`;
   const rows = operation.parameters.map(
     ({ name, in: where, required, schema }) =>
       html`<tr><td><code>${name}</code></td><td>${where}${required ? ', required' : ''}</td>
-        <td><code>${JSON.stringify(schema)}</code></td></tr>`,
+        <td><code>${linked(JSON.stringify(schema))}</code></td></tr>`,
   );
   const bodies = Object.entries(operation.requestBody?.content ?? {}).map(
     ([type, { schema }]) => html`<p>Body, ${type}</p>${json(schema)}`,
@@ -60,7 +66,10 @@ function operationSection(method: string, path: string, operation: Operation) {
     ([status, { description, content = {} }]) =>
       html`<p><b>${status}</b> ${description}</p>${Number(status) < 300 ? json(Object.values(content)[0]?.schema) : ''}`,
   );
-  return details(title, html`<div><table>${rows}</table>${bodies}${answers}</div>`);
+  const also = alias ? html`<p>For the model ${DEFAULT_MODEL} also <code>${alias}</code>.</p>` : '';
+  const example = html`<pre>${exampleOf(method, path, operation)}</pre>`;
+  const content = html`<div>${also}${example}<table>${rows}</table>${bodies}${answers}</div>`;
+  return details(title, content, `${method}-${path}`);
 }
 
 function details(title: unknown, content: unknown, id = '') {
@@ -68,5 +77,26 @@ function details(title: unknown, content: unknown, id = '') {
 }
 
 function json(value: unknown) {
-  return html`<pre>${JSON.stringify(value, null, 2)}</pre>`;
+  return html`<pre>${linked(JSON.stringify(value, null, 2) ?? '')}</pre>`;
+}
+
+/** JSON in which references lead to the shapes below. */
+function linked(text: string) {
+  const parts = text.split(/"#\/components\/schemas\/([^"]+)"/);
+  return parts.map((part, i) => (i % 2 === 0 ? part : html`"<a href="#${part}">${part}</a>"`));
+}
+
+/** A command that can be pasted, with the examples of the schemas; a body has to be written. */
+function exampleOf(method: string, path: string, { parameters, requestBody, ...operation }: Operation): string {
+  const examples = new Map(parameters.map(({ name, schema }) => [name, (schema as { example?: string }).example]));
+  const address = path.replace(/\{(\w+)\}/g, (whole, name) => examples.get(name) ?? whole);
+  const types = Object.keys(requestBody?.content ?? {});
+  const words = [
+    'curl',
+    method === 'get' ? '' : `-X ${method.toUpperCase()}`,
+    operation['x-permission'] ? '-H "Authorization: Bearer $TOKEN"' : '',
+    types[0] === undefined ? '' : `-H 'Content-Type: ${types[0]}' --data-binary @body`,
+    `http://127.0.0.1:8080${address}`,
+  ];
+  return words.filter((word) => word !== '').join(' ');
 }

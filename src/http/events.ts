@@ -10,6 +10,12 @@ import { snapshotOf } from './event-stream.ts';
 import { type HttpContext, route } from './route.ts';
 import type { Services } from './services.ts';
 
+/** The snapshot alone, as a poll gets it. */
+const Polled = Snapshot.extend({
+  id: z.string().meta({ description: 'To be sent back as Last-Event-ID' }),
+  reset: z.literal(true).optional().meta({ description: 'The log does not hold what Last-Event-ID says' }),
+}).meta({ id: 'PolledSnapshot' });
+
 const follow = route({
   method: 'GET',
   path: '/api/models/:model/events',
@@ -17,7 +23,7 @@ const follow = route({
   summary: 'Server-sent events: a snapshot, then each activation, with what is active; as JSON, the snapshot alone',
   params: z.object({ model: ModelName }),
   query: z.object({ last_event_id: z.string().max(200).optional() }),
-  answer: { status: 200, schema: Snapshot, type: 'text/event-stream' },
+  answer: { status: 200, schema: Snapshot, type: 'text/event-stream', others: { 'application/json': Polled } },
   errors: ['log-unavailable'],
   async handle({ c, params: { model }, query }, services) {
     if (services.health().log === 'catching-up') {

@@ -16,8 +16,8 @@ const Filters = z.object({
   environment: EnvironmentName.optional(),
   version: Version.optional().meta({ description: 'Events that name this version, as the new or the previous one' }),
   actor: z.string().max(200).optional(),
-  since: Time.optional().meta({ description: 'An RFC 3339 time: events of this moment and later' }),
-  until: Time.optional().meta({ description: 'An RFC 3339 time: events of this moment and earlier' }),
+  since: Time.optional().meta({ format: 'date-time', description: 'Events of this moment and later' }),
+  until: Time.optional().meta({ format: 'date-time', description: 'Events of this moment and earlier' }),
   ...Paging,
 });
 

@@ -60,9 +60,14 @@ function operationOf(route: Route, schemas: Json): Json {
     summary: route.summary,
     ...(route.permission ? { 'x-permission': route.permission } : { security: [] }),
     parameters: [...parameters(route.params, 'path', schemas), ...parameters(route.query, 'query', schemas)],
-    ...(bodies && { requestBody: { required: true, content: contentOf(bodies, 'input', schemas) } }),
+    ...(bodies && { requestBody: { required: needsBody(route), content: contentOf(bodies, 'input', schemas) } }),
     responses: { ...successOf(route, schemas), ...refusalsOf(route) },
   };
+}
+
+/** No body at all stands for an empty object. */
+function needsBody({ body }: Route): boolean {
+  return body === undefined || !body.safeParse({}).success;
 }
 
 function parameters(schema: z.ZodType | undefined, where: 'path' | 'query', schemas: Json): Json[] {
@@ -89,16 +94,17 @@ function contentOf(bodies: Record<string, z.ZodType | null>, io: 'input' | 'outp
 
 function successOf({ answer, summary }: Route, schemas: Json): Json {
   if (answer.status === 204) return { 204: { description: summary } };
-  const content = contentOf({ [answer.type ?? 'application/json']: answer.schema ?? null }, 'output', schemas);
+  const { type = 'application/json', schema = null, others } = answer;
+  const content = contentOf({ [type]: schema, ...others }, 'output', schemas);
   return { [answer.status]: { description: summary, content } };
 }
 
 /** Refusals by status, each with the codes that travel under it. */
 function refusalsOf({ errors, permission, params, query, body, rawBody }: Route): Json {
-  const codes = new Set<ProblemCode>(errors);
+  const codes = new Set<ProblemCode>([...errors, 'too-many-requests']);
   if (params || query || body || rawBody) codes.add('invalid-request');
   if (body || rawBody) codes.add('too-large').add('unsupported-media-type');
-  if (permission) codes.add('unauthenticated').add('forbidden');
+  if (permission) codes.add('unauthenticated').add('forbidden').add('too-many-attempts');
   const responses: Json = {};
   for (const { code, status } of problemTable) {
     if (!codes.has(code)) continue;

@@ -56,8 +56,8 @@ export interface Route<P extends Shape = Shape, Q extends Shape = Shape, B exten
   body?: B;
   /** Where the handler reads the body itself: its media types, with the schema of what they mean, for the documentation. */
   rawBody?: Record<string, z.ZodType | null>;
-  /** Of a success; a media type where it is not JSON. */
-  answer: { status: number; schema?: z.ZodType; type?: string };
+  /** Of a success: a media type where it is not JSON, and others that `Accept` may ask for. */
+  answer: { status: number; schema?: z.ZodType; type?: string; others?: Record<string, z.ZodType> };
   errors: readonly ProblemCode[];
   handle(request: Request<z.output<P>, z.output<Q>, z.output<B>>, services: Services): Reply | Promise<Reply>;
 }

@@ -660,6 +660,23 @@ describe('the OpenAPI document', () => {
   });
 });
 
+describe('/', () => {
+  const ask = (method: string, headers: Record<string, string> = {}) =>
+    fetch(`${program().url}/`, { method, headers, redirect: 'manual' });
+
+  it('leads a browser to the documentation', async () => {
+    const response = await ask('GET', { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' });
+    expect([response.status, response.headers.get('location')]).toEqual([302, '/docs']);
+  });
+
+  it('is nothing for programs', async () => {
+    await problemOf(await ask('GET'), 404, 'not-found');
+    await problemOf(await ask('GET', { Accept: '*/*' }), 404, 'not-found');
+    await problemOf(await ask('GET', { Accept: 'application/json' }), 404, 'not-found');
+    await problemOf(await ask('POST', { Accept: 'text/html' }), 404, 'not-found');
+  });
+});
+
 describe('/docs', () => {
   it('is a page that loads nothing and runs nothing', async () => {
     const response = await fetch(`${program().url}/docs`);
