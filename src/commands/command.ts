@@ -33,8 +33,8 @@ export type Decision = { draft: EventDraft; warnings?: string[] } | { unchanged:
 /** A command: what it takes, and the pure decision that refuses it (by throwing a `Problem`) or makes its one event. */
 export interface Command<Input> {
   name: string;
-  /** Passes the limit of commands a minute: it leads back to safety, and must work in somebody's flood. */
-  unlimited?: true;
+  /** Leads back to safety: it has a limit of its own, so that it works in somebody's flood of other commands. */
+  moves_back?: true;
   input: z.ZodType<Input>;
   /** Completes the input from bytes in the store, before anything is decided. */
   prepare?(input: Input, artifacts: ArtifactStore): Promise<Input>;

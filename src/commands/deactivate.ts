@@ -9,7 +9,7 @@ export const DeactivateBody = z.strictObject({ environment: Environment, reason:
 /** Leaves an environment with no active version; a rollback puts it back. */
 export const deactivate: Command<z.infer<typeof DeactivateBody>> = {
   name: 'deactivate',
-  unlimited: true,
+  moves_back: true,
   input: DeactivateBody,
   decide(model, { environment, reason }, context) {
     if (model.versions.size === 0) throw new Problem('unknown-model', `There is no model ${model.name}.`);

@@ -139,12 +139,14 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       return { model, event, revision: model.revision, stored: false, warnings };
     }
     const body = encodeEvent(event, model.head);
-    if (!command.unlimited && !caller.internal) options.writeLimits.check(name, caller.actor, body.length);
-    const { outcome, revision } = await timedAppend(name, model.revision, body);
-    if (outcome === 'stored') {
-      if (!caller.internal) options.writeLimits.count(name, caller.actor, body.length);
-      folded.appended({ revision, model: name, body });
-    }
+    const write = { model: name, actor: caller.actor, bytes: body.length, moves_back: command.moves_back === true };
+    const giveBack = caller.internal ? () => {} : options.writeLimits.charge(write);
+    const { outcome, revision } = await timedAppend(name, model.revision, body).catch((error: unknown) => {
+      if (!(error instanceof Problem && error.code === 'outcome-unknown')) giveBack();
+      throw error;
+    });
+    if (outcome === 'stored') folded.appended({ revision, model: name, body });
+    else giveBack();
     await folded.reached(revision);
     return outcome === 'conflict' ? null : { model: folded.model(name), event, revision, stored: true, warnings };
   }

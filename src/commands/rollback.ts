@@ -30,7 +30,7 @@ export type RollbackInput = z.infer<typeof RollbackBody>;
 /** Undoes the newest activation or deactivation of an environment, or all of them down to `to_version`. */
 export const rollback: Command<RollbackInput> = {
   name: 'rollback',
-  unlimited: true,
+  moves_back: true,
   input: RollbackBody,
 
   needs(model, input) {

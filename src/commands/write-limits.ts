@@ -7,18 +7,28 @@ export interface WriteLimit {
   bytes: number;
 }
 
+/** An event that is about to be appended. */
+export interface Write {
+  model: string;
+  actor: string;
+  bytes: number;
+  /** Whether it leads back to safety: such events have quotas of their own, which a flood of others does not use up. */
+  moves_back: boolean;
+}
+
 /** The log never forgets an event, so that what is added to it in a minute is limited for each model and each caller. */
 export interface WriteLimits {
-  /** Before an event of `bytes` is appended. @throws {Problem} too-many-commands */
-  check(model: string, actor: string, bytes: number): void;
-  /** After it was stored. */
-  count(model: string, actor: string, bytes: number): void;
+  /**
+   * Charges a write before it is appended; what is returned gives it back where it was not stored.
+   *
+   * @throws {Problem} too-many-commands, with nothing charged
+   */
+  charge(write: Write): () => void;
 }
 
 const WINDOW_S = 60;
 const MIB = 1024 * 1024;
 
-/** One quota that a write is charged to. */
 interface Charge {
   limiter: Limiter;
   name: string;
@@ -41,25 +51,34 @@ export function createWriteLimits(
   const limiters = new Map<number, Limiter>();
 
   return {
-    check(model, actor, bytes) {
-      for (const { limiter, name, amount, whose, limit } of charges(model, actor, bytes)) {
-        const { allowed, reset } = limiter.look(name, amount);
-        if (!allowed) throw refusal(whose, limit, reset);
+    charge(write) {
+      const charged: Charge[] = [];
+      const giveBack = () => {
+        for (const { limiter, name, amount } of charged.splice(0)) limiter.giveBack(name, amount);
+      };
+      for (const charge of chargesOf(write)) {
+        const { allowed, reset } = charge.limiter.take(charge.name, charge.amount);
+        charged.push(charge);
+        if (allowed) continue;
+        giveBack();
+        throw refusal(charge, reset);
       }
-    },
-    count(model, actor, bytes) {
-      for (const { limiter, name, amount } of charges(model, actor, bytes)) limiter.take(name, amount);
+      return giveBack;
     },
   };
 
-  function charges(model: string, actor: string, bytes: number): Charge[] {
-    return [...chargesTo(`The model ${model}`, ofModel(model), bytes), ...chargesTo(actor, ofCaller, bytes)];
+  function chargesOf({ model, actor, bytes, moves_back }: Write): Charge[] {
+    const kind = moves_back ? 'back' : 'any';
+    return [
+      ...chargesTo(`${kind} model ${model}`, `The model ${model}`, ofModel(model), bytes),
+      ...chargesTo(`${kind} caller ${actor}`, actor, ofCaller, bytes),
+    ];
   }
 
-  function chargesTo(whose: string, limit: WriteLimit, bytes: number): Charge[] {
+  function chargesTo(name: string, whose: string, limit: WriteLimit, bytes: number): Charge[] {
     const both = [
-      { quota: limit.commands, name: `commands ${whose}`, amount: 1 },
-      { quota: limit.bytes, name: `bytes ${whose}`, amount: bytes },
+      { quota: limit.commands, name: `commands ${name}`, amount: 1 },
+      { quota: limit.bytes, name: `bytes ${name}`, amount: bytes },
     ];
     return both
       .filter(({ quota }) => quota > 0)
@@ -73,7 +92,7 @@ export function createWriteLimits(
   }
 }
 
-function refusal(whose: string, { commands, bytes }: WriteLimit, retry_after: number): Problem {
+function refusal({ whose, limit: { commands, bytes } }: Charge, retry_after: number): Problem {
   const most = [
     ...(commands > 0 ? [`${commands} commands`] : []),
     ...(bytes > 0 ? [`${bytes / MIB} MiB of events`] : []),

@@ -15,10 +15,8 @@ export interface Limiter {
   window: number;
   /** Takes from the name's quota, one by default, and tells whether that much was left. */
   take(name: string, amount?: number): Taken;
-  /** What `take` would answer, without taking. */
-  look(name: string, amount?: number): Taken;
-  /** For one that was taken, and then not used. */
-  giveBack(name: string): void;
+  /** For what was taken, and then not used. */
+  giveBack(name: string, amount?: number): void;
 }
 
 const MAX_NAMES = 100_000;
@@ -44,20 +42,12 @@ export function createLimiter({ quota, window }: { quota: number; window: number
         counted.set(name, entry);
       }
       entry.count += amount;
-      return taken(entry.count, entry.until - at);
+      const reset = Math.ceil((entry.until - at) / 1000);
+      return { allowed: entry.count <= quota, remaining: Math.max(0, quota - entry.count), reset };
     },
-    look(name, amount = 1) {
-      const at = now();
+    giveBack(name, amount = 1) {
       const entry = counted.get(name);
-      return entry && entry.until > at ? taken(entry.count + amount, entry.until - at) : taken(amount, window * 1000);
-    },
-    giveBack(name) {
-      const entry = counted.get(name);
-      if (entry && entry.count > 0) entry.count--;
+      if (entry) entry.count = Math.max(0, entry.count - amount);
     },
   };
-
-  function taken(count: number, left_ms: number): Taken {
-    return { allowed: count <= quota, remaining: Math.max(0, quota - count), reset: Math.ceil(left_ms / 1000) };
-  }
 }

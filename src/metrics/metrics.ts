@@ -67,6 +67,7 @@ export function createMetrics(environments: readonly string[]): Metrics {
     buckets: SLOW,
     registers,
   });
+  for (const environment of environments) convergence.zero({ environment });
   const hits = new Counter({
     name: 'signalbox_manifest_cache_hits_total',
     help: 'Answers with the active manifest that were ready from an earlier request.',

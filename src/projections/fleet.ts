@@ -85,7 +85,7 @@ export function startFleet({
     const key = `${model}.${instance}`;
     const environment = (report ?? live.get(key)?.view)?.environment;
     if (report === null) live.delete(key);
-    else if (hasRoomFor(key)) {
+    else if (hasRoomFor(model, key)) {
       // What was said before anybody listened is as old as NATS says, as far as its clock may be believed.
       const age = replayed ? Math.max(now() - at.getTime(), 0) : 0;
       const view = { model, instance, reported_at: at.toISOString(), ...report };
@@ -94,11 +94,11 @@ export function startFleet({
     if (environment !== undefined) for (const listener of listeners) listener(model, environment);
   }
 
-  function hasRoomFor(key: string): boolean {
+  function hasRoomFor(model: string, key: string): boolean {
     if (live.has(key)) return true;
     if (live.size >= limit) forget();
     const was = full;
-    full = live.size >= limit;
+    full = live.size >= limit || of(model).length >= limitOfModel;
     if (full && !was)
       log.warn({ limit, loader: key }, 'more loaders report than are kept; the further ones are passed over');
     return !full;

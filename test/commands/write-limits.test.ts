@@ -13,16 +13,16 @@ function limits({ commands = 3, bytes = 2 * MIB, caller = { commands: 5, bytes: 
       now += seconds * 1000;
     },
     /** Whether the write was accepted, else the refusal. */
-    write(model: string, actor: string, size = 100): true | Problem {
+    write(model: string, actor: string, bytes = 100, moves_back = false): true | Problem {
       try {
-        created.check(model, actor, size);
+        created.charge({ model, actor, bytes, moves_back });
+        return true;
       } catch (error) {
         if (error instanceof Problem) return error;
         throw error;
       }
-      created.count(model, actor, size);
-      return true;
     },
+    charge: created.charge,
   };
 }
 
@@ -51,6 +51,30 @@ describe('limits of writes', () => {
     expect(write('fraud', 'ana', 1.5 * MIB)).toBe(true);
     expect(write('fraud', 'ana', 0.6 * MIB)).toMatchObject({ code: 'too-many-commands' });
     expect(write('fraud', 'ana', 0.5 * MIB)).toBe(true);
+  });
+
+  it('cost nothing where the event was not stored, and where it was refused', () => {
+    const { write, charge } = limits();
+    for (let i = 0; i < 10; i++) charge({ model: 'fraud', actor: 'ana', bytes: 100, moves_back: false })();
+    for (let i = 0; i < 3; i++) expect(write('fraud', 'ana')).toBe(true);
+    for (let i = 0; i < 10; i++) expect(write('fraud', 'ana')).toMatchObject({ code: 'too-many-commands' });
+    // The model's refusals took nothing of the caller, who has two left.
+    expect([write('churn', 'ana'), write('churn', 'ana')]).toEqual([true, true]);
+    expect(write('churn', 'ana')).toMatchObject({ message: expect.stringMatching(/^ana may add 5 commands/) });
+  });
+
+  it('of moves back are their own: a flood of either leaves the other alone', () => {
+    const { write } = limits();
+    for (let i = 0; i < 3; i++) expect(write('fraud', 'ana')).toBe(true);
+    for (let i = 0; i < 3; i++) expect(write('fraud', 'ben', 100, true)).toBe(true);
+    expect(write('fraud', 'ben', 100, true)).toMatchObject({ code: 'too-many-commands' });
+  });
+
+  it('take no caller for a model of the same name', () => {
+    const { write } = limits({ commands: 3, caller: { commands: 3, bytes: 2 * MIB } });
+    for (let i = 0; i < 3; i++) expect(write('fraud', 'ana')).toBe(true);
+    expect(write('churn', 'fraud')).toBe(true);
+    expect(write('churn', 'The model fraud')).toBe(true);
   });
 
   it('are none where they are 0', () => {

@@ -42,15 +42,14 @@ it('remembers a bounded number of names, the newest', () => {
   expect(limiter.take('name-100000').allowed).toBe(false);
 });
 
-it('takes amounts, and looks without taking', () => {
+it('takes amounts, and gives them back', () => {
   let now = 0;
   const limiter = createLimiter({ quota: 10, window: 10 }, () => now);
-  expect(limiter.look('a', 10)).toEqual({ allowed: true, remaining: 0, reset: 10 });
-  limiter.take('a', 7);
+  expect(limiter.take('a', 7)).toEqual({ allowed: true, remaining: 3, reset: 10 });
   now = 4_000;
-  expect(limiter.look('a', 3)).toEqual({ allowed: true, remaining: 0, reset: 6 });
-  expect(limiter.look('a', 4)).toEqual({ allowed: false, remaining: 0, reset: 6 });
-  expect(limiter.take('a', 0)).toEqual({ allowed: true, remaining: 3, reset: 6 });
-  now = 10_000;
-  expect(limiter.look('a')).toEqual({ allowed: true, remaining: 9, reset: 10 });
+  expect(limiter.take('a', 4)).toEqual({ allowed: false, remaining: 0, reset: 6 });
+  limiter.giveBack('a', 4);
+  expect(limiter.take('a', 3)).toEqual({ allowed: true, remaining: 0, reset: 6 });
+  limiter.giveBack('a', 100);
+  expect(limiter.take('a', 10)).toEqual({ allowed: true, remaining: 0, reset: 6 });
 });

@@ -115,7 +115,7 @@ describe('loaders', () => {
     await say('a', { state: 'ready', target: next, current: next });
     await say('b', { state: 'loading', target: next, current: target });
     await until(async () => (await loaders('loading')) === 1);
-    expect((await samples()).get(timed)).toBeUndefined();
+    expect((await samples()).get(timed)).toBe(0);
     await say('b', { state: 'ready', target: next, current: next });
     await until(async () => (await samples()).get(timed) === 1);
     await say('lost', { environment: 'moon', state: 'failed' });
