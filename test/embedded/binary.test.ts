@@ -1,17 +1,24 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { fetchNatsServer, findNatsServer, MINIMUM_NATS, PINNED_NATS } from '../../src/log/embedded/binary.ts';
+import {
+  fetchNatsServer,
+  findNatsServer,
+  installedNatsServer,
+  MINIMUM_NATS,
+  PINNED_NATS,
+} from '../../src/log/embedded/binary.ts';
 import { cleanEnvironment, fakeServer, script, temporaryFolder } from './helpers.ts';
 
-const VERSION = '2.15.2';
+const VERSION = PINNED_NATS;
 const ARCH: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
-const NAME = `nats-server-v${VERSION}-${process.platform}-${ARCH[process.arch]}`;
+const PLATFORM = `${process.platform}-${ARCH[process.arch]}`;
+const NAME = `nats-server-v${VERSION}-${PLATFORM}`;
 
 function collect(): { lines: string[]; progress: (line: string) => void } {
   const lines: string[] = [];
@@ -45,12 +52,18 @@ async function archive(folder: string): Promise<Buffer> {
   return readFile(join(folder, 'a.tar.gz'));
 }
 
-async function releaseOf(folder: string, sum?: string): Promise<string> {
+/** A release whose archive has the hash that is known of it, or not; its own SHA256SUMS say `published`. */
+async function releaseOf(folder: string, { known, published }: { known?: string; published?: string } = {}) {
   const bytes = await archive(folder);
-  const digest = sum ?? createHash('sha256').update(bytes).digest('hex');
-  const sums = `${'0'.repeat(64)}  something-else.zip\n${digest}  ${NAME}.tar.gz\n`;
-  return releases({ [`v${VERSION}/SHA256SUMS`]: sums, [`v${VERSION}/${NAME}.tar.gz`]: bytes });
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  const sums = `${'0'.repeat(64)}  something-else.zip\n${published ?? digest}  ${NAME}.tar.gz\n`;
+  return {
+    releases: await releases({ [`v${VERSION}/SHA256SUMS`]: sums, [`v${VERSION}/${NAME}.tar.gz`]: bytes }),
+    archives: { 'plan9-amd64': '0'.repeat(64), [PLATFORM]: known ?? digest },
+  };
 }
+
+const WRONG = 'f'.repeat(64);
 
 /** A `go` that leaves a mark and "installs" a server where GOBIN says. */
 async function fakeGo(folder: string): Promise<{ bin: string; asked: () => Promise<string> }> {
@@ -58,6 +71,17 @@ async function fakeGo(folder: string): Promise<{ bin: string; asked: () => Promi
   const server = await fakeServer(join(folder, 'built'), VERSION);
   await script(join(folder, 'bin', 'go'), `echo "$@ sumdb=$GOSUMDB" >> ${mark}\ncp ${server} "$GOBIN/nats-server"`);
   return { bin: join(folder, 'bin'), asked: () => readFile(mark, 'utf8').catch(() => '') };
+}
+
+/** A PATH with what unpacks an archive, and nothing else. */
+async function withoutGo(folder: string): Promise<string> {
+  const bin = join(folder, 'no-go');
+  await mkdir(bin);
+  for (const name of ['tar', 'gzip']) {
+    const path = ['/usr/bin', '/bin'].map((place) => join(place, name)).find(existsSync);
+    if (path) await symlink(path, join(bin, name));
+  }
+  return bin;
 }
 
 /** What a fetch must not leave behind: half-done work. */
@@ -111,13 +135,13 @@ describe('finding', () => {
 });
 
 describe('fetching', () => {
-  test('takes the release archive when its checksum is right', async () => {
+  test('takes the release archive when its checksum is the one that is known', async () => {
     const folder = await temporaryFolder();
     const { bin, asked } = await fakeGo(folder);
     const { lines, progress } = collect();
     const options = {
       version: VERSION,
-      releases: await releaseOf(folder),
+      ...(await releaseOf(folder, { published: WRONG })),
       env: cleanEnvironment(folder, bin),
       progress,
     };
@@ -133,42 +157,85 @@ describe('fetching', () => {
     expect(await leftovers(folder)).toEqual([]);
   });
 
-  test('refuses a wrong checksum: nothing is unpacked and no other way is tried', async () => {
+  test('refuses an archive with another checksum, whatever its release says: nothing is unpacked and no other way is tried', async () => {
     const folder = await temporaryFolder();
     const { bin, asked } = await fakeGo(folder);
-    const base = await releaseOf(folder, 'f'.repeat(64));
+    const release = await releaseOf(folder, { known: WRONG });
     const env = cleanEnvironment(folder, bin);
-    const fetched = fetchNatsServer({ version: VERSION, releases: base, env, ...collect() });
+    const fetched = fetchNatsServer({ version: VERSION, ...release, env, ...collect() });
     await expect(fetched).rejects.toThrow(/does not have the checksum/);
     expect(await asked()).toBe('');
     expect(existsSync(join(folder, 'signalbox', `nats-server-v${VERSION}`))).toBe(false);
     expect(await leftovers(folder)).toEqual([]);
   });
 
+  test('without a known checksum, and without Go, goes by the one that the release publishes, and says so', async () => {
+    const folder = await temporaryFolder();
+    const { releases } = await releaseOf(folder);
+    const env = { ...cleanEnvironment(folder), PATH: await withoutGo(folder) };
+    const { lines, progress } = collect();
+    expect((await fetchNatsServer({ version: VERSION, releases, archives: {}, env, progress })).version).toBe(VERSION);
+    expect(lines.join('\n')).toMatch(/is not known here: the archive is checked against .*SHA256SUMS only/);
+    const wrong = await releaseOf(folder, { published: WRONG });
+    const refused = fetchNatsServer({ version: VERSION, ...wrong, archives: {}, env, progress });
+    await expect(refused).rejects.toThrow(/does not have the checksum/);
+  });
+
   test.each([
-    ['nobody answers', nowhere],
-    ['there is no such release', async () => releases({})],
-    ['the release has no archive for this system', async () => releases({ [`v${VERSION}/SHA256SUMS`]: '' })],
-  ])('asks Go when %s', async (_, base) => {
+    ['nobody answers', async () => ({ releases: await nowhere(), archives: { [PLATFORM]: WRONG } })],
+    ['there is no such release', async () => ({ releases: await releases({}), archives: { [PLATFORM]: WRONG } })],
+    [
+      'no checksum is known for this system',
+      async (folder: string) => ({ ...(await releaseOf(folder)), archives: {} }),
+    ],
+  ])('asks Go when %s', async (_, release) => {
     const folder = await temporaryFolder();
     const { bin, asked } = await fakeGo(folder);
     const env = { ...cleanEnvironment(folder, bin), GOSUMDB: 'off' };
-    const found = await fetchNatsServer({ version: VERSION, releases: await base(), env, ...collect() });
-    expect(found.version).toBe(VERSION);
+    const { lines, progress } = collect();
+    const options = { version: VERSION, ...(await release(folder)), env, progress };
+    expect((await fetchNatsServer(options)).version).toBe(VERSION);
     expect(await asked()).toBe(`install github.com/nats-io/nats-server/v2@v${VERSION} sumdb=sum.golang.org\n`);
+    expect(lines.join('\n')).not.toContain('downloading');
+  });
+
+  test('does not run a copy that was altered: it is fetched again', async () => {
+    const folder = await temporaryFolder();
+    const { bin } = await fakeGo(folder);
+    const env = cleanEnvironment(folder, bin);
+    const options = { version: VERSION, releases: await nowhere(), env, ...collect() };
+    const { path } = await fetchNatsServer(options);
+    expect(await installedNatsServer({ env, ...collect() })).toEqual({ path, version: VERSION });
+    await appendFile(path, `touch ${join(folder, 'was-run')}\n`);
+    const { lines, progress } = collect();
+    expect(await installedNatsServer({ env, progress })).toBeNull();
+    expect(lines).toEqual([expect.stringMatching(/was altered: its SHA-256 is/)]);
+    expect(existsSync(join(folder, 'was-run'))).toBe(false);
+    await fetchNatsServer(options);
+    expect(await installedNatsServer({ env, ...collect() })).toEqual({ path, version: VERSION });
+  });
+
+  test('records a copy from before there were records, and holds it to that', async () => {
+    const folder = await temporaryFolder();
+    const env = cleanEnvironment(folder);
+    const path = await fakeServer(join(folder, 'signalbox', `nats-server-v${VERSION}`, 'nats-server'), VERSION);
+    expect(await installedNatsServer({ env, ...collect() })).toEqual({ path, version: VERSION });
+    await appendFile(path, '# one more line\n');
+    expect(await installedNatsServer({ env, ...collect() })).toBeNull();
   });
 
   test('says how to install it when neither way is open', async () => {
     const folder = await temporaryFolder();
     const env = { ...cleanEnvironment(folder), PATH: join(folder, 'empty') };
-    const fetched = fetchNatsServer({ version: VERSION, releases: await nowhere(), env, ...collect() });
+    const archives = { [PLATFORM]: WRONG };
+    const fetched = fetchNatsServer({ version: VERSION, releases: await nowhere(), archives, env, ...collect() });
     await expect(fetched).rejects.toThrow(/ECONNREFUSED[\s\S]*go install[\s\S]*NATS_SERVER_BIN[\s\S]*NATS_URL/);
   });
 
   test('two at once both end well', async () => {
     const folder = await temporaryFolder();
-    const base = await releaseOf(folder);
-    const options = { version: VERSION, env: cleanEnvironment(folder), releases: base, ...collect() };
+    const release = await releaseOf(folder);
+    const options = { version: VERSION, env: cleanEnvironment(folder), ...release, ...collect() };
     const [one, two] = await Promise.all([fetchNatsServer(options), fetchNatsServer(options)]);
     expect(one).toEqual(two);
     expect(await leftovers(folder)).toEqual([]);

@@ -5,6 +5,11 @@ import { cachedPath } from '../../src/log/embedded/fetch.ts';
 
 /** The oldest release that Signalbox supports is 2.10.23; its series is tested at its last patch. */
 export const OLDEST_NATS = '2.10.29';
+/** As the Dockerfiles of nats-io/nats-docker have them; elsewhere Go builds it. */
+const OLDEST_ARCHIVES = {
+  'linux-amd64': 'e314da74a83a1d3876db8814c27eb990fe729640fd6452025b441bcede8390da',
+  'linux-arm64': 'da4b27942ecfb4c5f0c54553d2e7f470ddda9d7581cfe8131b351a0e223ed401',
+};
 
 const progress = (line: string) => console.error(line);
 
@@ -20,5 +25,5 @@ async function oldest(): Promise<string> {
     () => true,
     () => false,
   );
-  return there ? cached : (await fetchNatsServer({ version: OLDEST_NATS, progress })).path;
+  return there ? cached : (await fetchNatsServer({ version: OLDEST_NATS, archives: OLDEST_ARCHIVES, progress })).path;
 }

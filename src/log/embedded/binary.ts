@@ -6,14 +6,15 @@ import { delimiter, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import semver from 'semver';
 import { userCacheFolder } from '../../cache-folder.ts';
+import { PINNED_NATS } from './archives.ts';
 import { cachedPath, fetchNatsServer, type NatsBinary } from './fetch.ts';
+import { alteration } from './record.ts';
 
+export { PINNED_NATS } from './archives.ts';
 export { fetchNatsServer } from './fetch.ts';
 
 /** Before 2.10.23 a killed server process could lose acknowledged writes (nats-server 2.10.20-22, fixed in 2.10.23). */
 export const MINIMUM_NATS = '2.10.23';
-/** The version that is fetched where none is installed. */
-export const PINNED_NATS = '2.15.2';
 
 interface FindOptions {
   env?: NodeJS.ProcessEnv;
@@ -21,7 +22,7 @@ interface FindOptions {
 }
 
 /**
- * Finds nats-server: `NATS_SERVER_BIN`, else `PATH`, else the copy fetched before, else fetches it once.
+ * Finds nats-server: `NATS_SERVER_BIN`, else `PATH`, else the copy fetched before if it is unaltered, else fetches it once.
  * `progress` gets one line, without a line end, for everything a waiting person wants to know.
  *
  * @example const { path, version } = await findNatsServer({ progress: (line) => console.error(line) });
@@ -36,12 +37,25 @@ export async function installedNatsServer({ env = process.env, progress }: FindO
   // Relative entries would make the answer depend on the current folder.
   const folders = (env.PATH ?? '').split(delimiter).filter(isAbsolute);
   const installed = folders.map((folder) => join(folder, 'nats-server'));
-  for (const path of [...installed, cachedPath(userCacheFolder(env), PINNED_NATS)].filter(existsSync)) {
+  for (const path of installed.filter(existsSync)) {
     try {
       return await examine(path);
     } catch (error) {
       progress(`${(error as Error).message}: looking further`);
     }
+  }
+  return cached(cachedPath(userCacheFolder(env), PINNED_NATS), progress);
+}
+
+/** The copy that was fetched before, if it is still that one: it is not run before that is known. */
+async function cached(path: string, progress: FindOptions['progress']): Promise<NatsBinary | null> {
+  if (!existsSync(path)) return null;
+  try {
+    const altered = await alteration(path);
+    if (altered === null) return await examine(path);
+    progress(`${altered}: it is not used`);
+  } catch (error) {
+    progress(`${(error as Error).message}: it is not used`);
   }
   return null;
 }

@@ -4,6 +4,8 @@ import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { userCacheFolder } from '../../cache-folder.ts';
+import { PINNED_ARCHIVES, PINNED_NATS } from './archives.ts';
+import { recordHash, recordOf } from './record.ts';
 
 const RELEASES = 'https://github.com/nats-io/nats-server/releases/download';
 const MODULE = 'github.com/nats-io/nats-server/v2';
@@ -12,6 +14,7 @@ const SUMS_TIMEOUT_MS = 30_000;
 const ARCHIVE_TIMEOUT_MS = 15 * 60_000;
 // From an empty module cache on 2 cores `go install` of the server takes minutes; a small board takes a quarter of an hour.
 const BUILD_TIMEOUT_MS = 30 * 60_000;
+const PLATFORM = `${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`;
 const SAY_EVERY_MS = 2_000;
 const MB = 1_000_000;
 
@@ -27,6 +30,8 @@ interface FetchOptions {
   version: string;
   /** Where releases are: `<releases>/v<version>/SHA256SUMS`. */
   releases?: string;
+  /** SHA-256 of that version's archives, by platform; default: what is known of the pinned version. */
+  archives?: Record<string, string>;
   env?: NodeJS.ProcessEnv;
   progress: (line: string) => void;
 }
@@ -36,22 +41,30 @@ type Job = Required<FetchOptions> & { folder: string };
 class WrongChecksum extends Error {}
 
 /**
- * Fetches nats-server into the user's cache folder: the release archive, checked against the release's SHA256SUMS, or,
- * where that cannot be had, `go install`. A wrong checksum is refused and no other way is tried. Two processes may do it
- * at once: whoever comes second puts the same program there again.
+ * Fetches nats-server into the user's cache folder. Where the hash of the release archive is known here, that archive is
+ * downloaded, or else `go install` builds it. Where it is not known, Go comes first, and an archive has to have the hash that its
+ * own release publishes. An archive with another hash is refused and no other way is tried.
+ *
+ * The program's own hash is recorded beside it. Two processes may fetch at once: whoever comes second puts the same program
+ * there again.
  */
 export async function fetchNatsServer(options: FetchOptions): Promise<NatsBinary> {
   const { version, env = process.env, releases = RELEASES, progress } = options;
+  const archives = options.archives ?? (version === PINNED_NATS ? PINNED_ARCHIVES : {});
   const path = cachedPath(userCacheFolder(env), version);
   progress(`fetching nats-server ${version}`);
   const folder = await makeWorkFolder(dirname(dirname(path))).catch((cause: Error) => {
     throw notFetched(version, [cause.message]);
   });
   try {
-    const program = await firstThatWorks([fromRelease, fromGo], { version, releases, env, progress, folder });
+    const ways = archives[PLATFORM] ? [fromRelease, fromGo] : [fromGo, fromRelease];
+    const program = await firstThatWorks(ways, { version, releases, archives, env, progress, folder });
     await chmod(program, 0o755);
+    const record = await recordHash(program);
     await mkdir(dirname(path), { recursive: true });
+    // Where these two meet those of another process, or of a crash, they do not fit together, and it is fetched again.
     await rename(program, path);
+    await rename(record, recordOf(path));
     progress(`nats-server ${version} is now at ${path}`);
     return { path, version };
   } finally {
@@ -84,27 +97,35 @@ async function firstThatWorks(ways: ((job: Job) => Promise<string>)[], job: Job)
   throw notFetched(job.version, reasons);
 }
 
-/** A system without an archive shows as one that SHA256SUMS does not list. */
-async function fromRelease({ version, releases, folder, progress }: Job): Promise<string> {
-  const name = `nats-server-v${version}-${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`;
+async function fromRelease(job: Job): Promise<string> {
+  const { version, releases, archives, folder, progress } = job;
+  const name = `nats-server-v${version}-${PLATFORM}`;
+  const release = `${releases}/v${version}`;
+  const expected = archives[PLATFORM] ?? (await publishedHash(release, `${name}.tar.gz`, progress));
   const archive = join(folder, `${name}.tar.gz`);
-  await writeFile(archive, await downloadVerified(`${releases}/v${version}`, `${name}.tar.gz`, progress));
+  await writeFile(archive, await downloadVerified(`${release}/${name}.tar.gz`, expected, progress));
   const program = join(name, 'nats-server');
   await run('tar', ['-xzf', archive, '-C', folder, program]);
   return join(folder, program);
 }
 
-/** Kept in memory until its checksum is known: what is not as the release promises never becomes a file. */
-async function downloadVerified(release: string, file: string, progress: Job['progress']): Promise<Buffer> {
+/** What the release itself says. A system without an archive shows as one that it does not list. */
+async function publishedHash(release: string, file: string, progress: Job['progress']): Promise<string> {
   const sums = await download(`${release}/SHA256SUMS`, SUMS_TIMEOUT_MS, () => undefined);
   const lines = sums.toString('utf8').split('\n');
-  const [expected] = lines.map((line) => line.split(/\s+\*?/)).find(([, name]) => name === file) ?? [];
-  if (!expected) throw new Error(`${release}/SHA256SUMS does not list ${file}`);
-  const archive = await download(`${release}/${file}`, ARCHIVE_TIMEOUT_MS, progress);
+  const [hash] = lines.map((line) => line.split(/\s+\*?/)).find(([, name]) => name === file) ?? [];
+  if (!hash) throw new Error(`${release}/SHA256SUMS does not list ${file}`);
+  progress(`the hash of ${file} is not known here: the archive is checked against ${release}/SHA256SUMS only`);
+  return hash;
+}
+
+/** Kept in memory until its hash is known to be right: anything else never becomes a file. */
+async function downloadVerified(url: string, expected: string, progress: Job['progress']): Promise<Buffer> {
+  const archive = await download(url, ARCHIVE_TIMEOUT_MS, progress);
   const actual = createHash('sha256').update(archive).digest('hex');
   if (actual === expected) return archive;
   throw new WrongChecksum(
-    `${release}/${file} does not have the checksum which its release publishes (expected ${expected}, got ${actual}). ` +
+    `${url} does not have the checksum that it must have (expected ${expected}, got ${actual}). ` +
       'It was not unpacked. Try again from another network, or set NATS_SERVER_BIN.',
   );
 }
