@@ -33,8 +33,11 @@ export function lockVolume(volume: string): Lock {
   noteHolder(folder);
   return {
     release() {
-      rmSync(join(folder, HOLDER), { force: true });
-      file.close();
+      try {
+        rmSync(join(folder, HOLDER), { force: true });
+      } finally {
+        file.close();
+      }
     },
   };
 }

@@ -76,8 +76,10 @@ export async function openLog({ place, lock, progress, alone }: OpenOptions): Pr
   try {
     held = lock(volume);
   } catch (error) {
-    if (alone) throw error;
-    return connected(addressOf(await lastAddress(folder)));
+    const running = await lastAddress(folder);
+    // Port 0: this user cannot read where the server is, and the lock's own error says why.
+    if (alone || new URL(running.url).port === '0') throw error;
+    return connected(addressOf(running));
   }
   const server = await start(folder, progress).catch((error: unknown) => {
     held.release();

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -17,13 +17,16 @@ async function plainServer(): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** `serve` by a user who owns nothing here: root may write everywhere. */
-function serveAsStranger(volume: string): Promise<Run> {
+/** A verb run by a user who owns nothing here: root may write everywhere. */
+function runAsStranger(volume: string, verb: string): Promise<Run> {
   const stranger = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-  const env = { ...process.env, PORT: '0', REGISTRY_VOLUME: volume };
+  const env = { ...process.env, PORT: '0', NATS_URL: '', REGISTRY_VOLUME: volume };
   return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, 'serve'], { env, cwd: ELSEWHERE, ...stranger }, (error, stdout, stderr) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    execFile(
+      process.execPath,
+      [MAIN, ...verb.split(' ')],
+      { env, cwd: ELSEWHERE, ...stranger },
+      (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
     );
   });
 }
@@ -38,10 +41,11 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     expect(existsSync(join(volume, '.nats'))).toBe(false);
   });
 
-  it('a volume of somebody else', async () => {
+  it.each(['serve', 'replay --verify'])('a volume of somebody else, to %s', async (verb) => {
     const volume = await volumeFolder();
+    await mkdir(join(volume, '.nats'));
     await chmod(volume, 0o555);
-    const { code, stderr } = await serveAsStranger(volume);
+    const { code, stderr } = await runAsStranger(volume, verb);
     const sentence = `The volume ${volume} cannot be used: permission denied (EACCES). Run this as the user that owns it`;
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
   });
