@@ -76,10 +76,10 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
 
   async function look(candidate: Candidate, first: boolean): Promise<void> {
     const { path, model } = candidate;
-    const look = { request_id: randomUUID(), started: performance.now() };
-    if (candidate.problem !== null) return report({ ...candidate, ...look }, 0, candidate.problem);
+    const begun = { request_id: randomUUID(), started: performance.now() };
+    if (candidate.problem !== null) return report({ ...candidate, ...begun }, 0, candidate.problem);
     const { version } = candidate;
-    const attempt = { path, model, version, ...look };
+    const attempt = { path, model, version, ...begun };
     let changed_at = 0;
     try {
       const published = entryOf(options.registry(), model).model.versions.has(version);

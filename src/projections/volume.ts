@@ -122,9 +122,10 @@ export async function startVolume({ volume, store, projector, log }: VolumeOptio
 
   async function lay(model: Model, version: string): Promise<void> {
     const folder = versionFolder(volume, model.name, version);
-    const state = model.versions.get(version)!;
-    const lacking = await bytes.look(model.name, state);
-    await attempt(folder, () => layVersion(folder, state, store, lacking));
+    await attempt(folder, async () => {
+      const state = model.versions.get(version)!;
+      return layVersion(folder, state, store, await bytes.look(model.name, state));
+    });
   }
 
   async function latest(model: Model): Promise<void> {
