@@ -189,9 +189,14 @@ def test_bad_folders_are_refused_before_anything_is_sent(model: str, folder: Pat
     with pytest.raises(ValueError, match="version or bump"):
         publish(folder, model=model)
     (folder / "link").symlink_to("/etc/passwd")
-    with pytest.raises(ValueError, match="neither a file nor a folder"):
+    with pytest.raises(ValueError, match="link is a link"):
         publish(folder, model=model, version="1.0.0")
     (folder / "link").unlink()
+    (folder / "venv").mkdir()
+    (folder / "venv" / "pyvenv.cfg").write_text("home = /usr/bin")
+    with pytest.raises(ValueError, match="venv is a Python virtual environment"):
+        publish(folder, model=model, version="1.0.0")
+    (folder / "venv" / "pyvenv.cfg").unlink()
     (folder / "metadata.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         publish(folder, model=model, version="1.0.0")

@@ -19,7 +19,8 @@ from .registry import ModelRegistry
 DONE, FAILED, USAGE, REFUSED, NOT_FOUND, UNREACHABLE = range(6)
 
 EPILOG = (
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule, 4 not found, 5 the registry or its log is away."
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule or a permission, 4 not found, "
+    "5 the registry or its log is away."
 )
 
 
@@ -43,7 +44,7 @@ def _exit_code(error: Exception) -> int:
         return NOT_FOUND
     if error.status == 503:
         return UNREACHABLE
-    return REFUSED if error.status in (409, 422, 429) else FAILED
+    return REFUSED if error.status in (403, 409, 422, 429) else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

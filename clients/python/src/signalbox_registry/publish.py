@@ -88,12 +88,22 @@ def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[s
 
 
 def list_files(folder: Path) -> dict[str, Path]:
-    """By path; what hides behind a dot or belongs to Python's cache is no part of a version. Raises ValueError."""
+    """
+    By path; what hides behind a dot or belongs to Python's cache is no part of a version.
+
+    Raises ValueError for a link, and for a virtual environment (PEP 405: each has this file).
+    """
     files = {}
+    if (folder / "pyvenv.cfg").exists():
+        raise ValueError(
+            f"{folder} is a Python virtual environment (it has a pyvenv.cfg): move it out of the folder."
+        )
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == "__pycache__":
             continue
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+        if path.is_symlink():
+            raise ValueError(f"{path} is a link: put what it points to in its place.")
+        if not (path.is_dir() or path.is_file()):
             raise ValueError(f"{path} is neither a file nor a folder.")
         if path.is_dir():
             files.update({f"{path.name}/{below}": file for below, file in list_files(path).items()})
