@@ -48,13 +48,14 @@ export async function openVolumeStore(
         // Wrong bytes for a blob that is there take the same way, and the same time, as for one that is not.
         const sent = withReserve(verified(batches(bytes), digest, size), folder, reserve);
         const isNew = await writeDurably(unfinished, sent, async () => !(await renewed(pathOf(digest))));
-        if (isNew) await rename(unfinished, pathOf(digest));
-        else await rm(unfinished);
+        if (isNew) {
+          await rename(unfinished, pathOf(digest));
+          await syncFolder(folder);
+        } else await rm(unfinished);
       } catch (error) {
         await rm(unfinished, { force: true });
         throw isErrno(error, 'ENOSPC', 'EDQUOT') ? full(error) : error;
       }
-      await syncFolder(folder);
       return (await statBlob(pathOf(digest)))!;
     },
 
