@@ -266,7 +266,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
     const admin = await as('admin');
     await admin.jsm.streams.delete(STREAM);
     expect(await run('registry', 'restore', path, '--yes')).toMatchObject({
-      code: 1,
+      code: 3,
       stderr: expect.stringContaining('it takes admin'),
     });
     expect(await run('admin', 'restore', path, '--yes')).toMatchObject({ code: 0 });

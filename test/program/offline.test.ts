@@ -109,7 +109,7 @@ describe('a bundle', () => {
     const readers = join(await temporaryFolder(), 'bundle.tar');
     const args = ['publish', await folderOf('x'), '--version', '1.0.0', '-m', 'keys', '--offline', readers];
     await install(NO_NETWORK, reader, ...args);
-    expect(await bringIn(readers, reader)).toMatchObject({ code: 1, stderr: expect.stringContaining('publish') });
+    expect(await bringIn(readers, reader)).toMatchObject({ code: 3, stderr: expect.stringContaining('publish') });
     await cli(program, 'key', 'revoke', other.split('_')[1]!);
     await install(NO_NETWORK, other, ...args.slice(0, -1), bundle);
     expect(await bringIn(bundle, other)).toMatchObject({ code: 1, stderr: expect.stringContaining('not valid') });
