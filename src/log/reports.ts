@@ -72,15 +72,30 @@ export function openReports(nats: Nats, options: ReportsOptions = {}): Reports {
   async function tellChange(model: string, key: string, report: LoaderReport): Promise<void> {
     const change = changeOf(report);
     if (told.get(key) === change) return;
-    if (!ofLoader.take(key).allowed || !ofModel.take(model).allowed) return;
+    if (!takeChange(model, key)) return;
     const send = () => js.publish(loaderSubject(key), JSON.stringify(report));
-    await sending(send, () => ensureLoaders(nats));
+    try {
+      await sending(send, () => ensureLoaders(nats));
+    } catch (error) {
+      // Else a loader that tries again while NATS is away would use up its changes.
+      giveBack(model, key);
+      throw error;
+    }
     told.set(key, change);
     // A loader that only writes may not look, let alone purge.
     if (!create || ++sinceLook < CHANGES_BETWEEN_LOOKS) return;
     sinceLook = 0;
-    // The report is kept already; whether there is room is looked at again with later ones.
-    await holdToShare(nats, share).catch(() => {});
+    // The report is kept already, and does not wait. Where this fails, later changes lead to the next look.
+    holdToShare(nats, share).catch(() => {});
+  }
+
+  function takeChange(model: string, key: string): boolean {
+    return ofLoader.take(key).allowed && ofModel.take(model).allowed;
+  }
+
+  function giveBack(model: string, key: string): void {
+    ofLoader.giveBack(key);
+    ofModel.giveBack(model);
   }
 
   /** Where nobody listens there is no stream, or no more: nats has forgotten the bucket when it was started anew. */
