@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import type { LoaderReport, LoaderView } from '../domain/fleet.ts';
 import type { Heard } from '../log/report-watch.ts';
@@ -33,6 +34,8 @@ export interface FleetOptions {
 
 const MAX_LOADERS = 10_000;
 const MAX_LOADERS_OF_MODEL = 1_000;
+/** Ten models fill the fleet, and are forgotten as others take their place. */
+const MAX_CROWDED = 100;
 
 interface Live {
   view: LoaderView;
@@ -50,7 +53,8 @@ export function startFleet({
   const { maxAgeMs } = reports;
   const live = new Map<string, Live>();
   const listeners: ((model: string, environment: string) => void)[] = [];
-  let full = false;
+  /** Whose loaders were passed over, said once; the empty name stands for all models together. */
+  const crowded = new BoundedMap<string, true>(MAX_CROWDED);
   let state: TailState | null = null;
   const watch = reports.watch({ heard, state: told });
 
@@ -97,11 +101,19 @@ export function startFleet({
   function hasRoomFor(model: string, key: string): boolean {
     if (live.has(key)) return true;
     if (live.size >= limit) forget();
-    const was = full;
-    full = live.size >= limit || of(model).length >= limitOfModel;
-    if (full && !was)
-      log.warn({ limit, loader: key }, 'more loaders report than are kept; the further ones are passed over');
-    return !full;
+    return isWithin('', live.size, limit, key) && isWithin(model, of(model).length, limitOfModel, key);
+  }
+
+  function isWithin(whose: string, count: number, most: number, key: string): boolean {
+    if (count < most) {
+      crowded.delete(whose);
+      return true;
+    }
+    if (!crowded.has(whose)) {
+      log.warn({ limit: most, loader: key }, 'more loaders report than are kept; the further ones are passed over');
+    }
+    crowded.set(whose, true);
+    return false;
   }
 
   function forget(): void {

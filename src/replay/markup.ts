@@ -4,8 +4,3 @@ import { visible } from '../domain/visible.ts';
 export function escaped(text: string): string {
   return visible(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
-
-/** A hue of its own for each version: the golden angle keeps neighbours apart. */
-export function hueOf(number: number): number {
-  return Math.round(210 + number * 137.508) % 360;
-}

@@ -34,7 +34,11 @@ function fleetAt(limit?: number, limitOfModel?: number) {
     pass: (seconds: number) => {
       now += seconds * 1000;
     },
-    heard(instance: string, report: LoaderReport | null = reportOf(), more: { replayed?: boolean; at?: Date } = {}) {
+    heard(
+      instance: string,
+      report: LoaderReport | null = reportOf(),
+      more: { replayed?: boolean; at?: Date; model?: string } = {},
+    ) {
       listener!.heard({ model: 'fraud', instance, report, at: new Date(now), replayed: false, ...more });
     },
   };
@@ -128,4 +132,16 @@ test('takes so many loaders of a model, and those of others all the same', async
   heard('c');
   pass(90);
   await report('fraud', 'd');
+});
+
+test('passes over what a model has too many of, and says so once, whoever else reports in between', () => {
+  const { heard, names, lines } = fleetAt(undefined, 2);
+  for (const instance of ['a', 'b', 'c']) heard(instance);
+  for (let i = 0; i < 5; i++) {
+    heard(`other-${i}`, reportOf(), { model: `model-${i}` });
+    heard('c');
+  }
+  expect(names()).toEqual(['a', 'b']);
+  expect(names('model-4')).toEqual(['other-4']);
+  expect(lines.filter(({ msg }) => msg.includes('passed over'))).toHaveLength(1);
 });
