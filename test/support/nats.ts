@@ -32,17 +32,24 @@ export async function startNats(binary: string, settings = ''): Promise<TestServ
 }
 
 /** Three nats-servers as one cluster. */
-export async function startCluster(binary: string): Promise<TestServer[]> {
+export async function startCluster(binary: string, tries = 3): Promise<TestServer[]> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-cluster-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   const ports = await Promise.all(Array.from({ length: 6 }, freePort));
   const routes = ports.slice(3).map((port) => `nats://127.0.0.1:${port}`);
-  return Promise.all(
+  const servers = await Promise.all(
     ports.slice(0, 3).map((port, i) => {
       const cluster = `cluster { name: test, listen: "127.0.0.1:${ports[3 + i]}", routes: [${routes.join(', ')}] }`;
       return server(binary, join(folder, `n${i}`), port, cluster, `n${i}`);
     }),
   );
+  await Promise.all(ports.slice(3).map(untilListening));
+  if (servers.every((one) => one.process().exitCode === null)) return servers;
+  // A port was taken since it was free: outgoing connections of other tests have theirs from the same range. A node that
+  // cannot listen for routes ends, and the other two would wait for it.
+  await Promise.all(servers.map((one) => one.kill()));
+  if (tries === 1) throw new Error('a node of the cluster ended at its start');
+  return startCluster(binary, tries - 1);
 }
 
 /** One that has no JetStream. */
@@ -63,7 +70,7 @@ async function serverOn(binary: string, folder: string, port: number, settings: 
   let child: ChildProcess;
   const start = async () => {
     child = spawn(binary, ['-c', config], { stdio: 'ignore' });
-    for (let i = 0; i < 200 && !(await listens(port)); i++) await sleep(50);
+    await untilListening(port);
   };
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -94,6 +101,10 @@ export async function freePort(): Promise<number> {
   probe.close();
   await once(probe, 'close');
   return port;
+}
+
+async function untilListening(port: number): Promise<void> {
+  for (let i = 0; i < 200 && !(await listens(port)); i++) await sleep(50);
 }
 
 async function listens(port: number): Promise<boolean> {
