@@ -74,6 +74,9 @@ export async function ensureStream(nats: Nats): Promise<void> {
   throw new Error(`A restore into the stream ${STREAM} is not finished: run signalbox restore again.`);
 }
 
+/** Three nodes of 2.10 on two busy cores have answered "no suitable peers for placement" for 30 s. */
+const YOUNG_CLUSTER_MS = 60_000;
+
 /**
  * The stream; where there is none, a new one with this metadata.
  *
@@ -81,7 +84,7 @@ export async function ensureStream(nats: Nats): Promise<void> {
  */
 export async function findOrCreateStream({ nc, jsm }: Nats, metadata: Record<string, string>): Promise<StreamInfo> {
   const num_replicas = nc.info?.cluster ? 3 : 1;
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + YOUNG_CLUSTER_MS;
   const info = await findOrCreate();
   const wrong = dangersOf(info.config);
   if (wrong.length === 0) return info;
