@@ -3,14 +3,14 @@ import type { Logger } from 'pino';
 import { isKey } from './access/keys.ts';
 import { createClient, RegistryUnreachable } from './client/client.ts';
 import type { GatewayConfig } from './config.ts';
-import { BoundedMap } from './domain/bounded-map.ts';
 import { sha256Hex } from './domain/digest.ts';
 import { Problem } from './domain/errors.ts';
 import { DEFAULT_MODEL, isModelName } from './domain/names.ts';
-import { listen } from './http/listen.ts';
-import { problemReply } from './http/problem.ts';
-import { requestId } from './http/request-id.ts';
-import type { HttpApp, HttpContext } from './http/route.ts';
+import type { HttpApp, HttpContext } from './http/server/context.ts';
+import { listen } from './http/server/listen.ts';
+import { problemReply } from './http/server/problem.ts';
+import { requestId } from './http/server/request-id.ts';
+import { BoundedMap } from './structures/bounded-map.ts';
 
 /** What is served at the edge, and where the registry has it. */
 const FORWARDED = { '/admin/models': '/models', '/admin/models/latest': '/models/latest' };

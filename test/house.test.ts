@@ -7,71 +7,76 @@ const src = join(import.meta.dirname, '../src');
 /** What each room may import besides itself: imports run one way (docs/architecture.md). */
 const rooms: Record<string, string[]> = {
   domain: [],
-  log: ['domain', 'cache-folder'],
-  artifacts: ['domain', 'system-error'],
-  commands: ['domain', 'log', 'artifacts'],
-  projections: ['domain', 'log', 'artifacts', 'commands'],
-  discovery: ['domain', 'log', 'artifacts', 'commands', 'projections'],
-  access: ['domain', 'artifacts', 'log'],
-  metrics: ['domain', 'log', 'commands', 'projections', 'http'],
-  client: ['domain', 'system-error'],
+  structures: ['domain'],
+  api: ['domain'],
+  files: ['domain'],
+  log: ['domain', 'structures', 'files'],
+  artifacts: ['domain', 'files'],
+  access: ['domain', 'structures', 'files', 'log'],
+  commands: ['domain', 'structures', 'log', 'artifacts', 'access'],
+  projections: ['domain', 'structures', 'files', 'log', 'artifacts'],
+  discovery: ['domain', 'files', 'log', 'artifacts', 'commands', 'projections'],
+  http: ['domain', 'structures', 'api', 'log', 'artifacts', 'access', 'commands', 'projections'],
+  metrics: ['domain', 'structures', 'log', 'commands', 'projections', 'http'],
+  client: ['domain', 'api', 'files'],
   bundle: ['domain', 'artifacts', 'access'],
-  replay: ['domain', 'log'],
-  http: ['domain', 'log', 'artifacts', 'commands', 'projections', 'access'],
-  loader: ['domain', 'log', 'artifacts', 'access', 'client', 'config', 'version', 'cache-folder'],
+  proof: ['domain', 'files', 'log'],
+  audit: ['domain', 'log', 'proof'],
+  loader: ['domain', 'api', 'files', 'log', 'artifacts', 'access', 'client', 'config', 'version'],
+  gateway: ['domain', 'structures', 'access', 'client', 'http', 'config'],
+  serve: [
+    'domain',
+    'structures',
+    'files',
+    'log',
+    'artifacts',
+    'access',
+    'commands',
+    'projections',
+    'discovery',
+    'http',
+    'metrics',
+    'proof',
+    'config',
+    'version',
+  ],
+  setup: [
+    'domain',
+    'api',
+    'files',
+    'log',
+    'artifacts',
+    'access',
+    'client',
+    'http',
+    'serve',
+    'config',
+    'telemetry',
+    'version',
+    'node-version',
+  ],
   cli: [
     'domain',
-    'artifacts',
+    'api',
+    'files',
     'access',
     'client',
     'bundle',
     'loader',
-    'replay',
+    'proof',
+    'audit',
     'setup',
-    'config',
-    'telemetry',
-    'version',
-    'node-version',
-    'system-error',
     'serve',
     'gateway',
-  ],
-  setup: [
-    'domain',
-    'log',
-    'artifacts',
-    'access',
-    'client',
     'config',
     'telemetry',
     'version',
     'node-version',
-    'system-error',
-    'serve',
-    'http',
   ],
   config: ['domain'],
-  'cache-folder': [],
   telemetry: ['domain'],
   version: [],
   'node-version': [],
-  'system-error': ['domain'],
-  gateway: ['domain', 'access', 'client', 'http', 'config'],
-  serve: [
-    'domain',
-    'log',
-    'artifacts',
-    'commands',
-    'projections',
-    'discovery',
-    'access',
-    'http',
-    'metrics',
-    'replay',
-    'config',
-    'version',
-    'system-error',
-  ],
 };
 
 const imports = readdirSync(src, { recursive: true, encoding: 'utf8' })
@@ -83,17 +88,36 @@ test('imports run one way', () => {
   expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
 });
 
-test('replay states the rules again: it has neither a fold nor a shape of events from the server', () => {
-  const shared = /^(domain\/(clause|digest|errors|json|names|visible)|log\/(?!codec)[^/]+|log\/embedded\/[^/]+)\.ts$/;
-  const wrong = imports.filter(({ from, to, target }) => from === 'replay' && from !== to && !shared.test(target));
+test('no file imports itself by way of others', () => {
+  const targets = Map.groupBy(imports, ({ file }) => file);
+  const finished = new Set<string>();
+  const circles: string[] = [];
+  const visit = (file: string, path: string[]): void => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' → '));
+    if (path.includes(file) || finished.has(file)) return;
+    for (const { target } of targets.get(file) ?? []) visit(target, [...path, file]);
+    finished.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+  expect(circles).toEqual([]);
+});
+
+test('the audit states the rules again: it uses neither the fold nor the event shapes of the server', () => {
+  const shared =
+    /^(domain\/(clause|digest|errors|json|names|visible)|proof\/[^/]+|log\/(?!codec|upcast)[^/]+|files\/[^/]+)\.ts$|^log\/embedded\//;
+  const wrong = imports.filter(
+    ({ from, to, target }) => ['audit', 'proof'].includes(from) && from !== to && !shared.test(target),
+  );
   expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
 });
 
 test('the domain is pure: nothing in it reads a clock, a file or a network', () => {
   const effects = /\b(Date\.now|new Date\(\)|Math\.random|randomUUID|node:(fs|net|http|child_process))/;
-  const files = readdirSync(join(src, 'domain')).map((name) => join('domain', name));
+  const files = ['domain', 'structures', 'api'].flatMap((room) =>
+    readdirSync(join(src, room)).map((name) => join(room, name)),
+  );
   const decisions = readdirSync(join(src, 'commands'))
-    .filter((name) => !['dispatch.ts', 'keyed-queue.ts'].includes(name))
+    .filter((name) => name !== 'dispatch.ts')
     .map((name) => join('commands', name));
   const impure = [...files, ...decisions].filter((file) => effects.test(readFileSync(join(src, file), 'utf8')));
   expect(impure).toEqual([]);

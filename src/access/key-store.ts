@@ -1,10 +1,10 @@
 import { jetstream, StorageType } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { Logger } from 'pino';
-import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import { type BucketEntry, watchBucket } from '../log/bucket-watch.ts';
 import type { Nats } from '../log/connection.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
 import { KEY_ACTOR_PREFIX } from './actor-name.ts';
 import { isSecretOf, KeyRecord, parseKey } from './keys.ts';
 import type { Identity } from './policy.ts';

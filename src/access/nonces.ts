@@ -2,9 +2,9 @@ import { JetStreamApiCodes, JetStreamApiError, jetstream, StorageType } from '@n
 import { Kvm } from '@nats-io/kv';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
-import { createLimiter } from '../domain/limiter.ts';
 import { nobodyListened } from '../log/append.ts';
 import type { Nats } from '../log/connection.ts';
+import { createLimiter } from '../structures/limiter.ts';
 
 /** The nonces of signatures: each is good once, whichever server is asked, before and after a restart. */
 export interface Nonces {

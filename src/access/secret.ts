@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../artifacts/errno.ts';
+import { isErrno } from '../files/errno.ts';
 
 /** Where the first start on loopback keeps the secret it makes; whoever can read it is an admin of this registry. */
 export function secretFile(volume: string): string {

@@ -1,8 +1,8 @@
 import { hkdfSync } from 'node:crypto';
 import { errors, SignJWT } from 'jose';
 import { z } from 'zod';
-import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
 import type { Identity } from './policy.ts';
 import { checkActor, verifyByAny } from './tokens.ts';
 

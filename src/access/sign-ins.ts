@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '../domain/errors.ts';
-import { createLimiter } from '../domain/limiter.ts';
+import { createLimiter } from '../structures/limiter.ts';
 
 /** Slows down who sends credentials that are none. */
 export interface SignIns {

@@ -1,7 +1,7 @@
 import { decodeJwt, decodeProtectedHeader, errors, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
-import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
 import { actorNameProblem } from './actor-name.ts';
 import type { Identity } from './policy.ts';
 import { type KeyFetching, type Provider, providerVerifier } from './provider-keys.ts';

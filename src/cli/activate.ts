@@ -1,10 +1,10 @@
 import { Command } from 'commander';
+import type { MoveView } from '../api/views.ts';
 import { Problem } from '../domain/errors.ts';
-import type { MoveView } from '../domain/views.ts';
-import { printMove, withEnvironment } from './moved.ts';
-import { printJson, printLine } from './output.ts';
-import { openSession, type Session, withSession } from './session.ts';
-import { waitForLoaders, withWait } from './wait.ts';
+import { openSession, type Session, withSession } from './helpers/connection.ts';
+import { printMove, withEnvironment } from './helpers/moved.ts';
+import { printJson, printLine } from './helpers/output.ts';
+import { waitForLoaders, withWait } from './helpers/wait.ts';
 
 export function activateVerb(): Command {
   return withWait(withEnvironment(withSession(new Command('activate'))))

@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { Problem } from '../domain/errors.ts';
-import { tell } from './output.ts';
-import { openSession } from './session.ts';
-import { untilStopped } from './signals.ts';
+import { openSession } from './helpers/connection.ts';
+import { tell } from './helpers/output.ts';
+import { untilStopped } from './helpers/signals.ts';
 
 export function agentVerb(): Command {
   return new Command('agent')

@@ -1,14 +1,14 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { type Chain, emptyChain, findingsOf, follow, missUntil } from '../replay/chain.ts';
-import { checkLog, type Kept, type Verdict } from '../replay/check.ts';
-import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../replay/checkpoint.ts';
-import { writeNewFile } from '../replay/new-file.ts';
-import { generateKeyPair, readPrivateKey, readPublicKey } from '../replay/signing-key.ts';
-import { HistoryBroken, type LogSource } from '../replay/source.ts';
-import { withLogSource } from './log.ts';
-import { clean, printLine, printLines, printTable, progressBar, revisions, tell } from './output.ts';
+import { writeNewFile } from '../files/replace.ts';
+import { type Chain, emptyChain, findingsOf, follow, missUntil } from '../proof/chain.ts';
+import { checkLog, type Kept, type Verdict } from '../proof/check.ts';
+import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpoint.ts';
+import { generateKeyPair, readPrivateKey, readPublicKey } from '../proof/checkpoint-key.ts';
+import { HistoryBroken, type LogSource } from '../proof/source.ts';
+import { withLogSource } from './helpers/log.ts';
+import { clean, printLine, printLines, printTable, progressBar, revisions, tell } from './helpers/output.ts';
 
 export function checkpointVerb(): Command {
   return new Command('checkpoint')

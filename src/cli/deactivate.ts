@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import type { MoveView } from '../domain/views.ts';
-import { printMove, withEnvironment } from './moved.ts';
-import { openSession, withSession } from './session.ts';
+import type { MoveView } from '../api/views.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { printMove, withEnvironment } from './helpers/moved.ts';
 
 export function deactivateVerb(): Command {
   return withEnvironment(withSession(new Command('deactivate')))

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import type { Check } from '../setup/check.ts';
-import { printCheck } from './checks.ts';
-import { printJson } from './output.ts';
-import { clientFor } from './session.ts';
+import { printCheck } from './helpers/checks.ts';
+import { clientFor } from './helpers/connection.ts';
+import { printJson } from './helpers/output.ts';
 
 export function doctorVerb(): Command {
   return new Command('doctor')

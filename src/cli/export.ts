@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { exportLog } from '../replay/export.ts';
-import { writeNewFile } from '../replay/new-file.ts';
-import { readPrivateKey } from '../replay/signing-key.ts';
-import { withLogSource } from './log.ts';
-import { clean, progressBar, revisions, tell } from './output.ts';
+import { writeNewFile } from '../files/replace.ts';
+import { readPrivateKey } from '../proof/checkpoint-key.ts';
+import { exportLog } from '../proof/export.ts';
+import { withLogSource } from './helpers/log.ts';
+import { clean, progressBar, revisions, tell } from './helpers/output.ts';
 
 export function exportVerb(): Command {
   return new Command('export')

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { tell } from './output.ts';
-import { untilStopped } from './signals.ts';
+import { tell } from './helpers/output.ts';
+import { untilStopped } from './helpers/signals.ts';
 
 export function gatewayVerb(): Command {
   return new Command('gateway')

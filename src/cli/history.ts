@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
+import type { EventView } from '../api/views.ts';
 import { EVENT_TYPES } from '../domain/events.ts';
-import type { EventView } from '../domain/views.ts';
-import { printJson, printTable } from './output.ts';
-import { count, pages } from './pages.ts';
-import { openSession, withSession } from './session.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { printJson, printTable } from './helpers/output.ts';
+import { count, pages } from './helpers/pages.ts';
 
 export function historyVerb(): Command {
   return withSession(new Command('history'))

@@ -1,14 +1,14 @@
 import { open } from 'node:fs/promises';
 import { Command } from 'commander';
+import type { VersionView } from '../api/views.ts';
 import type { Statement } from '../bundle/statement.ts';
 import { type Bundle, blobsOf, openBundle } from '../bundle/unpack.ts';
 import type { RegistryClient } from '../client/client.ts';
 import { missingBlobs, sendBlob } from '../client/publish.ts';
 import { clientVariables, readConfig } from '../config.ts';
-import type { VersionView } from '../domain/views.ts';
 import { activateVersion } from './activate.ts';
-import { printLine, progressBar } from './output.ts';
-import { openSession, readSigningKey } from './session.ts';
+import { openSession, readSigningKey } from './helpers/connection.ts';
+import { printLine, progressBar } from './helpers/output.ts';
 
 export function importVerb(): Command {
   return new Command('import')

@@ -7,9 +7,9 @@ import type { Check } from '../setup/check.ts';
 import { readEnvFile } from '../setup/env-file.ts';
 import { type Answers, type Plan, planOf, presetsIn } from '../setup/plan.ts';
 import { SETTINGS, type Setting } from '../setup/settings.ts';
-import { printCheck } from './checks.ts';
-import { WrongUsage } from './failure.ts';
-import { printJson, printLine, tell } from './output.ts';
+import { printCheck } from './helpers/checks.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { printJson, printLine, tell } from './helpers/output.ts';
 
 interface InitOptions extends Record<string, unknown> {
   model: string;

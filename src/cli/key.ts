@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import { PERMISSIONS } from '../access/permissions.ts';
 import type { Reach } from '../access/policy.ts';
-import { WrongUsage } from './failure.ts';
-import { printJson, printLine, printTable, tell } from './output.ts';
-import { openSession } from './session.ts';
+import { openSession } from './helpers/connection.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { printJson, printLine, printTable, tell } from './helpers/output.ts';
 
 interface Key {
   id: string;

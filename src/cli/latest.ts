@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import type { VersionView } from '../domain/views.ts';
-import { printJson, printLine } from './output.ts';
-import { openSession, withSession } from './session.ts';
+import type { VersionView } from '../api/views.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { printJson, printLine } from './helpers/output.ts';
 
 export function latestVerb(): Command {
   return withSession(new Command('latest'))

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
-import type { ModelView, VersionView } from '../domain/views.ts';
-import { printJson, printTable } from './output.ts';
-import { count, pages } from './pages.ts';
-import { openSession, withSession } from './session.ts';
+import type { ModelView, VersionView } from '../api/views.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { printJson, printTable } from './helpers/output.ts';
+import { count, pages } from './helpers/pages.ts';
 
 export function listVerb(): Command {
   return withSession(new Command('list'))

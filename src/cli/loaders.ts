@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import type { FleetView, LoaderView } from '../domain/fleet.ts';
-import { summaryOf } from './convergence.ts';
-import { printJson, printLine, printTable } from './output.ts';
-import { openSession, withSession } from './session.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { summaryOf } from './helpers/convergence.ts';
+import { printJson, printLine, printTable } from './helpers/output.ts';
 
 const TITLES = ['INSTANCE', 'ENVIRONMENT', 'STATE', 'CURRENT', 'TARGET', 'SINCE', 'HEARD', 'ERROR'];
 

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import type { VersionView } from '../domain/views.ts';
-import { printJson, printLine, printLines } from './output.ts';
-import { openSession, withSession } from './session.ts';
+import type { VersionView } from '../api/views.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { printJson, printLine, printLines } from './helpers/output.ts';
 
 export function notesVerb(): Command {
   return withSession(new Command('notes'))

@@ -4,11 +4,11 @@ import { publishFolder } from '../client/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { ModelName } from '../domain/names.ts';
 import { Version } from '../domain/versions.ts';
-import { WrongUsage } from './failure.ts';
-import { publishOffline } from './offline.ts';
-import { printJson, printLine, progressBar } from './output.ts';
-import { readFolder } from './read-folder.ts';
-import { openSession, withSession } from './session.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { publishOffline } from './helpers/offline.ts';
+import { printJson, printLine, progressBar } from './helpers/output.ts';
+import { readFolder } from './helpers/read-folder.ts';
 
 export function publishVerb(): Command {
   return withSession(new Command('publish'))

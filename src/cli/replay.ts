@@ -1,14 +1,14 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { Answer } from '../replay/against.ts';
-import type { Finding } from '../replay/finding.ts';
-import { type Moment, parseMoment } from '../replay/moment.ts';
-import { HistoryBroken, type LogSource } from '../replay/source.ts';
-import { printCsv } from './csv.ts';
-import { WrongUsage } from './failure.ts';
-import { withLogSource } from './log.ts';
-import { clean, printJson, printLine, printTable } from './output.ts';
-import { answersOf } from './registry-answers.ts';
-import type { Asked, Report } from './replay-report.ts';
+import type { Finding } from '../audit/finding.ts';
+import { type Moment, parseMoment } from '../audit/moment.ts';
+import type { Answer } from '../audit/reports/against.ts';
+import { HistoryBroken, type LogSource } from '../proof/source.ts';
+import { printCsv } from './helpers/csv.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { withLogSource } from './helpers/log.ts';
+import { clean, printJson, printLine, printTable } from './helpers/output.ts';
+import { answersOf } from './replay/registry-answers.ts';
+import type { Asked, Report } from './replay/report.ts';
 
 interface Options {
   file?: string;
@@ -85,15 +85,15 @@ function modeOf(options: Options): Mode {
 async function reportOf(mode: Mode, options: Options, source: LogSource, answers: Answer[] | null): Promise<Report> {
   const { model, env, file, html } = options;
   const asked: Asked = { models: model.length > 0 ? new Set(model) : undefined, environment: env };
-  if (mode === 'verify') return (await import('./replay-verify.ts')).verifyReport(source, asked, answers);
+  if (mode === 'verify') return (await import('./replay/verify.ts')).verifyReport(source, asked, answers);
   if (mode === 'timeline') {
     const now = file === undefined ? Date.now() : null;
-    return (await import('./replay-timeline.ts')).timelineReport(source, asked, { now, html });
+    return (await import('./replay/timeline.ts')).timelineReport(source, asked, { now, html });
   }
-  if (mode === 'at') return (await import('./replay-at.ts')).atReport(source, asked, options.at!);
-  if (mode === 'rollbacks') return (await import('./replay-rollbacks.ts')).rollbackReport(source, asked);
+  if (mode === 'at') return (await import('./replay/at.ts')).atReport(source, asked, options.at!);
+  if (mode === 'rollbacks') return (await import('./replay/rollbacks.ts')).rollbackReport(source, asked);
   const [from, to] = options.diff!;
-  return (await import('./replay-diff.ts')).diffReport(source, asked, from!, to!);
+  return (await import('./replay/diff.ts')).diffReport(source, asked, from!, to!);
 }
 
 function print(report: Report, { json, csv }: Options): void {

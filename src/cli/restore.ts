@@ -1,13 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
-import { isErrno } from '../artifacts/errno.ts';
-import { findingsOf } from '../replay/chain.ts';
-import { type ExportFile, openExportFile } from '../replay/export-file.ts';
-import { readPublicKey } from '../replay/signing-key.ts';
-import { WrongUsage } from './failure.ts';
-import { openLogAlone } from './log.ts';
-import { clean, printLine, progressBar, revisions, tell } from './output.ts';
-import { count } from './pages.ts';
+import { isErrno } from '../files/errno.ts';
+import { findingsOf } from '../proof/chain.ts';
+import { readPublicKey } from '../proof/checkpoint-key.ts';
+import { type ExportFile, openExportFile } from '../proof/export-file.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { openLogAlone } from './helpers/log.ts';
+import { clean, printLine, progressBar, revisions, tell } from './helpers/output.ts';
+import { count } from './helpers/pages.ts';
 
 export function restoreVerb(): Command {
   return new Command('restore')
@@ -20,7 +20,7 @@ export function restoreVerb(): Command {
     .option('--yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  NATS_URL=nats://admin:…@nats:4222 signalbox restore registry.jsonl')
     .action(async (path: string, { key, generation, yes }) => {
-      const { restoreLog, verifyExport } = await import('../replay/restore.ts');
+      const { restoreLog, verifyExport } = await import('../proof/restore.ts');
       const file = await open(path);
       const chain = await verifyExport(file, key === undefined ? undefined : await readPublicKey(key));
       for (const finding of findingsOf(chain)) tell(clean(finding));

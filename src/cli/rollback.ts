@@ -1,10 +1,10 @@
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
-import type { MoveView } from '../domain/views.ts';
-import { printMove, withEnvironment } from './moved.ts';
-import { tell } from './output.ts';
-import { openSession, withSession } from './session.ts';
-import { waitForLoaders, withWait } from './wait.ts';
+import type { MoveView } from '../api/views.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { printMove, withEnvironment } from './helpers/moved.ts';
+import { tell } from './helpers/output.ts';
+import { waitForLoaders, withWait } from './helpers/wait.ts';
 
 export function rollbackVerb(): Command {
   return withWait(withEnvironment(withSession(new Command('rollback'))))

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
+import type { RuntimeView } from '../api/views.ts';
 import { type Runtime, spelled } from '../domain/requires.ts';
-import type { RuntimeView } from '../domain/views.ts';
-import { WrongUsage } from './failure.ts';
-import { withEnvironment } from './moved.ts';
-import { clean, printJson, printLine } from './output.ts';
-import { openSession, withSession } from './session.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { withEnvironment } from './helpers/moved.ts';
+import { clean, printJson, printLine } from './helpers/output.ts';
 
 export function runtimeVerb(): Command {
   return withEnvironment(withSession(new Command('runtime')))

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { clientVariables, readConfig, serverVariables } from '../config.ts';
-import { tell } from './output.ts';
+import { tell } from './helpers/output.ts';
 
 export function serveVerb(): Command {
   return new Command('serve')

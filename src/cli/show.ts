@@ -1,9 +1,9 @@
 import { Command } from 'commander';
+import type { ActiveView, VersionView } from '../api/views.ts';
 import { spelled } from '../domain/requires.ts';
-import type { ActiveView, VersionView } from '../domain/views.ts';
-import { WrongUsage } from './failure.ts';
-import { clean, printJson, printLine } from './output.ts';
-import { openSession, withSession } from './session.ts';
+import { openSession, withSession } from './helpers/connection.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { clean, printJson, printLine } from './helpers/output.ts';
 
 export function showVerb(): Command {
   return withSession(new Command('show'))

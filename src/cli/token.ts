@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { actorNameProblem } from '../access/actor-name.ts';
 import { localToken } from '../access/client-token.ts';
 import { clientVariables, readConfig } from '../config.ts';
-import { WrongUsage } from './failure.ts';
-import { printLine } from './output.ts';
+import { WrongUsage } from './helpers/failure.ts';
+import { printLine } from './helpers/output.ts';
 
 export function tokenVerb(): Command {
   return new Command('token')

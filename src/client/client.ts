@@ -1,6 +1,6 @@
 import { type Digest, digestField, sha256Hex } from '../domain/digest.ts';
 import { isProblemCode, Problem } from '../domain/errors.ts';
-import { reasonOf } from '../system-error.ts';
+import { reasonOf } from '../files/system-error.ts';
 
 /** The registry could not be asked at all: nobody listens there, or something else does. */
 export class RegistryUnreachable extends Error {

@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { VersionView } from '../api/views.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { type Artifact, distinctBlobs, type Manifest } from '../domain/manifest.ts';
-import type { VersionView } from '../domain/views.ts';
 import type { RegistryClient } from './client.ts';
 
 export interface PublishOptions {

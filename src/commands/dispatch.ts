@@ -11,8 +11,8 @@ import { type Appended, append } from '../log/append.ts';
 import { decodeEvent, encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
 import { type LogMessage, readNext } from '../log/read.ts';
+import { keyedQueue } from '../structures/keyed-queue.ts';
 import type { Command, LiveLoader } from './command.ts';
-import { keyedQueue } from './keyed-queue.ts';
 import type { WriteLimits } from './write-limits.ts';
 
 /** Who gives a command, by a credential, and under which ids. */

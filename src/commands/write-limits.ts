@@ -1,5 +1,5 @@
 import { Problem } from '../domain/errors.ts';
-import { createLimiter, type Limiter } from '../domain/limiter.ts';
+import { createLimiter, type Limiter } from '../structures/limiter.ts';
 
 /** How many events, and how many bytes of events, may be stored in a minute; 0 is no limit. */
 export interface WriteLimit {

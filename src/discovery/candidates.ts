@@ -1,10 +1,10 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../artifacts/errno.ts';
-import { entriesOf, type FolderEntry } from '../artifacts/folder.ts';
 import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
 import { isVersion } from '../domain/versions.ts';
-import { versionsFolder } from '../projections/layout.ts';
+import { isErrno } from '../files/errno.ts';
+import { entriesOf, type FolderEntry } from '../files/folder.ts';
+import { versionsFolder } from '../projections/volume/layout.ts';
 
 /** A folder that may be adopted, or something in its place that cannot; `version` is null of a whole model. */
 export type Candidate =

@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../artifacts/errno.ts';
+import { isErrno } from '../files/errno.ts';
 
 /** Where the registry keeps its secret, and nats-server its store and its password. */
 const OWN_FOLDERS = ['.signalbox', '.nats'];

@@ -1,40 +1,25 @@
 import type { Logger } from 'pino';
-import type { KeyStore } from '../access/key-store.ts';
 import type { Policy } from '../access/policy.ts';
-import type { Sessions } from '../access/sessions.ts';
-import type { SignIns } from '../access/sign-ins.ts';
-import type { VerifyToken } from '../access/tokens.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import type { Dispatch } from '../commands/dispatch.ts';
-import type { Limiter } from '../domain/limiter.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';
-import type { IncompleteVersion } from '../projections/missing-bytes.ts';
 import type { Registry } from '../projections/registry.ts';
-import type { BlobAccess } from './blob-access.ts';
-import type { CallerAddress } from './caller-address.ts';
-import type { EventStream } from './event-stream.ts';
-import type { Signing } from './signed-request.ts';
+import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
+import type { Limiter } from '../structures/limiter.ts';
+import type { BlobAccess } from './api/blob-access.ts';
+import type { EventStream } from './api/snapshot-stream.ts';
+import type { CallerServices } from './caller/identify.ts';
 
 /** What the routes stand on; `serve.ts` wires it. */
-export interface Services {
+export interface Services extends CallerServices {
   log: Logger;
   environments: readonly string[];
-  /** Of a token or an API key. */
-  verify: VerifyToken;
-  keys: KeyStore;
-  signing: Signing;
-  sessions: Sessions;
-  signIns: SignIns;
   /** Requests of one caller; null for any number. */
   limiter: Limiter | null;
-  callerAddress: CallerAddress;
-  /** Where browsers reach the registry; null: only on this machine. */
-  publicUrl: URL | null;
   /** Whose pages may call, with a token, from another origin. */
   corsOrigins: readonly string[];
-  now(): Date;
   policy: Policy;
   blobAccess: BlobAccess;
   registry(): Registry;

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, readlink, realpath, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { pointLink } from '../artifacts/link.ts';
+import { pointLink } from '../files/link.ts';
 import type { VersionInfo } from './bundle.ts';
 import { type Loader, type LoaderOptions, startLoader } from './loader.ts';
 import { consoleLog } from './log.ts';

@@ -1,14 +1,14 @@
 import { mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isErrno } from '../artifacts/errno.ts';
-import { placeBlob } from '../artifacts/place.ts';
+import { openVolumeStore, type VolumeStore } from '../artifacts/stores/volume.ts';
 import { verified } from '../artifacts/verify.ts';
-import { openVolumeStore, type VolumeStore } from '../artifacts/volume-store.ts';
 import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { Target } from '../domain/fleet.ts';
 import { type Artifact, digestOf, Manifest } from '../domain/manifest.ts';
+import { isErrno } from '../files/errno.ts';
+import { placeBlob } from '../files/place.ts';
 import { LoadFailure } from './failure.ts';
 import { checkPrivateFolder, openPrivateFolder } from './private-folder.ts';
 

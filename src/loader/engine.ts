@@ -8,7 +8,7 @@ import { failureOf, NotReady } from './failure.ts';
 import type { Load, Loaded } from './load.ts';
 import type { LoaderLog } from './log.ts';
 import type { Position } from './position.ts';
-import type { Following, Sighting, Source } from './source.ts';
+import type { Following, Sighting, Source } from './sources/source.ts';
 
 /** What a loader says of itself. */
 export interface Status {

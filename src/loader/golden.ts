@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { isErrno } from '../artifacts/errno.ts';
+import { isErrno } from '../files/errno.ts';
 import { LoadFailure } from './failure.ts';
 
 /** Where a version ships requests whose answers are known. */

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { clientTokens } from '../access/client-token.ts';
-import { userCacheFolder } from '../cache-folder.ts';
 import { createClient } from '../client/client.ts';
 import { type LoaderConfig, loaderVariables, readConfig } from '../config.ts';
 import type { LoaderReport } from '../domain/fleet.ts';
+import { userCacheFolder } from '../files/cache-folder.ts';
 import { version } from '../version.ts';
 import type { Bundle, Lease } from './bundle.ts';
 import { openCache } from './cache.ts';
@@ -16,7 +16,7 @@ import { createLoad, type Hydration } from './load.ts';
 import { consoleLog, type LoaderLog } from './log.ts';
 import { type Reporter, startReporter } from './reporter.ts';
 import { nodeRuntime, type RuntimeFacts } from './runtime.ts';
-import { openTransport } from './transport.ts';
+import { openTransport } from './sources/transport.ts';
 
 /** What the service's code says; what it does not say is read from the environment (docs/loaders.md). */
 export interface LoaderOptions<M> extends Hydration<M> {

@@ -1,8 +1,8 @@
 import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
-import { BoundedMap } from '../domain/bounded-map.ts';
 import type { LoaderReport } from '../domain/fleet.ts';
-import { createLimiter } from '../domain/limiter.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
+import { createLimiter } from '../structures/limiter.ts';
 import { nobodyListened } from './append.ts';
 import type { Nats } from './connection.ts';
 import {

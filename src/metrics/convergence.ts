@@ -1,7 +1,7 @@
-import { BoundedMap } from '../domain/bounded-map.ts';
 import type { ActivePointer } from '../domain/events.ts';
 import { hasConverged } from '../domain/fleet.ts';
 import type { Fleet } from '../projections/fleet.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
 
 /** A move of an environment, and what has been active since. */
 export interface Moved {

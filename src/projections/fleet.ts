@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
-import { BoundedMap } from '../domain/bounded-map.ts';
 import { Problem } from '../domain/errors.ts';
 import type { LoaderReport, LoaderView } from '../domain/fleet.ts';
 import type { Heard } from '../log/report-watch.ts';
 import type { Reports } from '../log/reports.ts';
 import type { TailState } from '../log/supervise.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
 
 /** The loaders that were heard of lately, as any server knows them. */
 export interface Fleet {

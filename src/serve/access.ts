@@ -11,10 +11,10 @@ import { createSignIns } from '../access/sign-ins.ts';
 import { isSigningKey } from '../access/signing-key.ts';
 import { MIN_SECRET_BYTES, tokenVerifier, type VerifyToken } from '../access/tokens.ts';
 import type { ServerConfig } from '../config.ts';
-import { createLimiter } from '../domain/limiter.ts';
-import { callerAddress } from '../http/caller-address.ts';
+import { callerAddress } from '../http/caller/address.ts';
 import type { Services } from '../http/services.ts';
 import type { Nats } from '../log/connection.ts';
+import { createLimiter } from '../structures/limiter.ts';
 import type { Opened } from './opened.ts';
 
 /** What is known of callers before the log is: whatever is wrong with it stops a start at once. */

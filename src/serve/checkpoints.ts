@@ -2,9 +2,9 @@ import type { KeyObject } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.ts';
 import type { Registry } from '../projections/registry.ts';
-import type { Standing } from '../replay/heads.ts';
-import { checkDestination, startPublisher } from '../replay/publisher.ts';
-import { readPrivateKey } from '../replay/signing-key.ts';
+import { readPrivateKey } from '../proof/checkpoint-key.ts';
+import type { Standing } from '../proof/heads.ts';
+import { checkDestination, startPublisher } from '../proof/publisher.ts';
 import type { Opened } from './opened.ts';
 
 export interface CheckpointSettings {

@@ -1,5 +1,5 @@
+import { reasonOf } from '../files/system-error.ts';
 import { connectOnce, type NatsAddress } from '../log/connection.ts';
-import { reasonOf } from '../system-error.ts';
 
 const FIRST_MS = 10_000;
 const AGAIN_MS = 60_000;

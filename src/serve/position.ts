@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Nats } from '../log/connection.ts';
 import { type Checkpoint, compareLog } from '../log/identity.ts';
 import type { LogHead } from '../log/stream.ts';
-import { positionFile, readPosition } from '../projections/volume.ts';
+import { positionFile, readPosition } from '../projections/volume/volume.ts';
 
 /** That a volume was built from another log than the one that is offered, and what to do about it. */
 export interface OtherLog {

@@ -1,7 +1,7 @@
 import { isLoopback } from '../access/loopback.ts';
 import type { ServerConfig } from '../config.ts';
-import { probe } from '../http/probe.ts';
-import { reasonOf, remedyOf } from '../system-error.ts';
+import { reasonOf, remedyOf } from '../files/system-error.ts';
+import { probe } from '../http/server/probe.ts';
 import { type Check, ok, warning, wrong } from './check.ts';
 
 type Address = Pick<ServerConfig, 'HOST' | 'PORT' | 'REGISTRY_PUBLIC_URL'>;

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import { isErrno } from '../artifacts/errno.ts';
 import { VARIABLES } from '../config.ts';
 import { clause } from '../domain/clause.ts';
+import { isErrno } from '../files/errno.ts';
 
 /** Documented, but not for a `.env`: whoever may write files into a folder must not choose what runs there. */
 const PROGRAM_VARIABLE = 'NATS_SERVER_BIN';

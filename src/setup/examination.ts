@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
-import { isVolumeLocked } from '../artifacts/lock.ts';
 import { clientVariables, readConfig, type ServerConfig, serverVariables } from '../config.ts';
+import { isVolumeLocked } from '../files/lock.ts';
+import { reasonOf } from '../files/system-error.ts';
 import { isNodeTooOld, MINIMUM_NODE } from '../node-version.ts';
-import { reasonOf } from '../system-error.ts';
 import { checkPublicUrl } from './address.ts';
 import { type Check, ok, skipped, warning, wrong } from './check.ts';
 import { checkBinary, checkEmbedded, checkNats, checkStoppedLog } from './nats.ts';

@@ -1,11 +1,11 @@
 import { jetstream, jetstreamManager, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { reasonOf } from '../files/system-error.ts';
 import { checkVersion, connectOnce, type NatsAddress, parseNatsUrl } from '../log/connection.ts';
 import { installedNatsServer, MINIMUM_NATS } from '../log/embedded/binary.ts';
 import { lastAddress } from '../log/embedded/config.ts';
 import { dangersOf, headOf, STREAM, streamInfo } from '../log/stream.ts';
 import { type OtherLog, otherLog, withoutLog } from '../serve/position.ts';
-import { reasonOf } from '../system-error.ts';
 import { type Check, isWrong, ok, skipped, warning, wrong } from './check.ts';
 
 const TIMEOUT_MS = 5_000;

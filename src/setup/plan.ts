@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { readSecret } from '../access/secret.ts';
-import { isErrno } from '../artifacts/errno.ts';
 import { readConfig, type ServerConfig, serverVariables } from '../config.ts';
+import { isErrno } from '../files/errno.ts';
 import { readEnvFile } from './env-file.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 

@@ -1,10 +1,10 @@
 import { clientTokens } from '../access/client-token.ts';
+import type { ModelView } from '../api/views.ts';
 import type { RegistryClient } from '../client/client.ts';
 import type { ClientConfig } from '../config.ts';
 import { Problem } from '../domain/errors.ts';
 import { type FleetView, hasFailed, type LoaderView } from '../domain/fleet.ts';
-import type { ModelView } from '../domain/views.ts';
-import { reasonOf } from '../system-error.ts';
+import { reasonOf } from '../files/system-error.ts';
 import { version } from '../version.ts';
 import { type Check, isWrong, listed, ok, skipped, warning, wrong } from './check.ts';
 import { checkReadiness } from './readiness.ts';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { secretFile } from '../access/secret.ts';
-import { isErrno } from '../artifacts/errno.ts';
+import { isErrno } from '../files/errno.ts';
 import { type Check, ok, skipped, warning, wrong } from './check.ts';
 
 /** Whoever reads the volume's own secret is an admin. */

@@ -3,7 +3,7 @@ import { isLoopback } from '../access/loopback.ts';
 import { readPolicy } from '../access/policy.ts';
 import { MIN_SECRET_BYTES } from '../access/tokens.ts';
 import type { ServerConfig } from '../config.ts';
-import { reasonOf } from '../system-error.ts';
+import { reasonOf } from '../files/system-error.ts';
 import { type Check, ok, warning, wrong } from './check.ts';
 
 const TIMEOUT_MS = 5_000;

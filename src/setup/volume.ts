@@ -1,8 +1,8 @@
 import { link, mkdtemp, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { isErrno } from '../artifacts/errno.ts';
-import { DISK_RESERVE_BYTES } from '../artifacts/volume-store.ts';
-import { reasonOf } from '../system-error.ts';
+import { DISK_RESERVE_BYTES } from '../artifacts/stores/volume.ts';
+import { isErrno } from '../files/errno.ts';
+import { reasonOf } from '../files/system-error.ts';
 import { type Check, ok, warning, wrong } from './check.ts';
 
 const MB = 1024 * 1024;

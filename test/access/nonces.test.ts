@@ -1,7 +1,7 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, it } from 'vitest';
 import { NONCES, NONCES_A_MINUTE, openNonces } from '../../src/access/nonces.ts';
-import { createLimiter } from '../../src/domain/limiter.ts';
+import { createLimiter } from '../../src/structures/limiter.ts';
 import { connected, SERVERS, startNats } from '../support/nats.ts';
 
 it.each(SERVERS)('a nonce of a key is good once on the $name nats-server', async ({ binary }) => {

@@ -2,10 +2,10 @@ import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { packTar, type TarHeader } from 'modern-tar';
 import type { SigningKey } from '../../src/access/signing-key.ts';
-import { describeFolder } from '../../src/artifacts/describe.ts';
 import { packBundle } from '../../src/bundle/pack.ts';
 import { type Statement, signStatement } from '../../src/bundle/statement.ts';
 import { type Bundle, openBundle } from '../../src/bundle/unpack.ts';
+import { describeFolder } from '../../src/files/describe.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 export const KEY: SigningKey = { id: '0123456789ab', secret: Buffer.alloc(32, 7) };

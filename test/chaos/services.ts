@@ -11,7 +11,7 @@ import { startEngine } from '../../src/loader/engine.ts';
 import { createFetcher } from '../../src/loader/fetch.ts';
 import type { Loader, LoaderLog, LoaderOptions } from '../../src/loader/index.ts';
 import { createLoad } from '../../src/loader/load.ts';
-import { httpSource } from '../../src/loader/source-http.ts';
+import { httpSource } from '../../src/loader/sources/http.ts';
 import { follow, hydrate, type Registry, silent, type TestModel } from '../loader/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 

@@ -9,7 +9,7 @@ import { LoadFailure } from '../../src/loader/failure.ts';
 import { filesIn } from '../../src/loader/files.ts';
 import type { Load, Loaded, Phase } from '../../src/loader/load.ts';
 import type { Position } from '../../src/loader/position.ts';
-import type { Sighting, Source } from '../../src/loader/source.ts';
+import type { Sighting, Source } from '../../src/loader/sources/source.ts';
 import { until } from '../log/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { digestOf, targetOf } from '../support/loaders.ts';

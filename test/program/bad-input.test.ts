@@ -3,7 +3,7 @@ import { statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { openVolumeStore } from '../../src/artifacts/volume-store.ts';
+import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { subjectOf } from '../../src/log/stream.ts';
 import { temporaryFolder } from '../support/folder.ts';

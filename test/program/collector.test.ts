@@ -2,7 +2,7 @@ import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { createCollector, GRACE_MS } from '../../src/artifacts/collector.ts';
-import { openVolumeStore } from '../../src/artifacts/volume-store.ts';
+import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { applyMessage, emptyRegistry, frozenCount } from '../../src/projections/registry.ts';
 import { temporaryFolder } from '../support/folder.ts';

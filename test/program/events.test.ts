@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createEventStream } from '../../src/http/event-stream.ts';
+import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import type { Program } from '../support/program.ts';
 import { emptyProgram, ok, problemOf, publish, shared, until } from './support.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { reasonOf } from '../../src/files/system-error.ts';
 import { listed } from '../../src/setup/check.ts';
-import { reasonOf } from '../../src/system-error.ts';
 
 test('a reason stands in a sentence that has its own full stop', () => {
   expect(reasonOf(new Error('The stream is gone.'))).toBe('The stream is gone');

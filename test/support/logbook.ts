@@ -4,7 +4,7 @@ import type { RegistryEvent } from '../../src/domain/events.ts';
 import { encodeEvent } from '../../src/log/codec.ts';
 import { subjectOf } from '../../src/log/stream.ts';
 import { applyMessage, emptyRegistry, entryOf } from '../../src/projections/registry.ts';
-import type { LogSource, RawMessage } from '../../src/replay/source.ts';
+import type { LogSource, RawMessage } from '../../src/proof/source.ts';
 
 /** Who gives a command to a logbook, and when. */
 export interface Given {

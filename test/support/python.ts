@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { access, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { userCacheFolder } from '../../src/cache-folder.ts';
+import { userCacheFolder } from '../../src/files/cache-folder.ts';
 
 const INSTALL_TIMEOUT_MS = 15 * 60_000;
 /** What the pinned packages are built for. */

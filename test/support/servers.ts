@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises';
-import { userCacheFolder } from '../../src/cache-folder.ts';
+import { userCacheFolder } from '../../src/files/cache-folder.ts';
 import { fetchNatsServer, findNatsServer } from '../../src/log/embedded/binary.ts';
 import { cachedPath } from '../../src/log/embedded/fetch.ts';
 

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import semver from 'semver';
-import { userCacheFolder } from '../../cache-folder.ts';
+import { userCacheFolder } from '../../files/cache-folder.ts';
 import { PINNED_NATS } from './archives.ts';
 import { cachedPath, fetchNatsServer, type NatsBinary } from './fetch.ts';
 import { alteration } from './record.ts';

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { userCacheFolder } from '../../cache-folder.ts';
+import { userCacheFolder } from '../../files/cache-folder.ts';
 import { PINNED_ARCHIVES, PINNED_NATS } from './archives.ts';
 import { recordHash, recordOf } from './record.ts';
 

@@ -1,0 +1,127 @@
+import { z } from 'zod';
+import { Digest } from '../domain/digest.ts';
+import { EVENT_TYPES, type RegistryEvent } from '../domain/events.ts';
+import { Manifest } from '../domain/manifest.ts';
+import {
+  activeIn,
+  activeVersion,
+  environmentOf,
+  latestVersion,
+  type Model,
+  type VersionState,
+} from '../domain/model.ts';
+import { Runtime } from '../domain/requires.ts';
+
+/**
+ * The shapes in which the API tells of models, versions and events: the contract with users' scripts.
+ */
+export const VersionView = z
+  .object({
+    model: z.string(),
+    version: z.string(),
+    status: z.enum(['ready', 'archived']),
+    active_flag: z.boolean().meta({ description: 'Active in any environment' }),
+    active_in: z.array(z.string()),
+    notes: z.string(),
+    published_at: z.iso.datetime(),
+    published_by: z.string(),
+    revision: z.int(),
+    manifest_digest: Digest,
+    manifest: Manifest,
+  })
+  .meta({ id: 'Version' });
+export type VersionView = z.infer<typeof VersionView>;
+
+export function versionView(model: Model, state: VersionState): VersionView {
+  const active_in = activeIn(model, state.version);
+  const { version, status, notes, published_at, published_by, revision, manifest_digest, manifest } = state;
+  const published = { notes, published_at, published_by, revision, manifest_digest, manifest };
+  return { model: model.name, version, status, active_flag: active_in.length > 0, active_in, ...published };
+}
+
+export const ActiveView = VersionView.extend({
+  environment: z.string(),
+  activated: z.object({ at: z.string(), by: z.string(), reason: z.string().nullable(), revision: z.int() }),
+}).meta({ id: 'ActiveVersion' });
+
+/** The version active in an environment; null for none. */
+export function activeView(model: Model, environment: string): z.infer<typeof ActiveView> | null {
+  const version = activeVersion(model, environment);
+  if (!version) return null;
+  const { at, by, reason, revision } = environmentOf(model, environment).moved!;
+  return { ...versionView(model, version), environment, activated: { at, by, reason, revision } };
+}
+
+export const MoveView = z
+  .object({
+    environment: z.string(),
+    active: VersionView.nullable(),
+    previous: VersionView.nullable(),
+    revision: z.int(),
+    runtime_checked: z.boolean(),
+    warnings: z.array(z.string()),
+    dry_run: z.boolean(),
+  })
+  .meta({ id: 'Move' });
+
+/** What an activation, rollback or deactivation did, or would do. */
+export function moveView(
+  model: Model,
+  { data }: Extract<RegistryEvent, { data: { environment: string; previous: string | null } }>,
+  rest: { revision: number; warnings: string[]; dry_run: boolean },
+): z.infer<typeof MoveView> {
+  const view = (version: string | null) => version && versionView(model, model.versions.get(version)!);
+  return {
+    environment: data.environment,
+    active: view(data.version) || null,
+    previous: view(data.previous) || null,
+    runtime_checked: 'runtime_checked' in data && data.runtime_checked === true,
+    ...rest,
+  };
+}
+
+/** The runtime declared for an environment; null if none ever was. A runtime that was cleared is empty. */
+export const RuntimeView = z.object({ environment: z.string(), runtime: Runtime.nullable(), revision: z.int() });
+export type RuntimeView = z.infer<typeof RuntimeView>;
+
+export const ModelView = z
+  .object({
+    model: z.string(),
+    latest: z.string().nullable(),
+    active: z.record(z.string(), z.string().nullable()),
+    versions: z.int(),
+    revision: z.int(),
+  })
+  .meta({ id: 'Model' });
+
+export function modelView(model: Model, environments: readonly string[]): z.infer<typeof ModelView> {
+  const active = environments.map((name) => [name, activeVersion(model, name)?.version ?? null]);
+  return {
+    model: model.name,
+    latest: latestVersion(model),
+    active: Object.fromEntries(active),
+    versions: model.versions.size,
+    revision: model.revision,
+  };
+}
+
+export const EventView = z
+  .object({
+    revision: z.int(),
+    type: z.enum(EVENT_TYPES),
+    time: z.iso.datetime(),
+    actor: z.string(),
+    request_id: z.string(),
+    data: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'Event' });
+
+export function eventView(revision: number, event: RegistryEvent): z.infer<typeof EventView> {
+  const { type, time, actor, request_id, data } = event;
+  return { revision, type, time, actor, request_id, data };
+}
+
+export type ActiveView = z.infer<typeof ActiveView>;
+export type MoveView = z.infer<typeof MoveView>;
+export type ModelView = z.infer<typeof ModelView>;
+export type EventView = z.infer<typeof EventView>;

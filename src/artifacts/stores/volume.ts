@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Digest, isDigest } from '../../domain/digest.ts';
+import { Problem } from '../../domain/errors.ts';
+import { isErrno } from '../../files/errno.ts';
+import type { ArtifactStore, BlobStat } from '../store.ts';
+import { verified } from '../verify.ts';
+import { batches, writeDurably } from '../write.ts';
+
+/** An artefact store in a folder, whose blobs other folders of the same file system may link to. */
+export interface VolumeStore extends ArtifactStore {
+  pathOf(digest: Digest): string;
+}
+
+/** Kept free of uploads: the log and the operator's own tools need to write when the disk is nearly full. */
+export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
+const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
+const UNFINISHED = 'upload-';
+
+/**
+ * Opens the store under `<volume>/blobs`. What was left unfinished goes: all of it where no other process may be at work
+ * there, else what nobody wrote to for `abandonedMs`.
+ */
+export async function openVolumeStore(
+  volume: string,
+  reserve = DISK_RESERVE_BYTES,
+  abandonedMs = 0,
+): Promise<VolumeStore> {
+  const uploads = join(volume, 'blobs');
+  const folder = join(uploads, 'sha256');
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(uploads)) {
+    if (!name.startsWith(UNFINISHED)) continue;
+    const path = join(uploads, name);
+    const written = (await statBlob(path))?.stored_at ?? 0;
+    if (abandonedMs === 0 || written < Date.now() - abandonedMs) await rm(path, { force: true });
+  }
+  const pathOf = (digest: Digest) => join(folder, digest.slice('sha256:'.length));
+
+  return {
+    pathOf,
+
+    async put(digest, bytes, size) {
+      await checkReserve(folder, reserve, size ?? 0);
+      const unfinished = join(uploads, UNFINISHED + randomUUID());
+      try {
+        // Wrong bytes for a blob that is there take the same way, and the same time, as for one that is not.
+        const sent = withReserve(verified(batches(bytes), digest, size), folder, reserve);
+        const isNew = await writeDurably(unfinished, sent, async () => !(await renewed(pathOf(digest))));
+        if (isNew) {
+          await rename(unfinished, pathOf(digest));
+          await syncFolder(folder);
+        } else await rm(unfinished);
+      } catch (error) {
+        await rm(unfinished, { force: true });
+        throw isErrno(error, 'ENOSPC', 'EDQUOT') ? full(error) : error;
+      }
+      return (await statBlob(pathOf(digest)))!;
+    },
+
+    async get(digest, range) {
+      try {
+        const file = await open(pathOf(digest));
+        return file.createReadStream({ ...range, highWaterMark: 256 * 1024 });
+      } catch (error) {
+        throw isErrno(error, 'ENOENT') ? unknown(digest, error) : error;
+      }
+    },
+
+    stat: (digest) => statBlob(pathOf(digest)),
+
+    async *list() {
+      for await (const { name } of await opendir(folder)) {
+        const digest = `sha256:${name}`;
+        const found = isDigest(digest) && (await statBlob(pathOf(digest)));
+        if (found) yield { digest, ...found };
+      }
+    },
+
+    async delete(digest) {
+      await rm(pathOf(digest), { force: true });
+    },
+  };
+}
+
+/** Whether a blob is there; its grace begins again then. It stays the same file, which versions' folders link to. */
+async function renewed(path: string): Promise<boolean> {
+  const now = new Date();
+  try {
+    await utimes(path, now, now);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+async function statBlob(path: string): Promise<BlobStat | null> {
+  try {
+    const { size, mtimeMs } = await stat(path);
+    return { size, stored_at: mtimeMs };
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+async function* withReserve(bytes: AsyncIterable<Uint8Array>, folder: string, reserve: number) {
+  let unchecked = 0;
+  for await (const chunk of bytes) {
+    unchecked += chunk.length;
+    if (unchecked >= CHECK_EVERY_BYTES) {
+      await checkReserve(folder, reserve, 0);
+      unchecked = 0;
+    }
+    yield chunk;
+  }
+}
+
+async function checkReserve(folder: string, reserve: number, size: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize - size < reserve) throw full();
+}
+
+/** A rename is durable once the folder is. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function full(cause?: unknown): Problem {
+  return new Problem('volume-full', 'The volume has no room for these bytes; nothing was stored.', {}, cause);
+}
+
+function unknown(digest: Digest, cause: unknown): Problem {
+  return new Problem('unknown-blob', `There is no blob ${digest}.`, { digest }, cause);
+}

@@ -1,0 +1,68 @@
+import type { Replay } from '../replay.ts';
+import type { Runtime } from '../rules/event.ts';
+import { activeIn, latestOf, type ModelState, newEnvironment, placesOf, type VersionState } from '../rules/state.ts';
+
+/** What was active in an environment, since when, by whom and why; version null for none, revision null for never moved. */
+export interface EnvironmentAt {
+  version: string | null;
+  manifest_digest: string | null;
+  published_revision: number | null;
+  revision: number | null;
+  type: string | null;
+  since: string | null;
+  by: string | null;
+  reason: string | null;
+  runtime: Runtime | null;
+}
+
+export interface ModelAt {
+  model: string;
+  latest: string | null;
+  /** Of its last event. */
+  revision: number;
+  time: string;
+  environments: Record<string, EnvironmentAt>;
+  /** Newest first. */
+  versions: (VersionState & { active_in: string[] })[];
+}
+
+/** A registry as a replay left it, by the names of its models; with `environment`, only that one of each that has it. */
+export function registryAt({ models }: Replay, environment?: string): ModelAt[] {
+  const sorted = [...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const having = sorted.filter((model) => environment === undefined || environmentsOf(model).includes(environment));
+  return having.map((model) => modelAt(model, environment === undefined ? environmentsOf(model) : [environment]));
+}
+
+export function modelAt(model: ModelState, environments = environmentsOf(model)): ModelAt {
+  const { name, revision, time } = model;
+  const versions = [...model.versions.values()].reverse();
+  return {
+    model: name,
+    latest: latestOf(model),
+    revision,
+    time,
+    environments: Object.fromEntries(environments.map((name) => [name, environmentAt(model, name)])),
+    versions: versions.map((version) => ({ ...version, active_in: placesOf(model, version.version) })),
+  };
+}
+
+/** The environments that a model knows, in the order in which its last event names them. */
+export function environmentsOf({ named, environments }: ModelState): string[] {
+  return [...new Set([...named, ...environments.keys()])];
+}
+
+function environmentAt(model: ModelState, name: string): EnvironmentAt {
+  const { moved, runtime } = model.environments.get(name) ?? newEnvironment();
+  const active = model.versions.get(activeIn(model, name) ?? '');
+  return {
+    version: active?.version ?? null,
+    manifest_digest: active?.manifest_digest ?? null,
+    published_revision: active?.revision ?? null,
+    revision: moved?.revision ?? null,
+    type: moved?.type ?? null,
+    since: moved?.at ?? null,
+    by: moved?.by ?? null,
+    reason: moved?.reason ?? null,
+    runtime,
+  };
+}

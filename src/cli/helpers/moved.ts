@@ -1,0 +1,22 @@
+import type { Command } from 'commander';
+import type { MoveView } from '../../api/views.ts';
+import { clean, printJson, printLine, tell } from './output.ts';
+
+/** Where something is moved, the environment is always said, never assumed. */
+export function withEnvironment(verb: Command): Command {
+  return verb.requiredOption('-e, --env <environment>', 'the environment, such as production');
+}
+
+/** Tells what an activation, rollback or deactivation did or would do. */
+export function printMove(move: MoveView, json: boolean): void {
+  if (json) {
+    printJson(move);
+    return;
+  }
+  const { environment, active, previous, dry_run, revision, warnings } = move;
+  const name = (version: MoveView['active']) => version?.version ?? 'none';
+  const did = dry_run ? 'would go' : 'went';
+  const at = dry_run ? '' : ` (revision ${revision})`;
+  printLine(`${environment} ${did} from ${name(previous)} to ${name(active)}${at}.`);
+  for (const warning of warnings) tell(`Warning: ${clean(warning)}`);
+}

@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import { Digest } from '../../domain/digest.ts';
+import { Problem } from '../../domain/errors.ts';
+import { bodyBytes, contentLength } from '../server/body.ts';
+import { route } from '../server/route.ts';
+import { blobReply } from './bytes.ts';
+
+const params = z.object({ digest: Digest });
+
+const get = route({
+  method: 'GET',
+  path: '/api/blobs/:digest',
+  permission: 'read',
+  summary: 'The bytes of a blob; HEAD tells whether it is there',
+  params,
+  answer: { status: 200, type: 'application/octet-stream' },
+  errors: ['unknown-blob', 'range-not-satisfiable'],
+  handle(request, { artifacts, blobAccess }) {
+    const { digest } = request.params;
+    if (blobAccess.foreign(request, [digest]).size > 0)
+      throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
+    return blobReply(request.c, artifacts, digest);
+  },
+});
+
+const put = route({
+  method: 'PUT',
+  path: '/api/blobs/:digest',
+  permission: 'publish',
+  summary: 'Store a blob; one that no version refers to is kept 24 hours',
+  event_type: 'blob.stored',
+  params,
+  rawBody: { 'application/octet-stream': null },
+  answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
+  errors: ['checksum-mismatch', 'volume-full'],
+  async handle({ c, params: { digest }, actor }, { artifacts, blobAccess }) {
+    const known = await artifacts.stat(digest);
+    const { size } = await artifacts.put(digest, bodyBytes(c), contentLength(c));
+    blobAccess.sent(actor, digest);
+    return { status: known ? 200 : 201, json: { digest, size }, log: { digest, size } };
+  },
+});
+
+export const blobRoutes = [get, put];

@@ -1,0 +1,53 @@
+import { Readable } from 'node:stream';
+import type { ArtifactStore, ByteRange } from '../../artifacts/store.ts';
+import { type Digest, digestField } from '../../domain/digest.ts';
+import { Problem } from '../../domain/errors.ts';
+import type { HttpContext } from '../server/context.ts';
+import { notModified } from '../server/etag.ts';
+import type { Reply } from '../server/route.ts';
+
+/**
+ * A blob's bytes, whole or the one range that is asked for; a list of ranges is answered with the whole, as RFC 9110
+ * (section 14.2) allows.
+ *
+ * @throws {Problem} unknown-blob, range-not-satisfiable
+ */
+export async function blobReply(c: HttpContext, artifacts: ArtifactStore, digest: Digest): Promise<Reply> {
+  const stat = await artifacts.stat(digest);
+  if (!stat) throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
+  const headers = blobHeaders(digest);
+  if (notModified(c, headers.ETag)) return { status: 304, headers };
+  const range = rangeOf(c, headers.ETag, stat.size);
+  const length = range ? range.end - range.start + 1 : stat.size;
+  const status = range ? 206 : 200;
+  const sized = { ...headers, 'Content-Length': String(length) };
+  if (range) Object.assign(sized, { 'Content-Range': `bytes ${range.start}-${range.end}/${stat.size}` });
+  if (c.req.method === 'HEAD' || length === 0) return { status, headers: sized, body: null };
+  const bytes = await artifacts.get(digest, range ?? undefined);
+  return { status, headers: sized, body: Readable.toWeb(bytes) as ReadableStream<Uint8Array> };
+}
+
+function blobHeaders(digest: Digest) {
+  return {
+    ETag: `"${digest}"`,
+    // Of the whole blob, whatever range is answered.
+    'Repr-Digest': digestField(digest),
+    'Accept-Ranges': 'bytes',
+    'Content-Type': 'application/octet-stream',
+    // What was uploaded is never to be shown as a page of ours.
+    'Content-Disposition': 'attachment',
+    'Cache-Control': 'private, max-age=31536000, immutable',
+  };
+}
+
+function rangeOf(c: HttpContext, etag: string, size: number): ByteRange | null {
+  const condition = c.req.header('if-range');
+  if (condition !== undefined && condition !== etag) return null;
+  const [, first, last] = /^bytes=(\d*)-(\d*)$/.exec(c.req.header('range') ?? '') ?? [];
+  if (first === undefined || (first === '' && last === '')) return null;
+  const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? size - 1 : Math.min(Number(last), size - 1);
+  if (first !== '' && last !== '' && Number(first) > Number(last)) return null;
+  if (start <= end) return { start, end };
+  throw new Problem('range-not-satisfiable', `The file has ${size} bytes.`, { size });
+}

@@ -1,0 +1,165 @@
+import type { z } from 'zod';
+import type { Permission } from '../../access/permissions.ts';
+import { MoveView, RuntimeView, VersionView } from '../../api/views.ts';
+import { ActivateBody, activate } from '../../commands/activate.ts';
+import { ArchiveBody, archive } from '../../commands/archive.ts';
+import type { Command } from '../../commands/command.ts';
+import { DeactivateBody, deactivate } from '../../commands/deactivate.ts';
+import { declareRuntime } from '../../commands/declare-runtime.ts';
+import type { Outcome } from '../../commands/dispatch.ts';
+import { NotesBody, notes } from '../../commands/notes.ts';
+import { restore } from '../../commands/restore.ts';
+import { RollbackBody, rollback } from '../../commands/rollback.ts';
+import { Problem, type ProblemCode } from '../../domain/errors.ts';
+import type { EventType } from '../../domain/events.ts';
+import { Runtime } from '../../domain/requires.ts';
+import { type Method, type Reply, type Request, type Route, route } from '../server/route.ts';
+import type { Services } from '../services.ts';
+import { callerOf, logOf, moveReply, versionReply } from './command-reply.ts';
+import { ofEnvironment, RUNTIME_PATH } from './runtime.ts';
+import { ofModel, ofVersion } from './versions.ts';
+
+/** What any command may be refused with. */
+export const COMMAND_ERRORS: readonly ProblemCode[] = [
+  'too-many-commands',
+  'log-corrupt',
+  'conflict',
+  'idempotency-key-reused',
+  'log-unavailable',
+  'outcome-unknown',
+  'log-full',
+];
+const MOVE_ERRORS: readonly ProblemCode[] = ['unknown-model', 'unknown-environment', ...COMMAND_ERRORS];
+const GATES: readonly ProblemCode[] = ['active-changed', 'version-archived', 'artifact-missing', 'runtime-mismatch'];
+const VERSION_ERRORS: readonly ProblemCode[] = ['unknown-model', 'unknown-version', ...COMMAND_ERRORS];
+
+interface CommandRoute<Input> {
+  method: Method;
+  /** Behind the model's own path. */
+  path: string;
+  permission: Permission;
+  summary: string;
+  event_type: EventType;
+  command: Command<Input>;
+  params: z.ZodType<{ model: string }>;
+  body: z.ZodType;
+  schema: z.ZodType;
+  errors: readonly ProblemCode[];
+  reply(outcome: Outcome, input: Input, services: Services): Promise<Reply>;
+}
+
+/** A route that is one command: its input is the body and what the path names besides the model. */
+function commandRoute<Input extends object>(definition: CommandRoute<Input>): Route {
+  const { method, path, permission, summary, event_type, command, params, body, schema, errors, reply } = definition;
+  return route({
+    method,
+    path: `/api/models/:model${path}`,
+    permission,
+    summary,
+    event_type,
+    params,
+    body,
+    answer: { status: 200, schema },
+    errors,
+    async handle(request, services) {
+      const { model, ...named } = request.params;
+      const input = { ...(request.body as object), ...named } as Input;
+      checkForce(request, model, input);
+      return reply(await services.dispatch(command, model, input, callerOf(request)), input, services);
+    },
+  });
+}
+
+/** To pass the limit takes a permission of its own. @throws {Problem} forbidden */
+function checkForce({ may }: Pick<Request<unknown, unknown, unknown>, 'may'>, model: string, input: object): void {
+  const { force, environment } = input as { force?: boolean; environment?: string };
+  if (!force || may({ permission: 'force', model, environment })) return;
+  throw new Problem('forbidden', 'To pass the limit of activations takes the permission force.', {
+    permission: 'force',
+  });
+}
+
+const move = { method: 'POST', permission: 'activate', schema: MoveView } as const;
+const change = { permission: 'operate', params: ofVersion, schema: VersionView, errors: VERSION_ERRORS } as const;
+
+export const commandRoutes = [
+  commandRoute({
+    ...move,
+    path: '/versions/:version/activate',
+    summary: 'Make a version the active one of an environment',
+    event_type: 'version.activated',
+    command: activate,
+    params: ofVersion,
+    body: ActivateBody,
+    errors: [...MOVE_ERRORS, 'unknown-version', 'already-active', 'too-many-activations', ...GATES],
+    reply: (outcome, { dry_run }, services) => moveReply(outcome, dry_run, services),
+  }),
+  commandRoute({
+    ...move,
+    path: '/rollback',
+    summary: 'Undo the newest activation or deactivation of an environment',
+    event_type: 'version.rolled_back',
+    command: rollback,
+    params: ofModel,
+    body: RollbackBody,
+    errors: [...MOVE_ERRORS, 'nothing-to-roll-back', ...GATES],
+    reply: (outcome, { dry_run }, services) => moveReply(outcome, dry_run, services),
+  }),
+  commandRoute({
+    ...move,
+    path: '/deactivate',
+    summary: 'Leave an environment with no active version',
+    event_type: 'version.deactivated',
+    command: deactivate,
+    params: ofModel,
+    body: DeactivateBody,
+    errors: [...MOVE_ERRORS, 'no-active-version'],
+    reply: (outcome, _input, services) => moveReply(outcome, false, services),
+  }),
+  commandRoute({
+    ...change,
+    method: 'PATCH',
+    path: '/versions/:version/notes',
+    summary: 'Replace the notes of a version; the earlier ones stay in the history',
+    event_type: 'notes.changed',
+    command: notes,
+    body: NotesBody,
+    reply: (outcome, { version }, services) => versionReply(outcome, version, services),
+  }),
+  commandRoute({
+    ...change,
+    method: 'POST',
+    path: '/versions/:version/archive',
+    summary: 'Take a version out of use',
+    event_type: 'version.archived',
+    command: archive,
+    body: ArchiveBody,
+    errors: [...VERSION_ERRORS, 'version-active'],
+    reply: (outcome, { version }, services) => versionReply(outcome, version, services),
+  }),
+  commandRoute({
+    ...change,
+    method: 'POST',
+    path: '/versions/:version/restore',
+    summary: 'Put an archived version back into use',
+    event_type: 'version.restored',
+    command: restore,
+    body: ArchiveBody,
+    reply: (outcome, { version }, services) => versionReply(outcome, version, services),
+  }),
+  commandRoute({
+    method: 'PUT',
+    path: RUNTIME_PATH,
+    permission: 'operate',
+    summary: 'State what the processes of an environment run',
+    event_type: 'runtime.declared',
+    command: declareRuntime,
+    params: ofEnvironment,
+    body: Runtime,
+    schema: RuntimeView.extend({ runtime: Runtime }),
+    errors: MOVE_ERRORS,
+    async reply(outcome, { environment, ...runtime }) {
+      return { json: { environment, runtime, revision: outcome.revision }, log: logOf(outcome) };
+    },
+  }),
+];

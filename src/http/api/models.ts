@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import { ModelView, modelView } from '../../api/views.ts';
+import { readSmallBlob } from '../../artifacts/read-small.ts';
+import type { ArtifactStore } from '../../artifacts/store.ts';
+import type { Digest } from '../../domain/digest.ts';
+import { Problem } from '../../domain/errors.ts';
+import { shownJson } from '../../domain/json.ts';
+import { activeVersion, latestVersion, type Model, type VersionState } from '../../domain/model.ts';
+import { DEFAULT_MODEL, ModelName } from '../../domain/names.ts';
+import { compareVersions } from '../../domain/versions.ts';
+import { entryOf } from '../../projections/registry.ts';
+import { Paging, pageReply } from '../server/paging.ts';
+import { route } from '../server/route.ts';
+import type { Services } from '../services.ts';
+import { findModel } from './find.ts';
+
+const models = route({
+  method: 'GET',
+  path: '/api/models',
+  permission: 'read',
+  summary: 'Every model, the one that changed last first',
+  query: z.object(Paging),
+  answer: { status: 200, schema: z.object({ models: z.array(ModelView), next_page_token: z.string().nullable() }) },
+  errors: [],
+  handle({ query, may }, { registry, environments }) {
+    const listing = ['models', registry().checkpoint.epoch];
+    const published = [...registry().models.values()]
+      .map(({ model }) => model)
+      .filter(({ name, versions }) => versions.size > 0 && may({ permission: 'read', model: name }));
+    const newestFirst = published.sort((a, b) => b.revision - a.revision);
+    return pageReply({
+      name: 'models',
+      entries: newestFirst,
+      ...query,
+      listing,
+      views: (some) => some.map((model) => modelView(model, environments)),
+    });
+  },
+});
+
+const OfModel = z.object({ model: ModelName.default(DEFAULT_MODEL) });
+
+const short = route({
+  method: 'GET',
+  path: '/models',
+  permission: 'gateway',
+  summary: 'A model in short: its versions in order, the latest and the active one',
+  query: OfModel,
+  answer: {
+    status: 200,
+    schema: z.object({ versions: z.array(z.string()), latest: z.string().nullable(), active: z.string().nullable() }),
+  },
+  errors: ['unknown-model'],
+  handle({ query }, services) {
+    const model = shortModel(services, query.model);
+    const versions = [...model.versions.keys()].sort(compareVersions);
+    const active = activeVersion(model, 'production')?.version ?? null;
+    return { json: { versions, latest: latestVersion(model), active } };
+  },
+});
+
+const shortLatest = route({
+  method: 'GET',
+  path: '/models/latest',
+  permission: 'gateway',
+  summary: 'The latest version of a model and its metadata.json; null for one that is not JSON or too large',
+  query: OfModel,
+  answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
+  errors: ['unknown-model', 'unknown-version'],
+  async handle({ query }, services) {
+    const model = shortModel(services, query.model);
+    const version = latestVersion(model);
+    if (version === null) throw new Problem('unknown-version', 'There is no version yet.');
+    return { json: { version, metadata: await metadataOf(model.versions.get(version)!, services.artifacts) } };
+  },
+});
+
+/** The default model is there before its first version. @throws {Problem} unknown-model */
+function shortModel(services: Services, name: string): Model {
+  const { model } = name === DEFAULT_MODEL ? entryOf(services.registry(), name) : findModel(services, name);
+  return model;
+}
+
+/** The version's own `metadata.json`, null where it cannot be shown; what its manifest says where there is none. */
+async function metadataOf({ manifest }: VersionState, artifacts: ArtifactStore): Promise<unknown> {
+  const listed = manifest.artifacts.find(({ path }) => path === 'metadata.json');
+  const text = listed && (await textOf(listed.digest, artifacts));
+  const { artifacts: _, ...said } = manifest;
+  return text === TOO_LARGE ? null : text ? shownJson(text) : said;
+}
+
+const TOO_LARGE = Symbol('too large');
+
+async function textOf(digest: Digest, artifacts: ArtifactStore): Promise<string | null | typeof TOO_LARGE> {
+  try {
+    return await readSmallBlob(artifacts, digest);
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'too-large') return TOO_LARGE;
+    throw error;
+  }
+}
+
+export const modelRoutes = [models, short, shortLatest];

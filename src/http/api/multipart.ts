@@ -1,0 +1,110 @@
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Busboy } from '@fastify/busboy';
+import type { PublishInput } from '../../commands/publish.ts';
+import { Problem } from '../../domain/errors.ts';
+import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { bodyBytes, utf8 } from '../server/body.ts';
+import type { HttpContext } from '../server/context.ts';
+import type { Services } from '../services.ts';
+import { checkManifest } from './manifest-input.ts';
+
+/** The manifest, as many files as it may list, and one more: the parser drops what is beyond, but an extra part is told. */
+const MAX_PARTS = 1 + 1000 + 1;
+
+/**
+ * Receives a version as multipart/form-data, in constant memory: the part `manifest` first, then a part a file, named
+ * by its path. Every part is verified against the manifest while it streams into the store.
+ *
+ * A file that was stored before the request was refused stays: somebody else may have put the same bytes meanwhile, or
+ * have been told that they are there. The collector takes it after its grace.
+ *
+ * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`
+ */
+export async function receiveMultipart(
+  c: HttpContext,
+  { artifacts }: Pick<Services, 'artifacts'>,
+): Promise<PublishInput> {
+  const received = new Set<string>();
+  let input: PublishInput | null = null;
+  let parts: Promise<void> = Promise.resolve();
+  let failure: unknown = null;
+  const begun: Readable[] = [];
+
+  const parser = parserFor(c);
+  parser.on('file', (name, part) => {
+    part.on('error', () => {}); // the pipeline tells it
+    begun.push(part);
+    parts = parts.then(() => receive(name, part)).catch(fail);
+  });
+
+  function fail(error: unknown): void {
+    failure ??= error;
+    parser.destroy(failure as Error);
+    // A destroyed parser lets its parts wait for bytes that never come.
+    for (const part of begun) part.destroy(failure as Error);
+  }
+
+  async function receive(name: string, part: Readable): Promise<void> {
+    if (failure) throw failure;
+    if (input === null) input = await readManifest(name, part);
+    else await storePart(input, name, part);
+  }
+
+  async function storePart({ artifacts: listed }: PublishInput, path: string, part: Readable): Promise<void> {
+    const artifact = listed.find((candidate) => candidate.path === path);
+    if (!artifact) throw new Problem('invalid-request', `The manifest lists no ${path}.`, { path });
+    if (received.has(path)) throw new Problem('invalid-request', `The part ${path} came twice.`, { path });
+    received.add(path);
+    await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
+  }
+
+  try {
+    await pipeline(bodyBytes(c), parser).catch(fail);
+    await parts;
+    if (failure) throw failure;
+    return complete(input, received);
+  } catch (error) {
+    await parts;
+    throw error instanceof Problem ? error : new Problem('invalid-request', 'The multipart body is broken.', {}, error);
+  }
+}
+
+function parserFor(c: HttpContext) {
+  const headers = { 'content-type': c.req.header('content-type')! };
+  try {
+    // Every part is a stream, `manifest` too: curl sends it with or without a file name.
+    return Busboy({ headers, isPartAFile: () => true, limits: { parts: MAX_PARTS, headerPairs: 20 } });
+  } catch (cause) {
+    throw new Problem('invalid-request', 'The multipart body has no boundary.', {}, cause);
+  }
+}
+
+async function readManifest(name: string, part: Readable): Promise<PublishInput> {
+  if (name !== 'manifest') throw new Problem('invalid-request', `The first part must be manifest, not ${name}.`);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of part) {
+    size += chunk.length;
+    if (size > 2 * MAX_MANIFEST_BYTES) throw new Problem('too-large', 'The part manifest is too large.');
+    chunks.push(chunk);
+  }
+  try {
+    return checkManifest(JSON.parse(utf8(Buffer.concat(chunks))), 'part manifest');
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    throw new Problem('invalid-request', 'The part manifest is not JSON.', {}, cause);
+  }
+}
+
+function complete(input: PublishInput | null, received: Set<string>): PublishInput {
+  if (input === null) throw new Problem('invalid-request', 'There is no part manifest.');
+  const missing = input.artifacts.map(({ path }) => path).filter((path) => !received.has(path));
+  if (missing.length === 0) return input;
+  throw new Problem('invalid-request', `There is no part for ${missing.join(', ')}.`, { missing });
+}
+
+function withPath(error: unknown, path: string): unknown {
+  if (!(error instanceof Problem)) return error;
+  return new Problem(error.code, `${path}: ${error.message}`, { path, ...error.fields }, error);
+}

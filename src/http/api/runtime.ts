@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { RuntimeView } from '../../api/views.ts';
+import { environmentOf } from '../../domain/model.ts';
+import { EnvironmentName, ModelName } from '../../domain/names.ts';
+import { route } from '../server/route.ts';
+import { findEnvironment, findModel } from './find.ts';
+
+/** The path that the command `runtime` declares with `PUT`, behind the model's own. */
+export const RUNTIME_PATH = '/environments/:environment/runtime';
+export const ofEnvironment = z.object({ model: ModelName, environment: EnvironmentName });
+
+const declared = route({
+  method: 'GET',
+  path: `/api/models/:model${RUNTIME_PATH}`,
+  permission: 'read',
+  summary: 'The runtime that was declared for an environment; null if none ever was',
+  params: ofEnvironment,
+  answer: { status: 200, schema: RuntimeView },
+  errors: ['unknown-environment', 'unknown-model'],
+  handle({ params }, services) {
+    const { model } = findModel(services, params.model);
+    const environment = findEnvironment(services, params.environment);
+    const { runtime } = environmentOf(model, environment);
+    return { json: { environment, runtime, revision: model.revision } };
+  },
+});
+
+export const runtimeRoutes = [declared];

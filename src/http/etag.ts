@@ -1,9 +1,0 @@
-import type { HttpContext } from './route.ts';
-
-/** Whether the caller has the representation already (RFC 9110, section 13.1.2: weak comparison). */
-export function notModified(c: HttpContext, etag: string): boolean {
-  const header = c.req.header('if-none-match');
-  if (header === undefined) return false;
-  if (header === etag || header.trim() === '*') return true;
-  return header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
-}

@@ -1,0 +1,71 @@
+import { Target } from '../../domain/fleet.ts';
+import type { Nats } from '../../log/connection.ts';
+import { type Checkpoint, parsePositionId, positionId, shortEpoch } from '../../log/identity.ts';
+import { activeAfter, followModel } from '../../log/model-tail.ts';
+import type { LogMessage } from '../../log/read.ts';
+import type { LoaderLog } from '../log.ts';
+import { createMailbox } from '../mailbox.ts';
+import type { Position } from '../position.ts';
+import type { Sighting, Source } from './source.ts';
+
+export interface NatsSourceOptions {
+  nats: Nats;
+  model: string;
+  environment: string;
+  log: LoaderLog;
+}
+
+/** After which the log having been away is told. */
+const TIMINGS = { silentMs: 90_000 };
+
+/** Follows a model by its subject in the log itself. Whether it is still the same log is compared at every reconnect. */
+export function natsSource({ nats, model, environment, log }: NatsSourceOptions, { silentMs } = TIMINGS): Source {
+  return {
+    async *follow(held, signal) {
+      const inbox = createMailbox<Sighting>();
+      let checkpoint: Checkpoint | null = held && parsePositionId(held.id);
+      let last: Sighting | null = null;
+      let silence: NodeJS.Timeout | undefined;
+      const tail = followModel(nats, model, {
+        checkpoint: () => checkpoint,
+        last(message, at) {
+          checkpoint = at;
+          try {
+            last = sightingOf(message, at, environment);
+            inbox.put(last);
+          } catch (error) {
+            log.warn({ err: error, revision: at.revision }, 'an event of the model cannot be read; it is passed over');
+          }
+        },
+        state(state, why) {
+          if (state === 'cut-off') {
+            log.debug({ err: why }, 'the log is away');
+            silence ??= setTimeout(() => inbox.put({ state: 'silent' }), silentMs).unref();
+            return;
+          }
+          clearTimeout(silence);
+          silence = undefined;
+          if (state === 'diverged') inbox.put({ state });
+          else if (last) inbox.put(last);
+        },
+      });
+      try {
+        yield* inbox.take(signal);
+      } finally {
+        clearTimeout(silence);
+        await tail.close();
+      }
+    },
+  };
+}
+
+function sightingOf(message: LogMessage | null, checkpoint: Checkpoint, environment: string): Sighting {
+  const { generation, epoch, revision } = checkpoint;
+  const position: Position = { generation, epoch: shortEpoch(epoch), revision, id: positionId(checkpoint) };
+  if (!message) return { state: 'following', position, target: null, stale: false };
+  const pointer = activeAfter(message)[environment];
+  if (pointer === undefined) return { state: 'unknown-environment' };
+  const { version, manifest_digest, request_id } = pointer ?? {};
+  const target = pointer && Target.parse({ version, manifest_digest, revision: pointer.revision });
+  return { state: 'following', position, target, request_id, stale: false };
+}

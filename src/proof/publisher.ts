@@ -1,0 +1,102 @@
+import type { KeyObject } from 'node:crypto';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeNewFile } from '../files/replace.ts';
+import { checkpointName, checkpointOf, signCheckpoint } from './checkpoint.ts';
+import type { Standing } from './heads.ts';
+
+export interface PublisherOptions {
+  /** A folder, or an HTTP address that ends in `/` and takes `PUT`. */
+  to: string;
+  key: KeyObject;
+  /** Where the log stands; null while that is not known. */
+  standing(): Standing | null;
+  now(): Date;
+  log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
+  everyMs?: number;
+}
+
+const AN_HOUR_MS = 3600_000;
+const PUT_TIMEOUT_MS = 30_000;
+/** What a store answers to `If-None-Match: *` where there is one of that name (RFC 9110, 13.1.2). */
+const PRECONDITION_FAILED = 412;
+
+/** Publishes a signed checkpoint now and every hour, if the log has moved since the last one. */
+export function startPublisher(options: PublisherOptions): { close(): Promise<void> } {
+  const { to, key, standing, now, log, everyMs = AN_HOUR_MS } = options;
+  let last = '';
+  let publishing = publish();
+  const timer = setInterval(() => {
+    publishing = publishing.then(publish);
+  }, everyMs);
+  return {
+    async close() {
+      clearInterval(timer);
+      await publishing;
+    },
+  };
+
+  async function publish(): Promise<void> {
+    const at = standing();
+    if (at === null) return;
+    const checkpoint = checkpointOf(at, now());
+    const name = checkpointName(checkpoint);
+    if (name === last) return;
+    try {
+      const isNew = await put(to, name, await signCheckpoint(checkpoint, key));
+      last = name;
+      const told = isNew ? 'published a checkpoint' : 'a checkpoint of this name is there already, and stays';
+      log.info({ event_type: 'checkpoint', revision: at.revision, name }, told);
+    } catch (err) {
+      log.error({ err, event_type: 'checkpoint', revision: at.revision }, 'a checkpoint was not published');
+    }
+  }
+}
+
+/** Whether it was written. One that is there stays: it may be the only one that knows what was at that revision. */
+async function put(to: string, name: string, jws: string): Promise<boolean> {
+  const content = `${jws}\n`;
+  return isAddress(to) ? send(to + name, content) : write(to, name, content);
+}
+
+async function write(folder: string, name: string, content: string): Promise<boolean> {
+  await mkdir(folder, { recursive: true });
+  if ((await readdir(folder)).includes(name)) return false;
+  await writeNewFile(join(folder, name), 0o644, (file) => file.writeFile(content));
+  return true;
+}
+
+async function send(url: string, body: string): Promise<boolean> {
+  const { address, headers } = requestTo(url);
+  const signal = AbortSignal.timeout(PUT_TIMEOUT_MS);
+  const response = await fetch(address, { method: 'PUT', body, headers, redirect: 'error', signal });
+  await response.body?.cancel();
+  if (!response.ok && response.status !== PRECONDITION_FAILED)
+    throw new Error(`The store answered ${response.status}.`);
+  return response.ok;
+}
+
+function isAddress(to: string): boolean {
+  return /^https?:\/\//.test(to);
+}
+
+/** A user and password in the address are sent as Basic credentials, since fetch takes none there. */
+function requestTo(url: string): { address: URL; headers: Record<string, string> } {
+  const address = new URL(url);
+  const { username, password } = address;
+  const headers: Record<string, string> = { 'Content-Type': 'application/jose', 'If-None-Match': '*' };
+  if (username !== '') {
+    const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    headers.Authorization = `Basic ${Buffer.from(pair).toString('base64')}`;
+  }
+  address.username = '';
+  address.password = '';
+  return { address, headers };
+}
+
+/** @throws {Error} for an address that does not end where names can follow */
+export function checkDestination(to: string): void {
+  if (isAddress(to) && !(URL.canParse(to) && to.endsWith('/') && !/[?#]/.test(to))) {
+    throw new Error('REGISTRY_CHECKPOINTS must be a folder, or an address that ends in /.');
+  }
+}

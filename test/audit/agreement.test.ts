@@ -1,0 +1,134 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { replayLog } from '../../src/audit/replay.ts';
+import { modelOf } from '../../src/log/stream.ts';
+import { applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
+import type { RawMessage } from '../../src/proof/source.ts';
+import { sourceOf } from '../support/logbook.ts';
+import { altered, commands, renumbered, replayed, written } from './support.ts';
+
+const RUNS = { numRuns: 60 };
+
+test('at every revision the replay is what the registry’s own fold was, and everything verifies', async () => {
+  await fc.assert(
+    fc.asyncProperty(commands, async (given) => {
+      const { messages, answers } = written(given);
+      for (let revision = 0; revision <= messages.length; revision++) {
+        const replay = await replayLog(sourceOf(messages), { moment: { revision } });
+        expect(replay.findings).toEqual([]);
+        expect(replayed(replay)).toEqual(answers[revision]);
+      }
+    }),
+    RUNS,
+  );
+});
+
+test('at a time the replay has what had happened by then', async () => {
+  await fc.assert(
+    fc.asyncProperty(commands, fc.nat(), async (given, pick) => {
+      const { messages, answers } = written(given);
+      fc.pre(messages.length > 0);
+      // Both models have one clock here, so that what had happened by then is all that came before.
+      const time = timeOf(messages[pick % messages.length]!);
+      const last = messages.findLastIndex((message) => timeOf(message) <= time);
+      const replay = await replayLog(sourceOf(messages), { moment: { at: Date.parse(time) } });
+      expect(replayed(replay)).toEqual(answers[last + 1]);
+    }),
+    RUNS,
+  );
+});
+
+/** What somebody can do to a log: the messages afterwards, and the revision at which that shows. */
+const tampering = {
+  'an altered body': (messages, i) => {
+    const forged = altered(messages[i]!, (event) => {
+      event.actor = 'mallory';
+    });
+    return [messages.with(i, forged), nextOf(messages, i)];
+  },
+  'a changed byte': (messages, i) => {
+    const body = Buffer.from(messages[i]!.body);
+    body[i % body.length]! ^= 1;
+    return [messages.with(i, { ...messages[i]!, body }), null];
+  },
+  'a body taken out': (messages, i) => {
+    const found = i === messages.length - 1 ? undefined : messages[i]!.revision;
+    return [messages.toSpliced(i, 1), found];
+  },
+  // Where the other model names a revision that has moved, it shows before the chain breaks.
+  'a body taken out of a log that was written anew': (messages, i) => [renumbered(messages.toSpliced(i, 1)), null],
+  'a body put in twice': (messages, i) => {
+    return [renumbered(messages.toSpliced(i, 0, messages[i]!)), i + 2];
+  },
+  'two bodies swapped': (messages, i) => {
+    const next = nextOf(messages, i);
+    if (next === undefined) return [messages, undefined];
+    const [a, b] = [messages[i]!, messages[next - 1]!];
+    return [messages.with(i, { ...a, body: b.body }).with(next - 1, { ...b, body: a.body }), a.revision];
+  },
+  'a body under another model’s name': (messages, i) => {
+    const subject = 'registry.models.other';
+    return [messages.with(i, { ...messages[i]!, subject }), messages[i]!.revision];
+  },
+  'a foreign raw message': (messages, i) => {
+    const foreign = { ...messages[i]!, body: Buffer.from('hello') };
+    return [renumbered(messages.toSpliced(i, 0, foreign)), i + 1];
+  },
+  'a foreign raw message that is no text': (messages, i) => {
+    const foreign = { ...messages[i]!, body: Buffer.from([0xff, 0xfe]) };
+    return [renumbered(messages.toSpliced(i, 0, foreign)), i + 1];
+  },
+  'an unknown type': (messages, i) => {
+    const unknown = altered(messages[i]!, (event) => {
+      event.type = 'signalbox.version.praised.v1';
+    });
+    return [messages.with(i, unknown), messages[i]!.revision];
+  },
+} satisfies Record<string, (messages: RawMessage[], i: number) => [RawMessage[], number | null | undefined]>;
+
+test.each(Object.entries(tampering))(
+  '%s is found where it shows, and where it stops the registry',
+  async (_, tamper) => {
+    await fc.assert(
+      fc.asyncProperty(commands, fc.nat(), async (given, pick) => {
+        const { messages } = written(given);
+        fc.pre(messages.length > 1);
+        const [tampered, expected] = tamper(messages, pick % messages.length);
+        const { findings } = await replayLog(sourceOf(tampered));
+        // Null: somewhere, and at the latest where the registry stops. Undefined: at the end, where only a checkpoint tells.
+        if (expected !== null) expect(findings[0]?.revision).toBe(expected);
+        for (const [model, revision] of frozen(tampered)) {
+          expect(findings.find((finding) => finding.model === model)?.revision).toBeLessThanOrEqual(revision);
+        }
+      }),
+      RUNS,
+    );
+  },
+);
+
+test('what may be passed over is passed over, in its place in the chain', async () => {
+  const { messages } = written(fc.sample(commands, { numRuns: 1, seed: 5 })[0]!);
+  const last = messages.at(-1)!;
+  const praise = altered(last, (event) => {
+    Object.assign(event, { type: 'signalbox.version.praised.v1', ignorable: true });
+  });
+  const { findings } = await replayLog(sourceOf(messages.with(-1, praise)));
+  expect(findings).toEqual([]);
+});
+
+/** The revision of the next event of the same model. */
+function nextOf(messages: RawMessage[], i: number): number | undefined {
+  return messages.find((message, j) => j > i && message.subject === messages[i]!.subject)?.revision;
+}
+
+function timeOf({ body }: RawMessage): string {
+  return JSON.parse(body.toString()).time;
+}
+
+/** Where the registry would stop to follow each model. */
+function frozen(messages: RawMessage[]): [string, number][] {
+  const registry = emptyRegistry();
+  for (const { revision, subject, body } of messages)
+    applyMessage(registry, { revision, model: modelOf(subject), body });
+  return [...registry.models].flatMap(([name, { frozen }]) => (frozen ? [[name, frozen.revision]] : []));
+}

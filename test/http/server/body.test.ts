@@ -1,0 +1,49 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createAdaptorServer } from '@hono/node-server';
+import { Hono } from 'hono';
+import { expect, it, onTestFinished } from 'vitest';
+import { bodyBytes } from '../../../src/http/server/body.ts';
+import type { HttpApp } from '../../../src/http/server/context.ts';
+
+const PACE = { bytes: 10, ms: 400 };
+
+/** Sends so many bytes every 100 ms, `times` times, to who wants at least the pace above; tells what came of it. */
+async function upload(bytes: number, times: number) {
+  const seen = { bytes: 0, refusal: null as string | null };
+  const app: HttpApp = new Hono();
+  const ended = Promise.withResolvers<void>();
+  app.post('/', async (c) => {
+    try {
+      for await (const chunk of bodyBytes(c, PACE)) seen.bytes += chunk.length;
+    } catch (error) {
+      seen.refusal = (error as { code: string }).code;
+    }
+    ended.resolve();
+    return c.text('');
+  });
+  const server = createAdaptorServer({ fetch: app.fetch }).listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').on('error', () => {});
+  onTestFinished(() => void socket.destroy());
+  socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${bytes * times}\r\n\r\n`);
+  for (let i = 0; i < times && !socket.destroyed; i++) {
+    socket.write('x'.repeat(bytes));
+    await sleep(100);
+  }
+  await ended.promise;
+  return seen;
+}
+
+it('a body goes on for as long as it keeps coming', async () => {
+  expect(await upload(20, 15)).toEqual({ bytes: 300, refusal: null });
+});
+
+it('a body that falls asleep is cut off', async () => {
+  const { bytes, refusal } = await upload(1, 30);
+  expect(refusal).toBe('invalid-request');
+  expect(bytes).toBeLessThan(30);
+});

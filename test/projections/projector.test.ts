@@ -1,0 +1,66 @@
+import { pino } from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { append } from '../../src/log/append.ts';
+import { startProjector } from '../../src/projections/projector.ts';
+import { type Log, notesEvent, publishedEvent, startLog, until } from '../log/support.ts';
+import { SERVERS } from '../support/nats.ts';
+
+describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
+  test('is ready at the head of the log, and reaches what is appended', async () => {
+    const { log, projector } = await projected(binary());
+    await projector.ready();
+    expect(projector.state()).toBe('live');
+    const { revision } = await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+    await projector.reached(revision);
+    expect(projector.registry().models.get('fraud')!.model.versions.has('1.0.0')).toBe(true);
+    expect(projector.gaps()).toEqual([]);
+  });
+
+  test('a message that cannot be followed is reached, too, and the rest goes on', async () => {
+    const { log, projector } = await projected(binary());
+    await append(log.nats, 'fraud', 0, notesEvent('fraud'));
+    const { revision } = await append(log.nats, 'churn', 0, publishedEvent('churn', '1.0.0'));
+    await projector.reached(revision);
+    const { models } = projector.registry();
+    expect(models.get('fraud')!.frozen).toMatchObject({ revision: 1 });
+    expect(models.get('churn')!.frozen).toBeNull();
+  });
+
+  test('a listener that fails keeps the event from nobody else', async () => {
+    const { log, projector } = await projected(binary());
+    const heard: (number | undefined)[] = [];
+    projector.onEvent(() => {
+      throw new Error('a bug');
+    });
+    projector.onEvent((applied) => heard.push(applied?.revision));
+    await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+    await projector.reached(1);
+    await append(log.nats, 'churn', 0, publishedEvent('churn', '1.0.0'));
+    await projector.reached(2);
+    expect(heard).toEqual([1, 2]);
+    expect(projector.state()).toBe('live');
+  });
+
+  test('serves what it has while the log is away', async () => {
+    const { log, projector } = await projected(binary());
+    await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+    await projector.reached(1);
+    await log.server.kill();
+    await until(() => projector.state() === 'cut-off');
+    expect(projector.registry().models.has('fraud')).toBe(true);
+    await log.server.start();
+    await until(() => projector.state() === 'live');
+  });
+});
+
+test('what is not read back in time is of unknown outcome', async () => {
+  const { projector } = await projected(SERVERS[0]!.binary());
+  await expect(projector.reached(7)).rejects.toMatchObject({ code: 'outcome-unknown' });
+});
+
+async function projected(binary: string): Promise<{ log: Log; projector: ReturnType<typeof startProjector> }> {
+  const log = await startLog(binary);
+  const projector = startProjector(log.nats, 0, pino({ level: 'silent' }));
+  onTestFinished(() => projector.close());
+  return { log, projector };
+}

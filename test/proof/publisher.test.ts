@@ -1,0 +1,79 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { emptyChain, follow } from '../../src/proof/chain.ts';
+import { verifyCheckpoint } from '../../src/proof/checkpoint.ts';
+import { generateKeyPair } from '../../src/proof/checkpoint-key.ts';
+import { startPublisher } from '../../src/proof/publisher.ts';
+import { NOW, shortLog } from '../audit/logs.ts';
+import { until } from '../program/support.ts';
+import { temporaryFolder } from '../support/folder.ts';
+
+/** A publisher that looks every few milliseconds at a log to which `append` adds. */
+async function publishing(to: string) {
+  const log = shortLog();
+  const chain = emptyChain(2);
+  const key = createPrivateKey(generateKeyPair().privatePem);
+  const said: string[] = [];
+  const state = { live: true, looks: 0 };
+  const publisher = startPublisher({
+    to,
+    key,
+    standing() {
+      state.looks++;
+      return state.live ? chain : null;
+    },
+    now: () => NOW,
+    log: { info: (_, message) => said.push(message), error: (_, message) => said.push(message) },
+    everyMs: 5,
+  });
+  onTestFinished(() => publisher.close());
+  const looked = async () => {
+    const before = state.looks;
+    await until(() => state.looks > before + 2);
+  };
+  return { key, state, said, looked, append: () => follow(chain, log[chain.revision]!) };
+}
+
+test('a checkpoint is published when the log has moved, and known to be where it is', async () => {
+  const folder = join(await temporaryFolder(), 'kept');
+  const { key, state, looked, append, said } = await publishing(folder);
+  await looked();
+  append();
+  append();
+  await looked();
+  state.live = false;
+  append();
+  await looked();
+  state.live = true;
+  await looked();
+  const names = ['2-000000000000.jws', '2-000000000002.jws', '2-000000000003.jws'];
+  await until(async () => (await readdir(folder)).length === 3);
+  expect(await readdir(folder)).toEqual(names);
+  expect(said).toEqual(names.map(() => 'published a checkpoint'));
+  const jws = await readFile(join(folder, names[1]!), 'utf8');
+  expect(await verifyCheckpoint(jws.trim(), createPublicKey(key))).toMatchObject({
+    generation: 2,
+    revision: 2,
+    models: 2,
+  });
+});
+
+test('a checkpoint that is there is not written over', async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder, '2-000000000000.jws');
+  await writeFile(path, 'kept');
+  const { looked } = await publishing(folder);
+  await looked();
+  expect(await readFile(path, 'utf8')).toBe('kept');
+});
+
+test('one that could not be published is told, and tried again', async () => {
+  const folder = join(await temporaryFolder(), 'file');
+  await writeFile(folder, 'in the way');
+  const { looked, said } = await publishing(folder);
+  await looked();
+  expect(new Set(said)).toEqual(new Set(['a checkpoint was not published']));
+  expect(said.length).toBeGreaterThan(1);
+});

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { keyedQueue } from '../../src/structures/keyed-queue.ts';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+test('runs tasks of one key in the order in which they came, one at a time', async () => {
+  const enqueue = keyedQueue();
+  const told: string[] = [];
+  const task = (name: string) => async () => {
+    told.push(`${name} begins`);
+    await turn();
+    told.push(`${name} ends`);
+    return name;
+  };
+  const results = await Promise.all(['a', 'b', 'c'].map((name) => enqueue('fraud', task(name))));
+  expect(results).toEqual(['a', 'b', 'c']);
+  expect(told).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
+});
+
+test('runs different keys side by side', async () => {
+  const enqueue = keyedQueue();
+  const held = Promise.withResolvers<string>();
+  const first = enqueue('fraud', () => held.promise);
+  await expect(enqueue('churn', async () => 'done')).resolves.toBe('done');
+  await expect(enqueue('__proto__', async () => 'done')).resolves.toBe('done');
+  held.resolve('late');
+  await expect(first).resolves.toBe('late');
+});
+
+test('a task that fails, at once or later, fails alone', async () => {
+  const enqueue = keyedQueue();
+  const later = enqueue('fraud', () => Promise.reject(new Error('later')));
+  const atOnce = enqueue('fraud', () => {
+    throw new Error('at once');
+  });
+  const next = enqueue('fraud', async () => 'done');
+  await expect(later).rejects.toThrow('later');
+  await expect(atOnce).rejects.toThrow('at once');
+  await expect(next).resolves.toBe('done');
+});
+
+test('a thousand wait for a key; another is refused, and takes its place once there is room', async () => {
+  const enqueue = keyedQueue();
+  const held = Promise.withResolvers<void>();
+  let ran = 0;
+  const waiting = Array.from({ length: 1000 }, () => enqueue('fraud', () => held.promise.then(() => ran++)));
+  await expect(enqueue('fraud', async () => ran++)).rejects.toMatchObject({ code: 'conflict' });
+  await expect(enqueue('churn', async () => 'done')).resolves.toBe('done');
+  held.resolve();
+  await Promise.all(waiting);
+  await expect(enqueue('fraud', async () => 'done')).resolves.toBe('done');
+  expect(ran).toBe(1000);
+});
