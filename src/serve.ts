@@ -19,7 +19,7 @@ import { readAt } from './log/read.ts';
 import { openReports } from './log/reports.ts';
 import { readHead } from './log/stream.ts';
 import { watchConvergence } from './metrics/convergence.ts';
-import { addStanding } from './metrics/gauges.ts';
+import { addGauges } from './metrics/gauges.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { startActivationHistory } from './projections/activation-history.ts';
 import { startFleet } from './projections/fleet.ts';
@@ -153,12 +153,12 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     if (applied === null) events.endAll();
     else if (isMove(applied.event)) events.tell(applied.event.model);
   });
-  addStanding(metrics.register, {
+  addGauges(metrics.register, {
     version,
     environments,
     state: projector.state,
     onState: projector.onState,
-    revision: () => registry().checkpoint.revision,
+    revision: () => registry().position.revision,
     head: async () => (await readHead(nats)).revision,
     gaps: () => projector.gaps().length,
     models: () => ({ known: registry().models.size, frozen: frozenCount(registry()) }),
@@ -193,7 +193,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
       fleet,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
-      revision: () => revisionToken(registry().checkpoint),
+      revision: () => revisionToken(registry().position),
       stale,
       health,
       metrics,

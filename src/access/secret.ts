@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../files/errno.ts';
+import { ifMissing } from '../files/errno.ts';
+import { replaceFile } from '../files/replace.ts';
 
 /** Where the first start on loopback keeps the secret it makes; whoever can read it is an admin of this registry. */
 export function secretFile(volume: string): string {
@@ -10,12 +11,8 @@ export function secretFile(volume: string): string {
 
 /** The volume's own secret, or null where none was made. */
 export async function readSecret(volume: string): Promise<Uint8Array | null> {
-  try {
-    return Buffer.from((await readFile(secretFile(volume), 'utf8')).trim());
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
-    throw error;
-  }
+  const text = await readFile(secretFile(volume), 'utf8').catch(ifMissing(null));
+  return text === null ? null : Buffer.from(text.trim());
 }
 
 /** The volume's own secret, made at the first call and readable only by its owner. */
@@ -24,10 +21,6 @@ export async function ensureSecret(volume: string): Promise<Uint8Array> {
   if (secret) return secret;
   const fresh = randomBytes(32).toString('base64url');
   await mkdir(join(volume, '.signalbox'), { recursive: true, mode: 0o700 });
-  // By rename: a start that is killed here must not leave an empty secret behind.
-  const unfinished = `${secretFile(volume)}.new`;
-  await rm(unfinished, { force: true });
-  await writeFile(unfinished, `${fresh}\n`, { mode: 0o600, flag: 'wx' });
-  await rename(unfinished, secretFile(volume));
+  await replaceFile(secretFile(volume), `${fresh}\n`);
   return Buffer.from(fresh);
 }

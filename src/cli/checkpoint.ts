@@ -1,7 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { writeNewFile } from '../files/replace.ts';
+import { replaceFile } from '../files/replace.ts';
 import { type Chain, emptyChain, findingsOf, follow, missUntil } from '../proof/chain.ts';
 import { checkLog, type Kept, type Verdict } from '../proof/check.ts';
 import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpoint.ts';
@@ -44,7 +44,7 @@ function saveVerb(): Command {
       const chain = await withLogSource(undefined, readAll);
       const checkpoint = checkpointOf(chain, new Date());
       const jws = await signCheckpoint(checkpoint, key);
-      await writeNewFile(path, 0o644, (file) => file.writeFile(`${jws}\n`));
+      await replaceFile(path, `${jws}\n`, 0o644);
       const { revision, generation, models } = checkpoint;
       printLine(`Revision ${revision} of generation ${generation} is signed in ${path}. Models: ${models}.`);
       for (const finding of findingsOf(chain)) tell(clean(finding));

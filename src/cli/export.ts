@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { writeNewFile } from '../files/replace.ts';
+import { replaceFileWith } from '../files/replace.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
 import { exportLog } from '../proof/export.ts';
 import { withLogSource } from './helpers/log.ts';
@@ -18,7 +18,7 @@ export function exportVerb(): Command {
         const write = (to: (bytes: Buffer) => Promise<void>) => exportLog(source, { ...options, write: to });
         const { revision } = await (path === '-'
           ? write(toStandardOutput)
-          : writeNewFile(path, 0o600, (file) => write((bytes) => file.appendFile(bytes))));
+          : replaceFileWith(path, 0o600, (file) => write((bytes) => file.appendFile(bytes))));
         tell(`${revision} revisions of ${clean(source.name)}, generation ${source.generation}.`);
       });
     });

@@ -2,7 +2,7 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
 import { isVersion } from '../domain/versions.ts';
-import { isErrno } from '../files/errno.ts';
+import { ifMissing } from '../files/errno.ts';
 import { entriesOf, type FolderEntry } from '../files/folder.ts';
 import { versionsFolder } from '../projections/volume/layout.ts';
 
@@ -46,12 +46,9 @@ function problemOf(path: string, name: string, isFolder: boolean): string | null
 
 /** Nothing where there is no such folder, null where something else has its place. */
 async function entriesIfFolder(folder: string): Promise<FolderEntry[] | null> {
-  try {
-    return (await lstat(folder)).isDirectory() ? await entriesOf(folder) : null;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
-    throw error;
-  }
+  const found = await lstat(folder).catch(ifMissing(undefined));
+  if (found === undefined) return [];
+  return found.isDirectory() ? entriesOf(folder).catch(ifMissing([])) : null;
 }
 
 function refused(path: string, model: string, problem: string): Candidate {

@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../files/errno.ts';
+import { ifMissing } from '../files/errno.ts';
 
 /** Where the registry keeps its secret, and nats-server its store and its password. */
 const OWN_FOLDERS = ['.signalbox', '.nats'];
@@ -24,22 +24,13 @@ export async function ownFileAmong(volume: string, paths: readonly string[]): Pr
 async function ownFiles(volume: string): Promise<Set<string>> {
   const ids = new Set<string>();
   for (const folder of OWN_FOLDERS) {
-    for (const name of await ifThere(() => readdir(join(volume, folder), { recursive: true }), [])) {
-      const stat = await ifThere(() => lstat(join(volume, folder, name), { bigint: true }), null);
+    for (const name of await readdir(join(volume, folder), { recursive: true }).catch(ifMissing([]))) {
+      // nats-server deletes files while it runs.
+      const stat = await lstat(join(volume, folder, name), { bigint: true }).catch(ifMissing(null));
       if (stat) ids.add(idOf(stat));
     }
   }
   return ids;
-}
-
-/** nats-server takes files away while it runs. */
-async function ifThere<T, U>(look: () => Promise<T>, otherwise: U): Promise<T | U> {
-  try {
-    return await look();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return otherwise;
-    throw error;
-  }
 }
 
 function idOf({ dev, ino }: BigIntStats): string {

@@ -1,4 +1,4 @@
-import { mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openVolumeStore, type VolumeStore } from '../artifacts/stores/volume.ts';
@@ -7,8 +7,9 @@ import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { Target } from '../domain/fleet.ts';
 import { type Artifact, digestOf, Manifest } from '../domain/manifest.ts';
-import { isErrno } from '../files/errno.ts';
+import { ifMissing, isErrno } from '../files/errno.ts';
 import { placeBlob } from '../files/place.ts';
+import { replaceFile } from '../files/replace.ts';
 import { LoadFailure } from './failure.ts';
 import { checkPrivateFolder, openPrivateFolder } from './private-folder.ts';
 
@@ -71,7 +72,7 @@ export async function openCache({ folder: given, model, environment, limit, rese
     counts,
 
     async manifest(digest, fetch) {
-      const kept = await readText(manifestFile(digest));
+      const kept = await readFile(manifestFile(digest), 'utf8').catch(ifMissing(null));
       if (kept !== null && digestOf(kept) === digest) {
         counts.hits++;
         return parseManifest(kept);
@@ -81,7 +82,7 @@ export async function openCache({ folder: given, model, environment, limit, rese
       const actual = digestOf(text);
       if (actual !== digest) throw new LoadFailure('digest-mismatch', `the manifest is ${actual}, not ${digest}`);
       const manifest = parseManifest(text);
-      await replaceFile(manifestFile(digest), text);
+      await write(manifestFile(digest), text);
       return manifest;
     },
 
@@ -114,10 +115,10 @@ export async function openCache({ folder: given, model, environment, limit, rese
     },
 
     async lastGood() {
-      const parsed = LastGood.safeParse(jsonOf(await readText(lastGoodFile)));
+      const parsed = LastGood.safeParse(jsonOf(await readFile(lastGoodFile, 'utf8').catch(ifMissing(null))));
       return parsed.success ? parsed.data : null;
     },
-    keepLastGood: (lastGood) => replaceFile(lastGoodFile, JSON.stringify(lastGood)),
+    keepLastGood: (lastGood) => write(lastGoodFile, JSON.stringify(lastGood)),
 
     async touch(digest) {
       const now = new Date();
@@ -155,7 +156,7 @@ export async function openCache({ folder: given, model, environment, limit, rese
   async function newestFirst(): Promise<{ digest: Digest; manifest: Manifest; used: number }[]> {
     const found = [];
     for (const name of await readdir(manifests)) {
-      const text = await readText(join(manifests, name));
+      const text = await readFile(join(manifests, name), 'utf8').catch(ifMissing(null));
       const digest: Digest = `sha256:${name.slice(0, 64)}`;
       // What is damaged refers to nothing.
       if (text === null || digestOf(text) !== digest) continue;
@@ -244,24 +245,10 @@ function jsonOf(text: string | null): unknown {
   }
 }
 
-async function readText(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
-    throw error;
-  }
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  const fresh = `${path}.${crypto.randomUUID()}`;
-  try {
-    await writeFile(fresh, text, { flush: true });
-    await rename(fresh, path);
-  } catch (error) {
-    await rm(fresh, { force: true });
+async function write(path: string, text: string): Promise<void> {
+  await replaceFile(path, text, 0o644).catch((error: unknown) => {
     throw asFull(error, path);
-  }
+  });
 }
 
 function asFull(error: unknown, path: string): unknown {
@@ -272,7 +259,7 @@ function asFull(error: unknown, path: string): unknown {
 async function replaceFolder(fresh: string, path: string): Promise<void> {
   const old = `${fresh}-old`;
   try {
-    await rename(path, old).catch(ignoring('ENOENT'));
+    await rename(path, old).catch(ifMissing(undefined));
     await moveFolder(fresh, path);
   } finally {
     await rm(old, { recursive: true, force: true });
@@ -290,16 +277,8 @@ async function moveFolder(from: string, to: string): Promise<boolean> {
   }
 }
 
-function ignoring(...codes: string[]) {
-  return (error: unknown) => {
-    if (!isErrno(error, ...codes)) throw error;
-  };
-}
-
 async function statOrNull(path: string) {
-  return stat(path)
-    .catch(ignoring('ENOENT', 'ENOTDIR'))
-    .then((found) => found ?? null);
+  return stat(path).catch(ifMissing(null));
 }
 
 async function ageOf(path: string): Promise<number> {

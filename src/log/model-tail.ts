@@ -2,7 +2,7 @@ import type { JsMsg } from '@nats-io/jetstream';
 import { z } from 'zod';
 import type { ActiveMap } from '../domain/events.ts';
 import type { Nats } from './connection.ts';
-import { type Checkpoint, compareLog, START } from './identity.ts';
+import { compareLog, type LogPosition, START } from './identity.ts';
 import { hashOf, type LogMessage, readHash, readLast } from './read.ts';
 import { modelOf, readHead, STREAM, subjectOf } from './stream.ts';
 import { lost, type RoundEnd, rejectionOf, supervise, type Tail, type TailState } from './supervise.ts';
@@ -10,9 +10,9 @@ import { lost, type RoundEnd, rejectionOf, supervise, type Tail, type TailState 
 /** Who follows one model. All calls are synchronous. */
 export interface ModelFollower {
   /** How far it has followed; the beginnings of both hashes are enough. */
-  checkpoint(): Checkpoint | null;
+  position(): LogPosition | null;
   /** The model's newest message that is known, null for none; those before it may not have been told. */
-  last(message: LogMessage | null, checkpoint: Checkpoint): void;
+  last(message: LogMessage | null, position: LogPosition): void;
   state(state: TailState, why?: unknown): void;
 }
 
@@ -28,29 +28,29 @@ async function followOnce(nats: Nats, model: string, follower: ModelFollower, ov
   const aborted = rejectionOf(over);
   const whileWanted = <T>(asked: Promise<T>) => Promise.race([aborted, asked]);
   const head = await whileWanted(readHead(nats));
-  if ((await whileWanted(compareLog(nats, head, follower.checkpoint() ?? START))) === 'diverged') {
+  if ((await whileWanted(compareLog(nats, head, follower.position() ?? START))) === 'diverged') {
     return { diverged: true, progressed: false };
   }
   const last = await whileWanted(readLast(nats, model));
   const epoch = await whileWanted(readHash(nats, 1));
-  let checkpoint: Checkpoint = { generation: head.generation, epoch, revision: 0, hash: null };
+  let position: LogPosition = { generation: head.generation, epoch, revision: 0, hash: null };
   const tell = (message: LogMessage) => {
-    checkpoint = { ...checkpoint, revision: message.revision, hash: hashOf(message.body) };
-    follower.last(message, checkpoint);
+    position = { ...position, revision: message.revision, hash: hashOf(message.body) };
+    follower.last(message, position);
   };
   if (last) tell(last);
-  else follower.last(null, checkpoint);
+  else follower.last(null, position);
 
   // Fresh options each time: the client writes into them. One filter as a text: as a list, 2.10 crawls.
   const start = { opt_start_seq: (last?.revision ?? 0) + 1, inactive_threshold: 30_000 };
   const consumer = await whileWanted(nats.js.consumers.get(STREAM, { ...start, filter_subjects: subjectOf(model) }));
   const missed = Promise.withResolvers<void>();
   const callback = (m: JsMsg): void => {
-    if (over.aborted || m.seq <= checkpoint.revision) return;
+    if (over.aborted || m.seq <= position.revision) return;
     // An empty log gets its epoch with its first message, which may be another model's.
-    if (checkpoint.epoch === null && m.seq === 1) checkpoint.epoch = hashOf(m.data);
-    const follows = checkpoint.hash === null || previousHash(m.data) === checkpoint.hash;
-    if (!follows || checkpoint.epoch === null) missed.resolve();
+    if (position.epoch === null && m.seq === 1) position.epoch = hashOf(m.data);
+    const follows = position.hash === null || previousHash(m.data) === position.hash;
+    if (!follows || position.epoch === null) missed.resolve();
     else tell({ revision: m.seq, model: modelOf(m.subject), body: m.data });
   };
   const consuming = consumer.consume({ callback, expires: 5_000 });

@@ -1,6 +1,6 @@
 import type { JsMsg } from '@nats-io/jetstream';
 import type { Nats } from './connection.ts';
-import { type Checkpoint, compareLog } from './identity.ts';
+import { compareLog, type LogPosition } from './identity.ts';
 import type { LogMessage } from './read.ts';
 import { modelOf, readHead, STREAM } from './stream.ts';
 import { lost, type RoundEnd, rejectionOf, supervise, type Tail, type TailState } from './supervise.ts';
@@ -8,17 +8,17 @@ import { lost, type RoundEnd, rejectionOf, supervise, type Tail, type TailState 
 /** Who reads the tail. All calls are synchronous and in the order of the log. */
 export interface Follower {
   /** How far it has read, and what it has read there. */
-  checkpoint(): Checkpoint;
+  position(): LogPosition;
   message(message: LogMessage): void;
   /** Revisions that the log does not have any more: somebody took them out. */
   gap(first: number, last: number): void;
-  /** The log was restored: everything read is to be forgotten. The checkpoint is empty afterwards. */
+  /** The log was restored: everything read is to be forgotten. The position is empty afterwards. */
   restart(generation: number): void;
   state(state: TailState, why?: unknown): void;
 }
 
 /**
- * Follows the whole log from the follower's checkpoint, for ever. The client's ordered consumer does not survive the
+ * Follows the whole log from the follower's position, for ever. The client's ordered consumer does not survive the
  * loss of the node that hosts it, and is silently blind on a stream that was made anew, so it is watched from here:
  * missed heartbeats, an ended iterator or a reconnect start over from the last revision, after a look at whether it is
  * still the same log.
@@ -31,10 +31,10 @@ export function startTail(nats: Nats, follower: Follower): Tail {
 async function follow(nats: Nats, follower: Follower, over: AbortSignal): Promise<RoundEnd> {
   const aborted = rejectionOf(over);
   const head = await Promise.race([aborted, readHead(nats)]);
-  const comparison = await Promise.race([aborted, compareLog(nats, head, follower.checkpoint())]);
+  const comparison = await Promise.race([aborted, compareLog(nats, head, follower.position())]);
   if (comparison === 'diverged') return { diverged: true, progressed: false };
   if (comparison === 'restored') follower.restart(head.generation);
-  const from = follower.checkpoint().revision;
+  const from = follower.position().revision;
   // Fresh options each time: the client writes into the object it is given. No filter: 2.10 crawls with one.
   const options = { opt_start_seq: from + 1, inactive_threshold: 30_000 };
   const consumer = await Promise.race([aborted, nats.js.consumers.get(STREAM, options)]);

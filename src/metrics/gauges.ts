@@ -5,7 +5,7 @@ import type { TailState } from '../log/supervise.ts';
 import { shared } from './shared.ts';
 
 /** What is looked up when somebody asks for the metrics. */
-export interface Standing {
+export interface GaugeSources {
   version: string;
   environments: readonly string[];
   state(): TailState;
@@ -29,23 +29,23 @@ export interface Standing {
 type Labels = Record<string, string>;
 
 /** Adds what says how things stand whenever it is read. */
-export function addStanding(register: Registry, standing: Standing): void {
-  const { models, environments, version } = standing;
+export function addGauges(register: Registry, sources: GaugeSources): void {
+  const { models, environments, version } = sources;
   const { gauge, labelled } = gaugesOf(register);
-  addLog(register, standing);
+  addLog(register, sources);
   gauge('models', 'Models that have events.', () => models().known);
   gauge('models_frozen', 'Models whose log cannot be followed to its end.', () => models().frozen);
-  gauge('followers', 'Connections that follow a model by server-sent events.', standing.followers);
+  gauge('followers', 'Connections that follow a model by server-sent events.', sources.followers);
   gauge('volume_free_bytes', 'What the file system of the volume has left; NaN where it does not say.', () =>
-    toldInTime(standing.freeBytes, Number.NaN),
+    toldInTime(sources.freeBytes, Number.NaN),
   );
   labelled('problems', 'Things that an operator should look at, as /readyz names them.', ['part'], () =>
-    Object.entries(standing.problems()).map(([part, count]) => [{ part }, count]),
+    Object.entries(sources.problems()).map(([part, count]) => [{ part }, count]),
   );
   labelled('loaders', 'Live loaders, as all servers hear of them.', ['environment', 'state'], () =>
-    countLoaders(standing.loaders(), environments),
+    countLoaders(sources.loaders(), environments),
   );
-  const caches = (of: 'hits' | 'misses') => () => sumOf(standing.loaders().map(({ cache }) => cache[of]));
+  const caches = (of: 'hits' | 'misses') => () => sumOf(sources.loaders().map(({ cache }) => cache[of]));
   gauge('loaders_cache_hits', 'Sum of what the live loaders say; it falls when one of them ends.', caches('hits'));
   gauge('loaders_cache_misses', 'Sum of what the live loaders say; it falls when one of them ends.', caches('misses'));
   labelled('build_info', '1, with what runs here.', ['version', 'node_version'], () => [
@@ -56,8 +56,8 @@ export function addStanding(register: Registry, standing: Standing): void {
 const TOLD_WITHIN_MS = 1_000;
 const TAIL_STATES: readonly TailState[] = ['live', 'catching-up', 'cut-off', 'diverged'];
 
-function addLog(register: Registry, standing: Standing): void {
-  const { state, revision, now } = standing;
+function addLog(register: Registry, sources: GaugeSources): void {
+  const { state, revision, now } = sources;
   const { gauge, labelled } = gaugesOf(register);
   const reconnects = new Counter({
     name: 'signalbox_log_reconnects_total',
@@ -65,13 +65,13 @@ function addLog(register: Registry, standing: Standing): void {
     registers: [register],
   });
   let behindSince = state() === 'live' ? null : now();
-  standing.onState((next) => {
+  sources.onState((next) => {
     behindSince = next === 'live' ? null : (behindSince ?? now());
     if (next === 'cut-off' || next === 'diverged') reconnects.inc();
   });
   // A log that does not answer is as long as it is known to be.
   const head = shared(async () => {
-    const told = state() === 'live' ? await toldInTime(standing.head, 0) : 0;
+    const told = state() === 'live' ? await toldInTime(sources.head, 0) : 0;
     return Math.max(told, revision());
   });
   gauge('log_head_revision', 'The last revision of the log, as far as it is known.', head);
@@ -81,7 +81,7 @@ function addLog(register: Registry, standing: Standing): void {
   gauge('projection_lag_seconds', 'How long the log could not be followed to its head; 0 while it is.', () =>
     behindSince === null ? 0 : (now() - behindSince) / 1000,
   );
-  gauge('log_gaps', 'Places where somebody took revisions out of the log.', standing.gaps);
+  gauge('log_gaps', 'Places where somebody took revisions out of the log.', sources.gaps);
   labelled('log_state', '1 for how the log is followed at the moment, else 0.', ['state'], () =>
     TAIL_STATES.map((name) => [{ state: name }, Number(name === state())]),
   );

@@ -1,12 +1,13 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { isMove, isMoveType, type MoveEvent } from '../domain/events.ts';
 import { visibleJson } from '../domain/visible.ts';
-import { isErrno } from '../files/errno.ts';
+import { ifMissing } from '../files/errno.ts';
+import { replaceFile } from '../files/replace.ts';
 import { decodeEvent } from '../log/codec.ts';
-import { type Checkpoint, shortEpoch } from '../log/identity.ts';
+import { type LogPosition, shortEpoch } from '../log/identity.ts';
 import type { LogMessage } from '../log/read.ts';
 import { appendLines, lastLines, rotationsOf } from './line-file.ts';
 import type { Projector } from './projector.ts';
@@ -85,13 +86,13 @@ export function startActivationHistory(options: ActivationHistoryOptions): Activ
   async function advance(): Promise<void> {
     if (projector.state() !== 'live') return; // a log that was restored is not read to its end yet
     const registry = projector.registry();
-    const found = position ?? (await findPosition(path, volume, registry.checkpoint));
-    position = resumed(found, registry.checkpoint);
+    const found = position ?? (await findPosition(path, volume, registry.position));
+    position = resumed(found, registry.position);
     if (position.generation !== found.generation) await savePosition(volume, position);
     const moves = movesAfter(registry, position.revision);
     for (let i = 0; i < moves.length && !closed; i += BATCH) {
       const batch = moves.slice(i, i + BATCH);
-      const lines = await Promise.all(batch.map((revision) => lineAt(revision, registry.checkpoint)));
+      const lines = await Promise.all(batch.map((revision) => lineAt(revision, registry.position)));
       if (projector.registry() !== registry) return; // restored meanwhile
       await appendLines(path, lines);
       position = { ...position, revision: batch.at(-1)! };
@@ -100,16 +101,16 @@ export function startActivationHistory(options: ActivationHistoryOptions): Activ
     problem = null;
   }
 
-  async function lineAt(revision: number, checkpoint: Checkpoint): Promise<string> {
+  async function lineAt(revision: number, logPosition: LogPosition): Promise<string> {
     const message = await options.readAt(revision);
     const event = message && decodeEvent(message.body).event;
     if (!event || !isMove(event)) throw new Error(`the event ${revision} is no longer in the log`);
-    return visibleJson(JSON.stringify(historyLine(event, revision, checkpoint)));
+    return visibleJson(JSON.stringify(historyLine(event, revision, logPosition)));
   }
 }
 
 /** What the file says of a move; `before` and `after` are what was active of the model, by environment. */
-function historyLine(event: MoveEvent, revision: number, { generation, epoch }: Checkpoint) {
+function historyLine(event: MoveEvent, revision: number, { generation, epoch }: LogPosition) {
   const { time, type: event_type, model, actor, request_id, data } = event;
   const { environment, version, previous, reason } = data;
   const after = Object.fromEntries(
@@ -139,8 +140,8 @@ type Position = z.infer<typeof Position>;
  * How far the history was written: the newest of what the position file says, which is saved after the lines, and the last
  * whole lines of the file and of those rotated away beside it, which a crash may have left ahead of it.
  */
-async function findPosition(path: string, volume: string, { epoch }: Checkpoint): Promise<Position> {
-  const found = [parse(await readOrEmpty(positionFile(volume)))];
+async function findPosition(path: string, volume: string, { epoch }: LogPosition): Promise<Position> {
+  const found = [parse(await readFile(positionFile(volume), 'utf8').catch(ifMissing('')))];
   // One after the other: there may be many, and a megabyte of each is read.
   for (const file of await rotationsOf(path)) found.push(await lastPosition(file));
   const start = { generation: 0, epoch: shortEpoch(epoch), revision: 0 };
@@ -155,7 +156,7 @@ function isNewer(one: Position, other: Position): boolean {
 }
 
 /** Where to go on in the log as it is now: one that was restored may be shorter. */
-function resumed(position: Position, { generation, epoch, revision }: Checkpoint): Position {
+function resumed(position: Position, { generation, epoch, revision }: LogPosition): Position {
   const written = position.epoch === shortEpoch(epoch) ? position.revision : 0;
   return { generation, epoch: shortEpoch(epoch), revision: Math.min(written, revision) };
 }
@@ -180,18 +181,7 @@ function positionFile(volume: string): string {
   return join(volume, '.signalbox', 'history-position.json');
 }
 
-async function readOrEmpty(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return '';
-    throw error;
-  }
-}
-
 async function savePosition(volume: string, position: Position): Promise<void> {
-  const path = positionFile(volume);
   await mkdir(join(volume, '.signalbox'), { recursive: true, mode: 0o700 });
-  await writeFile(`${path}.new`, JSON.stringify(position), { flush: true });
-  await rename(`${path}.new`, path);
+  await replaceFile(positionFile(volume), JSON.stringify(position));
 }

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises';
 import { dirname, join, parse } from 'node:path';
-import { syncFolder } from '../artifacts/stores/volume.ts';
 import { isErrno } from '../files/errno.ts';
+import { syncFolder } from '../files/sync.ts';
 
 /** What the end of a file is looked for in: more than the longest line, since an event has at most 512 KiB. */
 const TAIL_BYTES = 1024 * 1024;

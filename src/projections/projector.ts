@@ -49,7 +49,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
   const ready = Promise.withResolvers<void>();
 
   const tail = startTail(nats, {
-    checkpoint: () => registry.checkpoint,
+    position: () => registry.position,
     message,
     gap(first, last) {
       gaps.push({ first, last });
@@ -71,7 +71,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
 
   function message(message: LogMessage): void {
     const { revision, model } = message;
-    if (revision <= registry.checkpoint.revision) return;
+    if (revision <= registry.position.revision) return;
     const event = applyMessage(registry, message);
     const frozen = registry.models.get(model)!.frozen;
     if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model’s log cannot be followed');
@@ -96,7 +96,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     gaps: () => gaps,
     ready: () => ready.promise,
     appended(own) {
-      if (state === 'live' && own.revision === registry.checkpoint.revision + 1) message(own);
+      if (state === 'live' && own.revision === registry.position.revision + 1) message(own);
     },
     reached,
     onEvent: (listener) => listeners.push(listener),
@@ -105,7 +105,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
   };
 
   async function reached(revision: number): Promise<void> {
-    if (registry.checkpoint.revision >= revision) return;
+    if (registry.position.revision >= revision) return;
     await new Promise<void>((resolve, reject) => {
       const waiter = { revision, resolve: () => settle(resolve) };
       const settle = (done: () => void) => {

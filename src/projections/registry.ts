@@ -5,7 +5,7 @@ import { evolve, RuleBroken } from '../domain/evolve.ts';
 import { initialModel, type Model, NO_HEAD } from '../domain/model.ts';
 import { isModelName } from '../domain/names.ts';
 import { decodeEvent, Undecodable } from '../log/codec.ts';
-import { type Checkpoint, START } from '../log/identity.ts';
+import { type LogPosition, START } from '../log/identity.ts';
 import { hashOf, type LogMessage } from '../log/read.ts';
 
 /** What is needed to find an event again; its content stays in the log. */
@@ -37,16 +37,16 @@ export interface ModelEntry {
 
 /** The read model: every model's fold, and how far the log was read. */
 export interface Registry {
-  checkpoint: Checkpoint;
+  position: LogPosition;
   models: Map<string, ModelEntry>;
-  /** Of `<revision> <model> <hash>\n` of every message: what a checkpoint states of their order. */
+  /** Of `<revision> <model> <hash>\n` of every message: what a position states of their order. */
   order: Hash;
   /** Everyone who acted, once: each event that is read brings a copy of the name. */
   actors: Map<string, string>;
 }
 
 export function emptyRegistry(generation = 0): Registry {
-  return { checkpoint: { ...START, generation }, models: new Map(), order: createHash('sha256'), actors: new Map() };
+  return { position: { ...START, generation }, models: new Map(), order: createHash('sha256'), actors: new Map() };
 }
 
 /** A model's entry; one without events for a name that the log does not know. */
@@ -71,11 +71,11 @@ export function applyMessage(registry: Registry, message: LogMessage): RegistryE
   }
   const event = entry.frozen ? null : applyTo(entry, message, hash);
   if (event) entry.history.push(historyEntry(event, message.revision, registry.actors));
-  const { generation, epoch } = registry.checkpoint;
+  const { generation, epoch } = registry.position;
   const { revision } = message;
   entry.last = { revision, hash };
   registry.order.update(`${revision} ${message.model} ${hash}\n`);
-  registry.checkpoint = { generation, epoch: epoch ?? (revision === 1 ? hash : null), revision, hash };
+  registry.position = { generation, epoch: epoch ?? (revision === 1 ? hash : null), revision, hash };
   return event;
 }
 

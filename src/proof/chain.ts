@@ -2,13 +2,13 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { sha256Hex } from '../domain/digest.ts';
 import { modelOf } from '../log/subjects.ts';
-import type { Head, Standing } from './heads.ts';
+import type { Head, LogState } from './heads.ts';
 import type { RawMessage } from './source.ts';
 
 const NO_HASH = '0'.repeat(64);
 
 /** A log that was read so far, and the first thing of each kind in it that does not fit. */
-export interface Chain extends Standing {
+export interface Chain extends LogState {
   heads: Map<string, Head>;
   /** Revisions that are not there any more. */
   gap: { first: number; last: number } | null;

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { CompactSign, compactVerify, decodeProtectedHeader, errors } from 'jose';
 import { z } from 'zod';
 import { thumbprintOf } from './checkpoint-key.ts';
-import { digestOfHeads, type Standing } from './heads.ts';
+import { digestOfHeads, type LogState } from './heads.ts';
 import { HistoryBroken } from './source.ts';
 
 /** Where a log stood at a time, in a few numbers: what a checkpoint states. */
@@ -17,14 +17,14 @@ export const Checkpoint = z.strictObject({
   models: z.int().min(0),
   /** See `digestOfHeads`. */
   digest: z.string(),
-  /** See `Standing`. */
+  /** See `LogState`. */
   order: z.string(),
 });
 export type Checkpoint = z.infer<typeof Checkpoint>;
 
 const TYPE = 'signalbox-checkpoint+jws';
 
-export function checkpointOf({ generation, epoch, revision, heads, order }: Standing, now: Date): Checkpoint {
+export function checkpointOf({ generation, epoch, revision, heads, order }: LogState, now: Date): Checkpoint {
   const said = { models: heads.size, digest: digestOfHeads(heads), order: `sha256:${order.copy().digest('hex')}` };
   return { format: 1, generation, epoch, revision, time: now.toISOString(), ...said };
 }

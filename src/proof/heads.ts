@@ -9,7 +9,7 @@ export interface Head {
 }
 
 /** Where a log stands: enough to tell whether another one, or a later one, contains it. */
-export interface Standing {
+export interface LogState {
   generation: number;
   /** Hash of the body at revision 1; null while there is none. */
   epoch: string | null;

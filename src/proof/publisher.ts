@@ -1,16 +1,16 @@
 import type { KeyObject } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeNewFile } from '../files/replace.ts';
+import { replaceFile } from '../files/replace.ts';
 import { checkpointName, checkpointOf, signCheckpoint } from './checkpoint.ts';
-import type { Standing } from './heads.ts';
+import type { LogState } from './heads.ts';
 
 export interface PublisherOptions {
   /** A folder, or an HTTP address that ends in `/` and takes `PUT`. */
   to: string;
   key: KeyObject;
   /** Where the log stands; null while that is not known. */
-  standing(): Standing | null;
+  logState(): LogState | null;
   now(): Date;
   log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   everyMs?: number;
@@ -23,7 +23,7 @@ const PRECONDITION_FAILED = 412;
 
 /** Publishes a signed checkpoint now and every hour, if the log has moved since the last one. */
 export function startPublisher(options: PublisherOptions): { close(): Promise<void> } {
-  const { to, key, standing, now, log, everyMs = AN_HOUR_MS } = options;
+  const { to, key, logState, now, log, everyMs = AN_HOUR_MS } = options;
   let last = '';
   let publishing = publish();
   const timer = setInterval(() => {
@@ -37,7 +37,7 @@ export function startPublisher(options: PublisherOptions): { close(): Promise<vo
   };
 
   async function publish(): Promise<void> {
-    const at = standing();
+    const at = logState();
     if (at === null) return;
     const checkpoint = checkpointOf(at, now());
     const name = checkpointName(checkpoint);
@@ -62,7 +62,7 @@ async function put(to: string, name: string, jws: string): Promise<boolean> {
 async function write(folder: string, name: string, content: string): Promise<boolean> {
   await mkdir(folder, { recursive: true });
   if ((await readdir(folder)).includes(name)) return false;
-  await writeNewFile(join(folder, name), 0o644, (file) => file.writeFile(content));
+  await replaceFile(join(folder, name), content, 0o644);
   return true;
 }
 

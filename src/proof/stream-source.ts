@@ -100,9 +100,9 @@ function revisionOf({ last }: Position): number {
 async function checkSame(nats: Nats, { generation, restoring }: LogHead, { epoch, last }: Position): Promise<void> {
   if (last === null) return;
   const now = await readHead(nats);
-  const checkpoint = { generation, epoch, revision: last.revision, hash: hashOf(last.body) };
+  const position = { generation, epoch, revision: last.revision, hash: hashOf(last.body) };
   // What is read while it is being restored is read by who restores it.
-  const comparison = await compareLog(nats, { ...now, restoring: now.restoring !== restoring }, checkpoint);
+  const comparison = await compareLog(nats, { ...now, restoring: now.restoring !== restoring }, position);
   if (comparison !== 'same') throw new Problem('conflict', 'The log was replaced by another one while it was read.');
 }
 

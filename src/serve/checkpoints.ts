@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.ts';
 import type { Registry } from '../projections/registry.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
-import type { Standing } from '../proof/heads.ts';
+import type { LogState } from '../proof/heads.ts';
 import { checkDestination, startPublisher } from '../proof/publisher.ts';
 import type { Opened } from './opened.ts';
 
@@ -33,12 +33,12 @@ export function startCheckpoints(
   { registry, live, log }: { registry(): Registry; live(): boolean; log: Logger },
   opened: Opened,
 ): void {
-  const publisher = startPublisher({ ...settings, standing, now: () => new Date(), log });
+  const publisher = startPublisher({ ...settings, logState, now: () => new Date(), log });
   opened(() => publisher.close());
 
-  function standing(): Standing | null {
-    const { checkpoint, models, order } = registry();
+  function logState(): LogState | null {
+    const { position, models, order } = registry();
     const heads = [...models].map(([name, { last }]) => [name, last] as const);
-    return live() ? { ...checkpoint, heads: new Map(heads), order } : null;
+    return live() ? { ...position, heads: new Map(heads), order } : null;
   }
 }

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Nats } from '../log/connection.ts';
-import { type Checkpoint, compareLog } from '../log/identity.ts';
+import { compareLog, type LogPosition } from '../log/identity.ts';
 import type { LogHead } from '../log/stream.ts';
-import { positionFile, readPosition } from '../projections/volume/volume.ts';
+import { positionFile, readPosition } from '../projections/volume/position-file.ts';
 
 /** That a volume was built from another log than the one that is offered, and what to do about it. */
 export interface OtherLog {
@@ -37,7 +37,7 @@ export async function withoutLog(volume: string): Promise<OtherLog | null> {
   return { detail, remedy: remedyFor(volume, true) };
 }
 
-function differenceOf(head: LogHead, position: Checkpoint): string {
+function differenceOf(head: LogHead, position: LogPosition): string {
   const built = `that one had revision ${position.revision}`;
   if (head.revision === 0) return `${built}, this one is empty`;
   if (head.revision < position.revision) return `${built}, this one ends at ${head.revision}`;

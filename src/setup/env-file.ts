@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { VARIABLES } from '../config.ts';
@@ -83,11 +82,4 @@ function quoted(name: string, value: string): string {
   // Within double quotes Node makes \n a line end.
   if (quote && !/[\n\r\\]/.test(value)) return `${quote}${value}${quote}`;
   throw new Error(`${name} has characters that a .env cannot hold.`);
-}
-
-/** Writes a file for its owner only, by rename. */
-export async function writePrivately(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.${process.pid}.new`;
-  await writeFile(unfinished, text, { mode: 0o600, flag: 'wx' });
-  await rename(unfinished, path);
 }

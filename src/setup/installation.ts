@@ -4,12 +4,13 @@ import { localActor } from '../access/client-token.ts';
 import { signToken } from '../access/tokens.ts';
 import { createClient } from '../client/client.ts';
 import { isVolumeLocked } from '../files/lock.ts';
+import { replaceFile } from '../files/replace.ts';
 import { reasonOf } from '../files/system-error.ts';
 import { serve } from '../serve.ts';
 import { createLogger } from '../telemetry.ts';
 import { checkAddress, checkPublicUrl, localUrl } from './address.ts';
 import { type Check, isWrong, ok, wrong } from './check.ts';
-import { envText, type Variable, writePrivately } from './env-file.ts';
+import { envText, type Variable } from './env-file.ts';
 import { checkBinary, checkNats } from './nats.ts';
 import { filesOf, type Plan } from './plan.ts';
 import { SETTINGS } from './settings.ts';
@@ -100,8 +101,8 @@ async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) 
 export async function writeFiles(plan: Plan, key: LoaderKey): Promise<string[]> {
   const { server, loader } = filesOf(plan.folder);
   await mkdir(plan.folder, { recursive: true });
-  await writePrivately(server, envText('For "signalbox serve" and the command line in this folder', serverFile(plan)));
-  await writePrivately(loader, envText('For inference services: docs/loaders.md', loaderFile(plan, key)));
+  await replaceFile(server, envText('For "signalbox serve" and the command line in this folder', serverFile(plan)));
+  await replaceFile(loader, envText('For inference services: docs/loaders.md', loaderFile(plan, key)));
   return [server, loader];
 }
 

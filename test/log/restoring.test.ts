@@ -34,7 +34,7 @@ describe.each(SERVERS)('a restore on the $name server', { timeout: 60_000 }, ({ 
     const told: number[] = [];
     const states: string[] = [];
     const tail = followModel(nats, 'fraud', {
-      checkpoint: () => null,
+      position: () => null,
       last: (message) => told.push(message?.revision ?? 0),
       state: (state) => states.push(state),
     });

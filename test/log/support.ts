@@ -6,7 +6,7 @@ import { NO_HEAD } from '../../src/domain/model.ts';
 import { append } from '../../src/log/append.ts';
 import { encodeEvent } from '../../src/log/codec.ts';
 import type { Nats } from '../../src/log/connection.ts';
-import { type Checkpoint, START } from '../../src/log/identity.ts';
+import { type LogPosition, START } from '../../src/log/identity.ts';
 import { hashOf, type LogMessage } from '../../src/log/read.ts';
 import { ensureStream, STREAM } from '../../src/log/stream.ts';
 import type { Tail, TailState } from '../../src/log/supervise.ts';
@@ -103,7 +103,7 @@ export interface Recorder extends Follower {
 }
 
 export function recorder(generation = 0): Recorder {
-  let checkpoint: Checkpoint = { ...START, generation };
+  let position: LogPosition = { ...START, generation };
   const record: Recorder = {
     revisions: [],
     bodies: [],
@@ -111,19 +111,19 @@ export function recorder(generation = 0): Recorder {
     restarts: [],
     states: [],
     whys: [],
-    checkpoint: () => checkpoint,
+    position: () => position,
     message({ revision, body }: LogMessage) {
       record.revisions.push(revision);
       record.bodies.push(Buffer.from(body).toString());
       const hash = hashOf(body);
-      checkpoint = { ...checkpoint, epoch: checkpoint.epoch ?? (revision === 1 ? hash : null), revision, hash };
+      position = { ...position, epoch: position.epoch ?? (revision === 1 ? hash : null), revision, hash };
     },
     gap: (first, last) => record.gaps.push({ first, last }),
     restart(next) {
       record.restarts.push(next);
       record.revisions.length = 0;
       record.bodies.length = 0;
-      checkpoint = { ...START, generation: next };
+      position = { ...START, generation: next };
     },
     state(next, why) {
       if (record.states.at(-1) !== next) record.states.push(next);

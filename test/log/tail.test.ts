@@ -20,7 +20,7 @@ describe.each(SERVERS)('following a log on the $name server', { timeout: 60_000 
     expect(follower.states).toEqual(['live']);
   });
 
-  test('catches up from its checkpoint and then is live', async () => {
+  test('catches up from its position and then is live', async () => {
     const { nats } = await startLog(binary());
     await fill(nats, 5_000);
     const follower = recorder();

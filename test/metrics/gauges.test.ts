@@ -1,13 +1,13 @@
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import { addStanding } from '../../src/metrics/gauges.ts';
+import { addGauges } from '../../src/metrics/gauges.ts';
 
 test.each([
   ['fails', () => Promise.reject(new Error('EIO'))],
   ['does not answer', () => new Promise<number>(() => {})],
 ])('a volume that %s takes no other metric with it', async (_, freeBytes) => {
   const register = new Registry();
-  addStanding(register, {
+  addGauges(register, {
     version: '1.0.0',
     environments: ['production'],
     state: () => 'live',

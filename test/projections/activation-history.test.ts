@@ -135,7 +135,7 @@ test('a line says what was active before and after, who did it, why, and where i
     request_id: 'r-6',
     revision: 6,
     generation: 0,
-    epoch: shortEpoch(log.registry.checkpoint.epoch),
+    epoch: shortEpoch(log.registry.position.epoch),
     before: { production: '1.0.0', staging: '1.0.0' },
     after: { production: '1.1.0', staging: '1.0.0' },
   });

@@ -19,19 +19,19 @@ describe('folding the log', () => {
     ]);
   });
 
-  test('has a checkpoint at the last message: its hash, and that of the first as epoch', () => {
+  test('has a position at the last message: its hash, and that of the first as epoch', () => {
     const log = newLog(4);
-    expect(log.registry.checkpoint).toEqual({ generation: 4, epoch: null, revision: 0, hash: null });
+    expect(log.registry.position).toEqual({ generation: 4, epoch: null, revision: 0, hash: null });
     log.event('fraud', published('1.0.0'));
     log.raw('churn', 'hello');
     const epoch = hashOf(log.bodies[0]!);
-    expect(log.registry.checkpoint).toEqual({ generation: 4, epoch, revision: 2, hash: hashOf(log.bodies[1]!) });
+    expect(log.registry.position).toEqual({ generation: 4, epoch, revision: 2, hash: hashOf(log.bodies[1]!) });
   });
 
   test('a log without its first message has no epoch', () => {
     const registry = emptyRegistry();
     applyMessage(registry, { revision: 7, model: 'fraud', body: Buffer.from('x') });
-    expect(registry.checkpoint).toMatchObject({ epoch: null, revision: 7 });
+    expect(registry.position).toMatchObject({ epoch: null, revision: 7 });
   });
 });
 
@@ -44,7 +44,7 @@ describe('a message that cannot be followed', () => {
     expect(log.event('churn', published('2.0.0'))).not.toBeNull();
     expect(entryOf(log.registry, 'fraud')).toMatchObject({ model: before, frozen: { revision: 2 } });
     expect(entryOf(log.registry, 'churn')).toMatchObject({ frozen: null });
-    expect(log.registry.checkpoint.revision).toBe(3);
+    expect(log.registry.position.revision).toBe(3);
   });
 
   test('nothing of a frozen model is applied any more, and the first reason stays', () => {

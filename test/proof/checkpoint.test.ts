@@ -210,7 +210,7 @@ test('the registry states of its fold what is stated of the raw log', () => {
         applyMessage(registry, { ...message, model: message.subject.split('.').at(-1)! });
         follow(chain, message);
         const heads = new Map([...registry.models].map(([name, { last }]) => [name, last]));
-        expect(checkpointOf({ ...registry.checkpoint, heads, order: registry.order }, NOW)).toEqual(
+        expect(checkpointOf({ ...registry.position, heads, order: registry.order }, NOW)).toEqual(
           checkpointOf(chain, NOW),
         );
       }

@@ -20,7 +20,7 @@ async function publishing(to: string) {
   const publisher = startPublisher({
     to,
     key,
-    standing() {
+    logState() {
       state.looks++;
       return state.live ? chain : null;
     },

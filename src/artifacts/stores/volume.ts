@@ -3,7 +3,8 @@ import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 
 import { join } from 'node:path';
 import { type Digest, isDigest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
-import { isErrno } from '../../files/errno.ts';
+import { ifMissing, isErrno } from '../../files/errno.ts';
+import { syncFolder } from '../../files/sync.ts';
 import type { ArtifactStore, BlobStat } from '../store.ts';
 import { verified } from '../verify.ts';
 import { batches, writeDurably } from '../write.ts';
@@ -87,23 +88,13 @@ export async function openVolumeStore(
 /** Whether a blob is there; its grace begins again then. It stays the same file, which versions' folders link to. */
 async function renewed(path: string): Promise<boolean> {
   const now = new Date();
-  try {
-    await utimes(path, now, now);
-    return true;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
-    throw error;
-  }
+  const touched = utimes(path, now, now).then(() => true);
+  return touched.catch(ifMissing(false));
 }
 
 async function statBlob(path: string): Promise<BlobStat | null> {
-  try {
-    const { size, mtimeMs } = await stat(path);
-    return { size, stored_at: mtimeMs };
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
-    throw error;
-  }
+  const found = await stat(path).catch(ifMissing(null));
+  return found && { size: found.size, stored_at: found.mtimeMs };
 }
 
 async function* withReserve(bytes: AsyncIterable<Uint8Array>, folder: string, reserve: number) {
@@ -121,16 +112,6 @@ async function* withReserve(bytes: AsyncIterable<Uint8Array>, folder: string, re
 async function checkReserve(folder: string, reserve: number, size: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   if (bavail * bsize - size < reserve) throw full();
-}
-
-/** A rename is durable once the folder is. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function full(cause?: unknown): Problem {

@@ -78,7 +78,7 @@ export async function activeAt(
   const past = standingAt(entry, at);
   const view = activeView(past.model, environment);
   if (!view) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
-  const { generation, epoch } = services.registry().checkpoint;
+  const { generation, epoch } = services.registry().position;
   const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${past.revision}"` };
   if (notModified(c, headers.ETag)) return { status: 304, headers };
   const [version] = await withNotes(past, [past.model.versions.get(view.version)!], services);

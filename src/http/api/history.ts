@@ -33,7 +33,7 @@ const history = route({
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);
     const { page_size, page_token, ...filters } = query;
-    const listing = ['history', params.model, filters, services.registry().checkpoint.epoch];
+    const listing = ['history', params.model, filters, services.registry().position.epoch];
     return pageReply({
       name: 'events',
       entries: newestFirst(entry.history, query),

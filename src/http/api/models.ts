@@ -23,7 +23,7 @@ const models = route({
   answer: { status: 200, schema: z.object({ models: z.array(ModelView), next_page_token: z.string().nullable() }) },
   errors: [],
   handle({ query, may }, { registry, environments }) {
-    const listing = ['models', registry().checkpoint.epoch];
+    const listing = ['models', registry().position.epoch];
     const published = [...registry().models.values()]
       .map(({ model }) => model)
       .filter(({ name, versions }) => versions.size > 0 && may({ permission: 'read', model: name }));

@@ -82,9 +82,9 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   }
 
   function encode(event: StreamEvent, model: string): Buffer {
-    const { checkpoint } = options.registry();
+    const { position } = options.registry();
     return Buffer.from(
-      `id: ${positionId(checkpoint)}\nevent: ${event}\ndata: ${JSON.stringify(snapshotOf(options, model))}\n\n`,
+      `id: ${positionId(position)}\nevent: ${event}\ndata: ${JSON.stringify(snapshotOf(options, model))}\n\n`,
     );
   }
 
@@ -108,7 +108,7 @@ export function snapshotOf(
   { registry, environments, stale }: Pick<EventStreamOptions, 'registry' | 'environments' | 'stale'>,
   model: string,
 ): Snapshot {
-  const { checkpoint } = registry();
+  const { position } = registry();
   const folded = entryOf(registry(), model).model;
   const pointers = Object.entries(activeMap(folded, environments));
   const active = Object.fromEntries(
@@ -117,6 +117,6 @@ export function snapshotOf(
       return [name, pointer && { ...pointer, request_id }];
     }),
   ) as Snapshot['active'];
-  const { revision, generation, epoch } = checkpoint;
+  const { revision, generation, epoch } = position;
   return { revision, model, generation, epoch: shortEpoch(epoch), active, ...(stale() && { stale: true }) };
 }

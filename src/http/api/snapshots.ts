@@ -44,12 +44,12 @@ const follow = route({
 
 /** For polling. The chain's head stands for all that happened to the model. */
 function snapshotReply(c: HttpContext, model: string, reset: boolean, services: Services) {
-  const { checkpoint } = services.registry();
+  const { position } = services.registry();
   const stale = services.stale() ? '-stale' : '';
   const { head } = entryOf(services.registry(), model).model;
-  const headers = { ETag: `"${checkpoint.generation}-${head.slice(0, 32)}${stale}"`, Vary: 'Accept' };
+  const headers = { ETag: `"${position.generation}-${head.slice(0, 32)}${stale}"`, Vary: 'Accept' };
   if (!reset && notModified(c, headers.ETag)) return { status: 304, headers };
-  const json = { id: positionId(checkpoint), ...snapshotOf(services, model), ...(reset && { reset }) };
+  const json = { id: positionId(position), ...snapshotOf(services, model), ...(reset && { reset }) };
   return { headers, json };
 }
 
@@ -64,11 +64,11 @@ function wantsJson(c: HttpContext): boolean {
  */
 async function holds(services: Services, id: string): Promise<boolean> {
   const seen = parsePositionId(id);
-  const { checkpoint } = services.registry();
-  if (!seen || seen.generation !== checkpoint.generation) return false;
+  const { position } = services.registry();
+  if (!seen || seen.generation !== position.generation) return false;
   if (seen.revision === 0) return true;
-  if (checkpoint.epoch !== null && seen.epoch !== null && !checkpoint.epoch.startsWith(seen.epoch)) return false;
-  if (seen.revision === checkpoint.revision) return checkpoint.hash!.startsWith(seen.hash!);
+  if (position.epoch !== null && seen.epoch !== null && !position.epoch.startsWith(seen.epoch)) return false;
+  if (seen.revision === position.revision) return position.hash!.startsWith(seen.hash!);
   if (services.stale()) return true;
   const message = await services.readAt(seen.revision).catch(() => undefined);
   if (message === undefined) return true;

@@ -39,7 +39,7 @@ const list = route({
     const past = query.at && standingAt(entry, query.at);
     const { model } = past ?? entry;
     const { active_flag, environment, status, at, page_size, page_token } = query;
-    const { epoch } = services.registry().checkpoint;
+    const { epoch } = services.registry().position;
     const listing = ['versions', params.model, active_flag, environment, status, at, epoch];
     const fitting = newestFirst(model).filter((version) => fits(model, version, query));
     return pageReply({

@@ -1,6 +1,6 @@
 import { Target } from '../../domain/fleet.ts';
 import type { Nats } from '../../log/connection.ts';
-import { type Checkpoint, parsePositionId, positionId, shortEpoch } from '../../log/identity.ts';
+import { type LogPosition, parsePositionId, positionId, shortEpoch } from '../../log/identity.ts';
 import { activeAfter, followModel } from '../../log/model-tail.ts';
 import type { LogMessage } from '../../log/read.ts';
 import type { LoaderLog } from '../log.ts';
@@ -23,13 +23,13 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions,
   return {
     async *follow(held, signal) {
       const inbox = createMailbox<Sighting>();
-      let checkpoint: Checkpoint | null = held && parsePositionId(held.id);
+      let logPosition: LogPosition | null = held && parsePositionId(held.id);
       let last: Sighting | null = null;
       let silence: NodeJS.Timeout | undefined;
       const tail = followModel(nats, model, {
-        checkpoint: () => checkpoint,
+        position: () => logPosition,
         last(message, at) {
-          checkpoint = at;
+          logPosition = at;
           try {
             last = sightingOf(message, at, environment);
             inbox.put(last);
@@ -59,9 +59,9 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions,
   };
 }
 
-function sightingOf(message: LogMessage | null, checkpoint: Checkpoint, environment: string): Sighting {
-  const { generation, epoch, revision } = checkpoint;
-  const position: Position = { generation, epoch: shortEpoch(epoch), revision, id: positionId(checkpoint) };
+function sightingOf(message: LogMessage | null, logPosition: LogPosition, environment: string): Sighting {
+  const { generation, epoch, revision } = logPosition;
+  const position: Position = { generation, epoch: shortEpoch(epoch), revision, id: positionId(logPosition) };
   if (!message) return { state: 'following', position, target: null, stale: false };
   const pointer = activeAfter(message)[environment];
   if (pointer === undefined) return { state: 'unknown-environment' };

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../../files/replace.ts';
 
 /** Where the embedded server is and how to get in; `.nats/address.json` holds exactly this. */
-export interface NatsAddress {
+export interface ServerAddress {
   url: string;
   user: string;
   password: string;
@@ -32,7 +33,7 @@ export function configPath(folder: string): string {
 }
 
 /** The address of the last run, so that programs that hold on to it can come back; a new password where there is none. */
-export async function lastAddress(folder: string): Promise<NatsAddress> {
+export async function lastAddress(folder: string): Promise<ServerAddress> {
   try {
     return JSON.parse(await readFile(addressPath(folder), 'utf8'));
   } catch {
@@ -40,8 +41,8 @@ export async function lastAddress(folder: string): Promise<NatsAddress> {
   }
 }
 
-export async function writeAddress(folder: string, address: NatsAddress): Promise<void> {
-  await writePrivately(addressPath(folder), `${JSON.stringify(address, null, 2)}\n`);
+export async function writeAddress(folder: string, address: ServerAddress): Promise<void> {
+  await replaceFile(addressPath(folder), `${JSON.stringify(address, null, 2)}\n`);
 }
 
 export function newPassword(): string {
@@ -55,7 +56,7 @@ export function newPassword(): string {
  * disk: by default it is 75 % of what is free at start, and 2.10 counts what the store holds already against that, so
  * that a restart on a fuller disk would refuse writes while there is room.
  */
-export async function writeConfig(folder: string, address: NatsAddress, health: NatsAddress): Promise<void> {
+export async function writeConfig(folder: string, address: ServerAddress, health: ServerAddress): Promise<void> {
   const config = `# Written by signalbox at every start.
 server_name: signalbox
 listen: "${new URL(address.url).host}"
@@ -79,16 +80,9 @@ accounts {
   }
 }
 `;
-  await writePrivately(configPath(folder), config);
+  await replaceFile(configPath(folder), config);
 }
 
 function addressPath(folder: string): string {
   return join(folder, 'address.json');
-}
-
-/** By rename, so that nobody reads half a file. The folder is its owner's alone, so that one fixed name will do. */
-async function writePrivately(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  await writeFile(temporary, text, { mode: 0o600 });
-  await rename(temporary, path);
 }

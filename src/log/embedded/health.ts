@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import type { NatsAddress, NatsLog } from './config.ts';
+import type { NatsLog, ServerAddress } from './config.ts';
 
 const TIMEOUT_MS = 3_000;
 // A machine that swaps or was asleep gives late answers; a server that fails this often in a row will not recover.
@@ -21,7 +21,7 @@ const OUR_OWN_LACK = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'];
  * is asked for over the system account: the monitoring port would tell everybody on this machine, without a password.
  */
 export async function illness(
-  health: NatsAddress,
+  health: ServerAddress,
   { folder, log, everyMs, signal }: { folder: string; log: NatsLog; everyMs: number; signal: AbortSignal },
 ): Promise<string> {
   for (let failures = 0; ; ) {
@@ -37,11 +37,11 @@ export async function illness(
 }
 
 /** The version of the server that lets this user in; throws where none does. */
-export function versionAt(health: NatsAddress): Promise<string> {
+export function versionAt(health: ServerAddress): Promise<string> {
   return visit(health, async (connection) => connection.info!.version);
 }
 
-async function problem(health: NatsAddress): Promise<string | undefined | typeof UNKNOWN> {
+async function problem(health: ServerAddress): Promise<string | undefined | typeof UNKNOWN> {
   try {
     return await visit(health, async (connection) => {
       const reply = await connection.request('$SYS.REQ.SERVER.PING.HEALTHZ', '', { timeout: TIMEOUT_MS });
@@ -55,7 +55,7 @@ async function problem(health: NatsAddress): Promise<string | undefined | typeof
   }
 }
 
-async function visit<T>(at: NatsAddress, ask: (connection: NatsConnection) => Promise<T>): Promise<T> {
+async function visit<T>(at: ServerAddress, ask: (connection: NatsConnection) => Promise<T>): Promise<T> {
   const options = { reconnect: false, timeout: TIMEOUT_MS, ignoreClusterUpdates: true };
   const connection = await connect({ servers: at.url, user: at.user, pass: at.password, ...options });
   try {

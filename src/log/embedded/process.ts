@@ -4,7 +4,7 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clause } from '../../domain/clause.ts';
-import { configPath, LOG_FILE, type NatsAddress, type NatsLog } from './config.ts';
+import { configPath, LOG_FILE, type NatsLog, type ServerAddress } from './config.ts';
 import { versionAt } from './health.ts';
 import { serverArguments } from './orphans.ts';
 
@@ -32,7 +32,7 @@ const QUOTED_LINES = 8;
 /** Starts the server on the configuration in its folder and waits until it takes connections; throws when it does not. */
 export async function launch(
   { binary, folder, log }: { binary: string; folder: string; log: NatsLog },
-  health: NatsAddress,
+  health: ServerAddress,
   signal: AbortSignal,
 ): Promise<ServerProcess> {
   const run = await begin(binary, folder);
@@ -89,7 +89,12 @@ async function end(child: ChildProcess, ended: Promise<Ending>): Promise<void> {
  * Answers with the version once the server takes connections, which it does only after its streams have been read. The
  * password tells it from a stranger on its port.
  */
-async function ready(health: NatsAddress, ended: Promise<Ending>, log: NatsLog, signal: AbortSignal): Promise<string> {
+async function ready(
+  health: ServerAddress,
+  ended: Promise<Ending>,
+  log: NatsLog,
+  signal: AbortSignal,
+): Promise<string> {
   const givenUp = AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
   const ending = ended.then((how) => ({ how }));
   const saying = setInterval(() => log.info({}, 'waiting for nats-server, which is reading its store'), SAY_EVERY_MS);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { ifMissing } from '../../files/errno.ts';
 
 /** Writes the hash of a program beside it, in the format of sha256sum; returns the path. */
 export async function recordHash(path: string): Promise<string> {
@@ -14,10 +15,7 @@ export async function recordHash(path: string): Promise<string> {
  * it is recorded as it is.
  */
 export async function alteration(path: string): Promise<string | null> {
-  const record = await readFile(recordOf(path), 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  });
+  const record = await readFile(recordOf(path), 'utf8').catch(ifMissing(null));
   if (record === null) {
     await recordHash(path).catch(() => {}); // a cache that this user may only read
     return null;

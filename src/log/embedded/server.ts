@@ -5,10 +5,10 @@ import {
   configPath,
   HOST,
   lastAddress,
-  type NatsAddress,
   type NatsLog,
   newPassword,
   preparePrivateFolder,
+  type ServerAddress,
   writeAddress,
   writeConfig,
 } from './config.ts';
@@ -54,12 +54,12 @@ export class EmbeddedNats {
   readonly #options: EmbeddedNatsOptions;
   readonly #healthPassword = newPassword();
   readonly #closing = new AbortController();
-  readonly #listeners: ((address: NatsAddress) => void)[] = [];
-  #address: NatsAddress;
+  readonly #listeners: ((address: ServerAddress) => void)[] = [];
+  #address: ServerAddress;
   #process!: ServerProcess;
   #supervision!: Promise<void>;
 
-  constructor(options: EmbeddedNatsOptions, address: NatsAddress) {
+  constructor(options: EmbeddedNatsOptions, address: ServerAddress) {
     this.#options = options;
     this.#address = address;
   }
@@ -82,7 +82,7 @@ export class EmbeddedNats {
   }
 
   /** Calls `listener` whenever a restart had to move the server to another port. */
-  onAddress(listener: (address: NatsAddress) => void): void {
+  onAddress(listener: (address: ServerAddress) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -158,7 +158,7 @@ export class EmbeddedNats {
     if (moved) for (const listener of this.#listeners) listener({ ...address });
   }
 
-  #health(url: string): NatsAddress {
+  #health(url: string): ServerAddress {
     return { url, user: 'health', password: this.#healthPassword };
   }
 }

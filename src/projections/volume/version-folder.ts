@@ -7,7 +7,7 @@ import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Artifact } from '../../domain/manifest.ts';
 import type { VersionState } from '../../domain/model.ts';
-import { isErrno } from '../../files/errno.ts';
+import { ifMissing } from '../../files/errno.ts';
 import { listFiles } from '../../files/folder.ts';
 import { placeBlob } from '../../files/place.ts';
 
@@ -78,10 +78,5 @@ async function exists(path: string): Promise<boolean> {
 }
 
 async function statOrNull(path: string) {
-  try {
-    return await stat(path);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
-    throw error;
-  }
+  return stat(path).catch(ifMissing(null));
 }

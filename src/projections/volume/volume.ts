@@ -1,17 +1,14 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
-import { z } from 'zod';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import type { RegistryEvent } from '../../domain/events.ts';
 import { activeVersion, latestVersion, type Model } from '../../domain/model.ts';
-import { isErrno } from '../../files/errno.ts';
 import { pointLink } from '../../files/link.ts';
-import type { Checkpoint } from '../../log/identity.ts';
 import type { Projector } from '../projector.ts';
 import { entryOf, type Registry } from '../registry.ts';
 import { modelFolder, obstacleTo, versionFolder } from './layout.ts';
 import { type IncompleteVersion, MissingBytes } from './missing-bytes.ts';
+import { writePosition } from './position-file.ts';
 import { layVersion } from './version-folder.ts';
 
 /** The files that joblib loaders open: `versions/`, `latest` and `active/`, as a projection of the log. */
@@ -154,8 +151,8 @@ export async function startVolume({ volume, store, projector, log }: VolumeOptio
   }
 
   async function savePosition(): Promise<void> {
-    const text = JSON.stringify(projector.registry().checkpoint);
-    if (text !== saved) await writePosition(volume, text);
+    const text = JSON.stringify(projector.registry().position);
+    if (text !== saved) await writePosition(volume, projector.registry().position);
     saved = text;
   }
 }
@@ -163,32 +160,4 @@ export async function startVolume({ volume, store, projector, log }: VolumeOptio
 async function pointed(path: string, target: string | null): Promise<string[]> {
   await pointLink(path, target);
   return [];
-}
-
-const Position: z.ZodType<Checkpoint> = z.object({
-  generation: z.int(),
-  epoch: z.string().nullable(),
-  revision: z.int(),
-  hash: z.string().nullable(),
-});
-
-export function positionFile(volume: string): string {
-  return join(volume, '.signalbox', 'position.json');
-}
-
-/** How far the log was followed when the volume was last written; null for a new volume. */
-export async function readPosition(volume: string): Promise<Checkpoint | null> {
-  try {
-    return Position.parse(JSON.parse(await readFile(positionFile(volume), 'utf8')));
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
-    throw new Error(`${positionFile(volume)} cannot be read; remove it to take the log as it is.`, { cause: error });
-  }
-}
-
-async function writePosition(volume: string, text: string): Promise<void> {
-  const path = positionFile(volume);
-  await mkdir(join(volume, '.signalbox'), { recursive: true, mode: 0o700 });
-  await writeFile(`${path}.new`, text);
-  await rename(`${path}.new`, path);
 }

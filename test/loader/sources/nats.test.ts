@@ -7,7 +7,7 @@ import { natsSource } from '../../../src/loader/sources/nats.ts';
 import type { Sighting } from '../../../src/loader/sources/source.ts';
 import { encodeEvent } from '../../../src/log/codec.ts';
 import type { Nats } from '../../../src/log/connection.ts';
-import type { Checkpoint } from '../../../src/log/identity.ts';
+import type { LogPosition } from '../../../src/log/identity.ts';
 import { followModel } from '../../../src/log/model-tail.ts';
 import { hashOf } from '../../../src/log/read.ts';
 import { ensureStream, STREAM, subjectOf } from '../../../src/log/stream.ts';
@@ -155,11 +155,11 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     const { nats } = await startLog(binary());
     const { sees } = follow(nats);
     const told: (number | TailState)[] = [];
-    let checkpoint: Checkpoint | null = null;
+    let logPosition: LogPosition | null = null;
     const tail = followModel(nats, 'fraud', {
-      checkpoint: () => checkpoint,
+      position: () => logPosition,
       last(message, at) {
-        checkpoint = at;
+        logPosition = at;
         if (message) told.push(message.revision);
       },
       state: (state) => told.push(state),
