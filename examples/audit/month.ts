@@ -7,7 +7,7 @@ import { deactivate } from '../../src/commands/deactivate.ts';
 import { declareRuntime } from '../../src/commands/declare-runtime.ts';
 import { notes } from '../../src/commands/notes.ts';
 import { publish } from '../../src/commands/publish.ts';
-import { restore } from '../../src/commands/restore.ts';
+import { unarchive } from '../../src/commands/unarchive.ts';
 import { rollback } from '../../src/commands/rollback.ts';
 import { createLogbook, type Given } from '../../test/support/logbook.ts';
 
@@ -48,7 +48,7 @@ export function month() {
       case 'archive':
         return book.give(archive, model, { version, ...why }, given);
       case 'restore':
-        return book.give(restore, model, { version, ...why }, given);
+        return book.give(unarchive, model, { version, ...why }, given);
       case 'notes':
         return book.give(notes, model, { version, notes: reason }, given);
       case 'runtime': {

@@ -4,8 +4,8 @@ import { deactivate } from './deactivate.ts';
 import { declareRuntime } from './declare-runtime.ts';
 import { notes } from './notes.ts';
 import { publish } from './publish.ts';
-import { restore } from './restore.ts';
 import { rollback } from './rollback.ts';
+import { unarchive } from './unarchive.ts';
 
 /** The name of every command. */
 export const COMMAND_NAMES: readonly string[] = [
@@ -15,6 +15,6 @@ export const COMMAND_NAMES: readonly string[] = [
   declareRuntime,
   notes,
   publish,
-  restore,
+  unarchive,
   rollback,
 ].map(({ name }) => name);

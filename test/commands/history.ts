@@ -6,8 +6,8 @@ import { deactivate } from '../../src/commands/deactivate.ts';
 import { declareRuntime } from '../../src/commands/declare-runtime.ts';
 import { notes } from '../../src/commands/notes.ts';
 import { publish } from '../../src/commands/publish.ts';
-import { restore } from '../../src/commands/restore.ts';
 import { rollback } from '../../src/commands/rollback.ts';
+import { unarchive } from '../../src/commands/unarchive.ts';
 import type { ProblemCode } from '../../src/domain/errors.ts';
 import { at, file } from './support.ts';
 
@@ -101,7 +101,7 @@ export function commandOf(asked: Asked) {
     case 'archive':
       return [archive, { version }] as const;
     case 'restore':
-      return [restore, { version }] as const;
+      return [unarchive, { version }] as const;
     case 'notes':
       return [notes, { version, notes: flavor }] as const;
     case 'runtime':

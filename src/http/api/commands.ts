@@ -8,8 +8,8 @@ import { DeactivateBody, deactivate } from '../../commands/deactivate.ts';
 import { declareRuntime } from '../../commands/declare-runtime.ts';
 import type { Outcome } from '../../commands/dispatch.ts';
 import { NotesBody, notes } from '../../commands/notes.ts';
-import { restore } from '../../commands/restore.ts';
 import { RollbackBody, rollback } from '../../commands/rollback.ts';
+import { unarchive } from '../../commands/unarchive.ts';
 import { Problem, type ProblemCode } from '../../domain/errors.ts';
 import type { EventType } from '../../domain/events.ts';
 import { Runtime } from '../../domain/requires.ts';
@@ -143,7 +143,7 @@ export const commandRoutes = [
     path: '/versions/:version/restore',
     summary: 'Put an archived version back into use',
     event_type: 'version.restored',
-    command: restore,
+    command: unarchive,
     body: ArchiveBody,
     reply: (outcome, { version }, services) => versionReply(outcome, version, services),
   }),

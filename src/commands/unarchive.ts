@@ -4,7 +4,8 @@ import { ArchiveInput } from './archive.ts';
 import { type Command, versionOf } from './command.ts';
 
 /** Puts an archived version back into use. */
-export const restore: Command<z.infer<typeof ArchiveInput>> = {
+export const unarchive: Command<z.infer<typeof ArchiveInput>> = {
+  // The name is part of the hash under which the outcome of an idempotency key is kept, so it stays.
   name: 'restore',
   input: ArchiveInput,
   decide(model, { version, reason = null }, context) {
