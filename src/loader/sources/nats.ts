@@ -1,7 +1,7 @@
 import { Target } from '../../domain/fleet.ts';
 import type { Nats } from '../../log/connection.ts';
 import { type LogPosition, parsePositionId, positionId, shortEpoch } from '../../log/identity.ts';
-import { activeAfter, followModel } from '../../log/model-tail.ts';
+import { activeAfter, tailModel } from '../../log/model-tail.ts';
 import type { LogMessage } from '../../log/read.ts';
 import type { LoaderLog } from '../log.ts';
 import { createMailbox } from '../mailbox.ts';
@@ -26,7 +26,7 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions,
       let logPosition: LogPosition | null = held && parsePositionId(held.id);
       let last: Sighting | null = null;
       let silence: NodeJS.Timeout | undefined;
-      const tail = followModel(nats, model, {
+      const tail = tailModel(nats, model, {
         position: () => logPosition,
         last(message, at) {
           logPosition = at;

@@ -8,7 +8,7 @@ import type { Sighting } from '../../../src/loader/sources/source.ts';
 import { encodeEvent } from '../../../src/log/codec.ts';
 import type { Nats } from '../../../src/log/connection.ts';
 import type { LogPosition } from '../../../src/log/identity.ts';
-import { followModel } from '../../../src/log/model-tail.ts';
+import { tailModel } from '../../../src/log/model-tail.ts';
 import { hashOf } from '../../../src/log/read.ts';
 import { ensureStream, STREAM, subjectOf } from '../../../src/log/stream.ts';
 import type { TailState } from '../../../src/log/supervise.ts';
@@ -156,7 +156,7 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     const { sees } = follow(nats);
     const told: (number | TailState)[] = [];
     let logPosition: LogPosition | null = null;
-    const tail = followModel(nats, 'fraud', {
+    const tail = tailModel(nats, 'fraud', {
       position: () => logPosition,
       last(message, at) {
         logPosition = at;
