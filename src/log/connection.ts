@@ -19,7 +19,7 @@ export interface Nats {
 
 const API_TIMEOUT_MS = 5_000;
 
-/** Parses `NATS_URL`: `nats://[user:pass@]host:port[,host:port…]` or the same with `tls://`. @throws {TypeError} if invalid */
+/** Parses `NATS_URL`: `nats://[user:pass@]host:port[,host:port…]`, or `tls://…`. @throws {TypeError} if it is invalid */
 export function parseNatsUrl(text: string): NatsAddress {
   const [scheme] = /^(nats|tls):\/\//.exec(text) ?? [];
   // The message does not quote the URL, which may contain a password.

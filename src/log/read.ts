@@ -10,7 +10,7 @@ export interface LogMessage {
   body: Uint8Array;
 }
 
-/** Reads the message at a revision from any replica, or from the leader if that replica lags behind; null if there is none. */
+/** Reads the message at a revision from any replica, or from the leader if the replica lags behind; else null. */
 export async function readAt({ jsm }: Nats, revision: number): Promise<LogMessage | null> {
   const query = { seq: revision };
   return message((await jsm.direct.getMessage(STREAM, query)) ?? (await jsm.streams.getMessage(STREAM, query)));

@@ -14,8 +14,8 @@ export async function beginRestore(nats: Nats): Promise<LogHead> {
   const info = await findOrCreateStream(nats, mark);
   const head = headOf(info);
   if (!head.restoring && head.revision > 0) {
-    const detail = `The stream ${STREAM} is not empty: it ends at revision ${head.revision}. A restore needs an empty log.`;
-    throw new Problem('conflict', detail);
+    const state = `The stream ${STREAM} is not empty: it ends at revision ${head.revision}.`;
+    throw new Problem('conflict', `${state} A restore needs an empty log.`);
   }
   // Also if the mark is set already: without permission to update the stream, the restore could not end.
   await setMetadata(nats, { ...info.config.metadata, [RESTORING]: 'true' });

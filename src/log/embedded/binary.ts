@@ -22,8 +22,8 @@ interface FindOptions {
 }
 
 /**
- * Finds nats-server: `NATS_SERVER_BIN`, then `PATH`, then the copy in the cache if its checksum matches. Otherwise fetches it
- * into the cache. `progress` receives each progress message as one line, without a line break.
+ * Finds nats-server: `NATS_SERVER_BIN`, then `PATH`, then the copy in the cache if its checksum matches. Otherwise fetches
+ * it into the cache. `progress` receives each progress message as one line, without a line break.
  *
  * @example const { path, version } = await findNatsServer({ progress: (line) => console.error(line) });
  */

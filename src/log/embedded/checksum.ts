@@ -11,8 +11,8 @@ export async function writeChecksum(path: string): Promise<string> {
 }
 
 /**
- * Returns how a program differs from its checksum file; null if it does not. Older versions of Signalbox wrote no such file:
- * if it is missing, it is written for the program as it is.
+ * Returns how a program differs from its checksum file; null if it does not. If the file is missing, it is written now:
+ * older versions of Signalbox wrote none.
  */
 export async function checksumMismatch(path: string): Promise<string | null> {
   const recorded = await readFile(checksumPath(path), 'utf8').catch(ifMissing(null));

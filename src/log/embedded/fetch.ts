@@ -41,9 +41,9 @@ type Job = Required<FetchOptions> & { folder: string };
 class WrongChecksum extends Error {}
 
 /**
- * Fetches nats-server into the user's cache folder, either as a release archive or with `go install`. If the checksum of the
- * archive is in `archives`, the archive is tried first. Otherwise Go is tried first, and the archive is verified against the
- * release's own SHA256SUMS. If a checksum does not match, the fetch fails and nothing else is tried.
+ * Fetches nats-server into the user's cache folder, either as a release archive or with `go install`. If `archives` has the
+ * checksum of the archive, the archive is tried first. Otherwise Go is tried first, and the archive is verified against
+ * the release's own SHA256SUMS. If a checksum does not match, the fetch fails and nothing else is tried.
  *
  * The checksum of the program is written beside it. Two processes may fetch at the same time: the second replaces the
  * program with the same one.

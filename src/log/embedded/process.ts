@@ -23,13 +23,13 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-// Without an index, the server reads the whole store at its start. Millions of messages take minutes; a kill would restart it.
+// Without an index, the server reads its whole store at the start: minutes for millions of messages.
 const READY_TIMEOUT_MS = 15 * 60_000;
 const PROGRESS_EVERY_MS = 5_000;
 const EXIT_TIMEOUT_MS = 10_000;
 const QUOTED_LINES = 8;
 
-/** Starts the server with the configuration in its folder and waits until it accepts connections. @throws {Error} if it does not */
+/** Starts the server and waits until it accepts connections. @throws {Error} with the end of its log, if it does not */
 export async function launch(
   { binary, folder, log }: { binary: string; folder: string; log: NatsLog },
   health: ServerAddress,
