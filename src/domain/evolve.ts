@@ -25,8 +25,7 @@ export class RuleBroken extends Error {
  * @throws {RuleBroken} if the rules do not allow the event after the earlier ones; the model is then unchanged
  */
 export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Model {
-  if (revision <= model.revision)
-    throw new RuleBroken(`revision ${revision} does not follow revision ${model.revision}`);
+  if (revision <= model.revision) throw new RuleBroken(`revision ${revision} does not follow ${model.revision}`);
   const change = changeOf(model, event, revision);
   checkActiveMap(model, event, change.environment);
   if (change.version) model.versions.set(change.version.version, change.version);
@@ -100,8 +99,7 @@ function moved(model: Model, event: Moving, revision: number): EnvironmentChange
   const { environment: name, previous, reason } = event.data;
   const before = environmentOf(model, name);
   const active = before.top?.version ?? null;
-  if (previous !== active)
-    throw new RuleBroken(`in ${name}, ${active ?? 'nothing'} was active, not ${previous ?? 'nothing'}`);
+  if (previous !== active) throw new RuleBroken(`its previous version in ${name} is ${previous}, not ${active}`);
   const movement = { revision, at: event.time, by: event.actor, reason, request_id: event.request_id };
   const state = { ...before, top: movedTop(model, before.top, event, revision), moved: movement };
   if (event.type === 'version.activated') {
@@ -114,8 +112,7 @@ function movedTop(model: Model, top: StackEntry | null, event: Moving, revision:
   if (event.type === 'version.rolled_back') return poppedTop(model, top, event.data);
   if (event.type === 'version.activated') {
     checkReady(known(model, event.data.version));
-    if (event.data.version === event.data.previous)
-      throw new RuleBroken(`version ${event.data.version} is already active`);
+    if (event.data.version === event.data.previous) throw new RuleBroken(`${event.data.version} is already active`);
   } else if (event.data.previous === null) throw new RuleBroken('no version is active');
   return { revision, version: event.data.version, below: top };
 }
@@ -124,13 +121,11 @@ function poppedTop(model: Model, top: StackEntry | null, data: EventData<'versio
   let target = top;
   for (const reverted of data.reverts) {
     if (target?.revision !== reverted) throw new RuleBroken(`revision ${reverted} is not the next one to revert`);
-    if (target !== top && target.version === data.version)
-      throw new RuleBroken(`it reverts more than needed to reach ${data.version ?? 'nothing'}`);
+    if (target !== top && target.version === data.version) throw new RuleBroken('it reverts more than needed');
     target = target.below;
   }
   if (target === top) throw new RuleBroken('it reverts no revision');
-  if (target?.version !== data.version)
-    throw new RuleBroken(`its reverts do not make ${data.version ?? 'nothing'} active`);
+  if (target?.version !== data.version) throw new RuleBroken(`its reverts do not lead to ${data.version}`);
   if (data.version !== null) checkReady(known(model, data.version));
   return target;
 }

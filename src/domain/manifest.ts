@@ -32,10 +32,7 @@ const Artifacts = z
   .superRefine((artifacts, context) => {
     const clash = pathClash(artifacts.map((artifact) => artifact.path));
     if (clash)
-      context.addIssue({
-        code: 'custom',
-        message: `${clash} equals another path, ignoring case, or is a folder of it`,
-      });
+      context.addIssue({ code: 'custom', message: `${clash} equals (ignoring case) or contains another path` });
   });
 
 /** The content of a version. Its digest covers all fields, with their defaults filled in. */

@@ -18,9 +18,8 @@ const DEADLINE_MS = 8_000;
  *
  * After a time-out the outcome is unknown: a paused server stores the message when it resumes. But the event can only be
  * stored as the *first* one after `expected`, so reading that message decides the outcome. If it is this event, it was
- * stored. If it is another event, this is a conflict. If there is no such message yet, it is safe to publish again.
- *
- * No `Nats-Msg-Id` is used: replicated 2.10 streams answer "duplicate" for messages that they never stored.
+ * stored. If it is another event, this is a conflict. If there is no such message yet, it is safe to publish again. No
+ * `Nats-Msg-Id` is used: replicated 2.10 streams answer "duplicate" for messages that they never stored.
  *
  * @throws {Problem} too-large; log-full; log-unavailable (nothing was stored); outcome-unknown
  */
@@ -33,9 +32,7 @@ export async function append(nats: Nats, model: string, expected: number, body: 
   do {
     const reply = await publish(nats, model, expected, body);
     if (typeof reply === 'number') return { outcome: 'stored', revision: reply };
-    if (reply === 'full' && !sent) {
-      throw new Problem('log-full', 'The log cannot store the event: the disk of the NATS server is full.');
-    }
+    if (reply === 'full' && !sent) throw new Problem('log-full', 'The log cannot store the event: its disk is full.');
     sent ||= reply === 'unknown';
     if (reply !== 'unreachable') {
       const next = await nextOf(nats, model, expected);

@@ -17,11 +17,9 @@ export interface ModelListener {
 }
 
 /**
- * Reads one model's last message, which states what is active, and then every new one, until closed. See `tailLog` for
- * the tail of the whole log.
- *
- * The revisions of one subject have gaps, so a missed message shows only in the hash chain. After one, the tail starts
- * again from the model's last message.
+ * Reads one model's last message, which states what is active, and then every new one, until closed. The revisions of one
+ * subject have gaps, so a missed message shows only in the hash chain. After one, the tail starts again from the model's
+ * last message. See `tailLog` for the tail of the whole log.
  */
 export function tailModel(nats: Nats, model: string, listener: ModelListener): Tail {
   return supervise(nats, (signal) => readRound(nats, model, listener, signal), listener.state);

@@ -1,14 +1,8 @@
-import {
-  DiscardPolicy,
-  JetStreamApiCodes,
-  JetStreamApiError,
-  RetentionPolicy,
-  StorageType,
-  type StreamConfig,
-} from '@nats-io/jetstream';
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import { nanos } from '@nats-io/transport-node';
 import type { Nats } from './connection.ts';
+import { replicasOf, streamInfo } from './stream.ts';
 
 /** The last report of every loader, by key. In memory, because loaders repeat their reports. */
 export const BUCKET = 'signalbox_loaders';
@@ -55,12 +49,8 @@ const loaders = {
 
 /** Creates the stream of changes if it is missing. */
 export async function ensureLoaders({ nc, jsm }: Nats): Promise<void> {
-  try {
-    await jsm.streams.info(LOADERS);
-  } catch (error) {
-    if (!(error instanceof JetStreamApiError) || error.code !== JetStreamApiCodes.StreamNotFound) throw error;
-    await jsm.streams.add({ ...loaders, num_replicas: replicasOf(nc) });
-  }
+  if (await streamInfo(jsm, LOADERS)) return;
+  await jsm.streams.add({ ...loaders, num_replicas: replicasOf(nc) });
 }
 
 /** When the stream is short of space, and how many changes each model then keeps. */
@@ -86,8 +76,4 @@ export async function trimToShare({ jsm }: Nats, { fromBytes, keep }: Share = SH
     changes.set(ofModel, (changes.get(ofModel) ?? 0) + count);
   }
   for (const [filter, count] of changes) if (count > keep) await jsm.streams.purge(LOADERS, { filter, keep });
-}
-
-function replicasOf(nc: Nats['nc']): number {
-  return nc.info?.cluster ? 3 : 1;
 }

@@ -82,7 +82,7 @@ const CLUSTER_START_MS = 60_000;
  * @throws {Error} if its configuration could drop or rewrite history
  */
 export async function findOrCreateStream({ nc, jsm }: Nats, metadata: Record<string, string>): Promise<StreamInfo> {
-  const num_replicas = nc.info?.cluster ? 3 : 1;
+  const num_replicas = replicasOf(nc);
   const deadline = Date.now() + CLUSTER_START_MS;
   const info = await findOrCreate();
   const wrong = dangersOf(info.config);
@@ -112,14 +112,18 @@ export function dangersOf(config: StreamConfig): string[] {
   return [...other, ...set, ...(config.persist_mode === PersistMode.Async ? ['persist_mode must not be async'] : [])];
 }
 
-/** Returns the server's information about the stream; null if there is no stream. */
-export async function streamInfo(jsm: Nats['jsm']): Promise<StreamInfo | null> {
+/** Returns the server's information about a stream; null if it is missing. */
+export async function streamInfo(jsm: Nats['jsm'], name = STREAM): Promise<StreamInfo | null> {
   try {
-    return await jsm.streams.info(STREAM);
+    return await jsm.streams.info(name);
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return null;
     throw error;
   }
+}
+
+export function replicasOf(nc: Nats['nc']): number {
+  return nc.info?.cluster ? 3 : 1;
 }
 
 export interface LogHead {

@@ -62,7 +62,7 @@ describe('a folder to publish', () => {
     const folder = await folderOf('model.bin', 'Model.bin');
     const refused = describeFolder(folder);
     await expect(refused).rejects.toThrow(
-      `${folder} cannot be published:\n✖ Model.bin equals another path, ignoring case, or is a folder of it`,
+      `${folder} cannot be published:\n✖ Model.bin equals (ignoring case) or contains another path`,
     );
     await expect(refused).rejects.not.toThrow(/[{}]/);
   });

@@ -63,9 +63,7 @@ async function cached(path: string, progress: FindOptions['progress']): Promise<
 /** Fails if the program that the user chose is unsuitable, instead of silently using another one. */
 async function examineNamed(path: string): Promise<NatsBinary> {
   return examine(path).catch((cause: Error) => {
-    throw new Error(`NATS_SERVER_BIN: ${cause.message}. Set it to the path of a suitable nats-server, or unset it.`, {
-      cause,
-    });
+    throw new Error(`NATS_SERVER_BIN: ${cause.message}. Set it to a suitable nats-server, or unset it.`, { cause });
   });
 }
 

@@ -62,7 +62,7 @@ export async function fetchNatsServer(options: FetchOptions): Promise<NatsBinary
     await chmod(program, 0o755);
     const checksum = await writeChecksum(program);
     await mkdir(dirname(path), { recursive: true });
-    // If another process or a crash comes between these two, the checksum may not match, and the program is fetched again.
+    // If a crash or another process comes between these two, the checksum does not match: the program is fetched again.
     await rename(program, path);
     await rename(checksum, checksumPath(path));
     progress(`nats-server ${version} is now at ${path}`);
@@ -135,11 +135,9 @@ async function download(url: string, timeoutMs: number, progress: Job['progress'
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
     if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
     const size = Number(response.headers.get('content-length'));
-    return await collect(response.body, (received) => {
-      const percent = Math.floor((received / size) * 100);
-      progress(
-        `downloading ${url}: ${size > 0 ? `${percent} % of ${(size / MB).toFixed(1)} MB` : `${received} bytes`}`,
-      );
+    return await collect(response.body, (got) => {
+      const share = size > 0 ? `${Math.floor((got / size) * 100)} % of ${(size / MB).toFixed(1)} MB` : `${got} bytes`;
+      progress(`downloading ${url}: ${share}`);
     });
   } catch (error) {
     // The message of fetch is only "fetch failed"; the reason is in its cause.

@@ -148,8 +148,7 @@ export class EmbeddedNats {
   async #launch(): Promise<void> {
     const { folder, log } = this.#options;
     const orphans = await stopOrphans(configPath(folder));
-    if (orphans.length > 0)
-      log.warn({ pids: orphans }, 'terminated a nats-server that a killed signalbox left running');
+    if (orphans.length > 0) log.warn({ pids: orphans }, 'stopped a nats-server that a killed signalbox left running');
     const url = `nats://${HOST}:${await freePort(Number(new URL(this.url).port))}`;
     const address = { ...this.#address, url };
     await writeConfig(folder, address, this.#health(url));
