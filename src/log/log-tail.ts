@@ -50,8 +50,8 @@ async function readRound(nats: Nats, listener: LogListener, signal: AbortSignal)
 /**
  * Passes messages to the listener in order, and reports it as live at revision `head`, unless that is null.
  *
- * A gap before the first message is a gap of the log. A later one may be messages that the client lost: then it calls
- * `stop` and reads nothing more, and the next round finds out which of the two it is.
+ * A gap before the first message is a gap of the log. A later gap may be messages that the client lost, so the reader calls
+ * `stop` and ignores further messages. If the gap is still there in the next round, it is a gap of the log.
  */
 function orderedReader(listener: LogListener, from: number, head: number | null, stop: () => void) {
   let last = from;

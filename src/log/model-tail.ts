@@ -54,6 +54,7 @@ async function readRound(nats: Nats, model: string, listener: ModelListener, sig
     if (!follows || position.epoch === null) missed.resolve();
     else passOn({ revision: m.seq, model: modelOf(m.subject), body: m.data });
   };
+  // If the round is aborted before this resolves, `untilEnded` does not run and cannot stop the messages.
   const consuming = consumer.consume({ callback, expires: 5_000 });
   consuming.then(
     (messages) => signal.aborted && messages.stop(),

@@ -3,6 +3,7 @@ import type { ConsumerMessages } from '@nats-io/jetstream';
 import type { Status } from '@nats-io/transport-node';
 import type { Nats } from './connection.ts';
 
+/** `cut-off`: the connection or consumer was lost. `diverged`: the log is not the one that was read; see `compareLog`. */
 export type TailState = 'live' | 'catching-up' | 'cut-off' | 'diverged';
 
 /** A read that continues until it is closed. */

@@ -267,7 +267,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
     await admin.jsm.streams.delete(STREAM);
     expect(await run('registry', 'restore', path, '--yes')).toMatchObject({
       code: 3,
-      stderr: expect.stringContaining('it takes admin'),
+      stderr: expect.stringContaining('use the user admin'),
     });
     expect(await run('admin', 'restore', path, '--yes')).toMatchObject({ code: 0 });
     expect(await stored(registry)).toEqual(bodies);

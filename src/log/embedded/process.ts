@@ -23,7 +23,7 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-// Without an index, the server reads its whole store at the start: minutes for millions of messages.
+// Without an index, the server reads its whole store at the start: minutes for millions of messages. A kill starts it over.
 const READY_TIMEOUT_MS = 15 * 60_000;
 const PROGRESS_EVERY_MS = 5_000;
 const EXIT_TIMEOUT_MS = 10_000;
