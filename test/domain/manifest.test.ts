@@ -221,7 +221,7 @@ describe('the digest', () => {
     ['a path', { artifacts: [file('a2'), file('b')] }],
     ['a size', { artifacts: [{ ...file('a'), size: 2 }, file('b')] }],
     ['a digest', { artifacts: [{ ...file('a'), digest: `sha256:${'1'.repeat(64)}` }, file('b')] }],
-    ['one artefact less', { artifacts: [file('a')] }],
+    ['one artifact less', { artifacts: [file('a')] }],
     ['a constraint', { requires: { python: '>=3.12' } }],
     ['a metric by the last bit', { metrics: { auc: 0.9 + Number.EPSILON } }],
     ['a parameter’s type', { params: { depth: '3' } }],
