@@ -104,7 +104,7 @@ export function createCodec({ versions, shapes, upcasters }: EventTable) {
     try {
       return upcast(type, version, data as Record<string, unknown>, upcasters);
     } catch (cause) {
-      throw new Undecodable(`its data does not have the shape of version ${version}`, { cause });
+      throw new Undecodable(`its data has the wrong shape for version ${version}`, { cause });
     }
   }
 }
@@ -138,7 +138,5 @@ function bufferOf(body: Uint8Array): Buffer {
 function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new Undecodable(`it does not have the expected shape: ${z.prettifyError(result.error)}`, {
-    cause: result.error,
-  });
+  throw new Undecodable(`it has the wrong shape: ${z.prettifyError(result.error)}`, { cause: result.error });
 }

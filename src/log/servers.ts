@@ -7,7 +7,7 @@ import { nobodyListened } from './append.ts';
 import { type BucketEntry, watchBucket } from './bucket-watch.ts';
 import type { Nats } from './connection.ts';
 import { ensureBucket } from './report-streams.ts';
-import { rejectionOf, supervise, type TailState } from './supervise.ts';
+import { rejectionOf, supervise } from './supervise.ts';
 
 /** The live servers of a log: one entry per server, in memory, since each server repeats its own. */
 export const SERVERS = 'signalbox_servers';
@@ -105,8 +105,8 @@ async function late(): Promise<never> {
 export interface Servers {
   all(): readonly ServerAnnouncement[];
   /**
-   * The first live server that cannot read a type in a version; null if every server can. Servers older than these
-   * announcements are not known here.
+   * Returns the first live server that cannot read a type in a version; null if every known one can. Not known are
+   * servers of a release without announcements and, until the watch has caught up, any server.
    */
   unableToRead(type: string, version: number): ServerAnnouncement | null;
   close(): Promise<void>;
@@ -127,10 +127,12 @@ export function watchServers(
 ): Servers {
   /** Not cleared when a watch begins again: after a restart of NATS the servers still run and are about to repeat. */
   const live = new Map<string, { announcement: ServerAnnouncement; until: number }>();
-  let state: TailState | null = null;
   let crowded = false;
   const prepare = () => ensureBucket(nats, maxAgeMs, SERVERS, BUCKET_MIB);
-  const watch = watchBucket(nats, SERVERS, prepare, { entry, state: changed });
+  const watch = watchBucket(nats, SERVERS, prepare, {
+    entry,
+    state: (state, err) => log.debug({ state, err }, 'announcements of servers'),
+  });
 
   return {
     all,
@@ -150,22 +152,19 @@ export function watchServers(
     if (value === null) live.delete(key);
     const announcement = value === null ? null : parse(value);
     if (announcement?.server !== key || !hasRoomFor(key)) return;
-    // An entry from before the watch has its age from the clock of NATS. A clock here that is ahead by more than that
-    // hides a server until it repeats its announcement.
+    // The clock of NATS gives the age of an entry from before the watch. If the clock here is ahead by more than the
+    // maximum age, the server is not known until it repeats its announcement.
     const age = replayed ? Math.max(now() - at.getTime(), 0) : 0;
-    live.set(key, { announcement, until: now() - age + maxAgeMs });
+    const until = Math.max(now() - age + maxAgeMs, live.get(key)?.until ?? 0);
+    live.set(key, { announcement, until });
   }
 
   function hasRoomFor(key: string): boolean {
-    const room = live.has(key) || all().length < limit;
+    if (live.has(key)) return true;
+    const room = all().length < limit;
     if (!room && !crowded) log.warn({ limit, server: key }, 'more servers announce themselves than are kept');
     crowded = !room;
     return room;
-  }
-
-  function changed(next: TailState, err?: unknown): void {
-    if (next !== state) log[next === 'live' ? 'debug' : 'warn']({ state: next, err }, 'announcements of servers');
-    state = next;
   }
 }
 
