@@ -39,7 +39,7 @@ export const deactivated = (fields = {}) => did(deactivate, { reason: 'off', ...
 export const archived = (version: string) => did(archive, { version });
 export const declared = (runtime: object) => did(declareRuntime, { environment: 'production', ...runtime });
 
-/** As the dispatcher asks: the input through the schema, and of what is missing only what the command needs. */
+/** Decides as `execute` does: the input is parsed, and only missing artifacts that the command needs are passed on. */
 export function decide<Input>(
   model: Model,
   command: Command<Input>,
