@@ -7,8 +7,8 @@ import { deactivate } from '../../src/commands/deactivate.ts';
 import { declareRuntime } from '../../src/commands/declare-runtime.ts';
 import { notes } from '../../src/commands/notes.ts';
 import { publish } from '../../src/commands/publish.ts';
-import { unarchive } from '../../src/commands/unarchive.ts';
 import { rollback } from '../../src/commands/rollback.ts';
+import { unarchive } from '../../src/commands/unarchive.ts';
 import { createLogbook, type Given } from '../../test/support/logbook.ts';
 
 /** A line of story.txt: `03-03 14:40 ben rollback fraud production to=1.5.0 -- why`. */

@@ -23,12 +23,12 @@ export function loaderSubject(key: string): string {
 }
 
 /** Creates the bucket if it is missing. The age is set on the bucket, because 2.10 silently ignores it on a single key. */
-export async function ensureBucket({ nc, js }: Nats, maxAgeMs: number): Promise<void> {
-  await new Kvm(js).create(BUCKET, {
+export async function ensureBucket({ nc, js }: Nats, maxAgeMs: number, bucket = BUCKET, mib = 64): Promise<void> {
+  await new Kvm(js).create(bucket, {
     storage: StorageType.Memory,
     history: 1,
     ttl: maxAgeMs,
-    max_bytes: 64 * MIB,
+    max_bytes: mib * MIB,
     maxValueSize: MAX_MESSAGE_BYTES,
     replicas: replicasOf(nc),
   });
