@@ -110,7 +110,7 @@ describe('the cache', () => {
     const cache = await opened(root);
     expect(await cache.lastGood()).toBeNull();
     const lastGood = { generation: 1, epoch: '5f70a1b2', revision: 9, id: 'opaque', target: targetOf('1.0.0', 8) };
-    await cache.keepLastGood(lastGood);
+    await cache.saveLastGood(lastGood);
     expect(await (await opened(root)).lastGood()).toEqual(lastGood);
     const staging = await openCache({ folder: root, model: 'fraud', environment: 'staging', limit: 0 });
     expect(await staging.lastGood()).toBeNull();
@@ -259,7 +259,7 @@ describe.skipIf(!canMount)('on a full disk', () => {
     const { digest, text } = versionOf({ 'model.txt': 'two' });
     await expect(cache.manifest(digest, async () => text)).rejects.toMatchObject({ code: 'cache-full' });
     const lastGood = { generation: 0, epoch: null, revision: 9, id: '', target: targetOf('1.0.0', 8) };
-    await expect(cache.keepLastGood(lastGood)).rejects.toMatchObject({ code: 'cache-full' });
+    await expect(cache.saveLastGood(lastGood)).rejects.toMatchObject({ code: 'cache-full' });
     expect((await readdir(join(disk, 'manifests'))).length).toBe(1);
     expect(await readdir(join(disk, 'last-good'))).toEqual([]);
   });

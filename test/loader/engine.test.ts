@@ -2,13 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, test, vi } from 'vitest';
 import type { LoaderErrorCode, Target } from '../../src/domain/fleet.ts';
 import { Manifest } from '../../src/domain/manifest.ts';
-import { createBundle } from '../../src/loader/bundle.ts';
 import { type Cache, openCache } from '../../src/loader/cache.ts';
 import { type EngineOptions, startEngine } from '../../src/loader/engine.ts';
 import { LoadFailure } from '../../src/loader/failure.ts';
 import { filesIn } from '../../src/loader/files.ts';
-import type { Load, Loaded, Phase } from '../../src/loader/load.ts';
-import type { Position } from '../../src/loader/position.ts';
+import type { Load, LoadResult, Phase } from '../../src/loader/load.ts';
+import { createLoadedVersion } from '../../src/loader/loaded-version.ts';
+import type { FollowedPosition } from '../../src/loader/position.ts';
 import type { Sighting, Source } from '../../src/loader/sources/source.ts';
 import { until } from '../log/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
@@ -18,7 +18,12 @@ import { silent } from './support.ts';
 /** Long enough for all that is ready to run. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-const at = (revision: number): Position => ({ generation: 0, epoch: '5f70a1b2', revision, id: `at-${revision}` });
+const at = (revision: number): FollowedPosition => ({
+  generation: 0,
+  epoch: '5f70a1b2',
+  revision,
+  id: `at-${revision}`,
+});
 
 /** What a source says that hears of a target; its own revision is the log's head. */
 function following(target: Target | null, more: { stale?: boolean; revision?: number } = {}): Sighting {
@@ -30,7 +35,7 @@ function following(target: Target | null, more: { stale?: boolean; revision?: nu
 function scriptedSource() {
   const waiting: { sighting: Sighting; handled: () => void }[] = [];
   let wake = () => {};
-  let held: Position | null | undefined;
+  let held: FollowedPosition | null | undefined;
   const source: Source = {
     async *follow(from, signal) {
       held = from;
@@ -77,17 +82,17 @@ interface Attempt {
 
 type Dispose = (model: FakeModel) => unknown;
 
-function loadedAs({ version, manifest_digest }: Target, model: FakeModel, dispose: Dispose): Loaded<FakeModel> {
+function loadedAs({ version, manifest_digest }: Target, model: FakeModel, dispose: Dispose): LoadResult<FakeModel> {
   const manifest = Manifest.parse({ artifacts: [{ path: 'model.txt', digest: digestOf('bytes'), size: 5 }] });
   const info = { model: 'fraud', version, manifest, manifest_digest };
   const hooks = { dispose, failed() {}, clock: () => performance.now() };
-  return { leased: createBundle(info, filesIn('/nowhere'), model, hooks), load_ms: 12, warm_up_ms: 3 };
+  return { leased: createLoadedVersion(info, filesIn('/nowhere'), model, hooks), load_ms: 12, warm_up_ms: 3 };
 }
 
 function scriptedLoad(dispose: Dispose = (model) => model.disposals++) {
   const attempts: Attempt[] = [];
   const load: Load<FakeModel> = (target, signal, entered) => {
-    const { promise, resolve, reject } = Promise.withResolvers<Loaded<FakeModel>>();
+    const { promise, resolve, reject } = Promise.withResolvers<LoadResult<FakeModel>>();
     const attempt: Attempt = {
       target,
       signal,
@@ -121,7 +126,7 @@ const openedCache = async () =>
 
 async function started(options: Partial<EngineOptions<FakeModel>> = {}, lastGood?: Target) {
   const cache = options.cache ?? (await openedCache());
-  if (lastGood) await cache.keepLastGood({ ...at(lastGood.revision), target: lastGood });
+  if (lastGood) await cache.saveLastGood({ ...at(lastGood.revision), target: lastGood });
   const { source, say, held } = scriptedSource();
   const { load, attempts, nth } = scriptedLoad();
   const states: string[] = [];
@@ -335,8 +340,8 @@ describe('where nothing is active', () => {
     const model = attempt.succeed();
     await until(() => model.disposals === 1);
     expect(engine.status()).toMatchObject({ state: 'no-target', current: null });
-    await expect(engine.ready(1)).rejects.toThrow('none is active');
-    expect(() => engine.lease()).toThrow('none is active');
+    await expect(engine.ready(1)).rejects.toThrow('no version is active');
+    expect(() => engine.lease()).toThrow('no version is active');
   });
 
   it('the last good version stays where it is', async () => {
@@ -508,9 +513,9 @@ describe('the last good version', () => {
     const kept: string[] = [];
     const slowly: Cache = {
       ...cache,
-      async keepLastGood(lastGood) {
+      async saveLastGood(lastGood) {
         if (lastGood.target.version === '1.0.0') await slow.promise;
-        await cache.keepLastGood(lastGood);
+        await cache.saveLastGood(lastGood);
         kept.push(lastGood.target.version);
       },
     };
@@ -536,7 +541,7 @@ describe('the last good version', () => {
     const failing = async () => {
       throw failure('cache-full');
     };
-    const cache = { ...(await openedCache()), keepLastGood: failing, sweep: failing };
+    const cache = { ...(await openedCache()), saveLastGood: failing, sweep: failing };
     const { serve, state } = await started({ cache });
     await serve(one);
     await serve(two);
@@ -785,5 +790,5 @@ describe('whatever is told and whatever becomes of it', () => {
 async function noCache(): Promise<Cache> {
   const nothing = async () => {};
   const lastGood = async () => null;
-  return { lastGood, keepLastGood: nothing, sweep: nothing, touch: nothing } as Partial<Cache> as Cache;
+  return { lastGood, saveLastGood: nothing, sweep: nothing, touch: nothing } as Partial<Cache> as Cache;
 }

@@ -81,7 +81,7 @@ describe('a download', () => {
     proxy.tamper = () => answers.shift() ?? { instead: { status: 502, body: '' } };
     await expect(whole(fetcher.bytes('1.0.0', artifact, alive()))).rejects.toMatchObject({
       code: 'fetch-failed',
-      message: expect.stringMatching(/: 1000 of 1280000 bytes came$/),
+      message: expect.stringMatching(/: received 1000 of 1280000 bytes$/),
     });
   });
 

@@ -75,7 +75,7 @@ describe('a load', () => {
       predict: (model, input) => model.text + input,
     });
     const loaded = await load(target, alive(), entered);
-    expect(loaded.leased.bundle).toMatchObject({ version: '1.0.0', model: { text: 'one', disposed: false } });
+    expect(loaded.leased.loaded).toMatchObject({ version: '1.0.0', model: { text: 'one', disposed: false } });
     expect([loaded.load_ms, loaded.warm_up_ms].every(Number.isInteger)).toBe(true);
     expect(seen).toEqual([['fraud', '1.0.0', target.manifest_digest, 3], 'a']);
     expect(phases).toEqual(['fetching', 'loading', 'warming-up']);
@@ -123,7 +123,7 @@ describe('a load', () => {
     const { fetcher } = versionOf(files);
     const { load, entered } = await loaderOf({ ...fetcher, manifest: async () => text });
     const target = { version: '1.0.0', manifest_digest: digestOf(text), revision: 1 };
-    expect((await load(target, alive(), entered)).leased.bundle.model.text).toBe('one');
+    expect((await load(target, alive(), entered)).leased.loaded.model.text).toBe('one');
   });
 
   it('refuses what this process cannot run, before it opens it', async () => {
@@ -181,7 +181,7 @@ describe('hydrating', () => {
         return late.promise;
       },
     });
-    const refused = { code: 'load-timeout', message: 'it was not ready after 0.02 s' };
+    const refused = { code: 'load-timeout', message: 'not ready after 0.02 s' };
     await expect(load(target, alive(), entered)).rejects.toMatchObject(refused);
     expect(limit!.aborted).toBe(true);
     const model = { text: 'late', disposed: false };
@@ -307,10 +307,10 @@ describe('warming up', () => {
   it('asks nothing of a service that cannot answer, and of a version without requests', async () => {
     const without = versionOf({ 'model.txt': 'one' });
     const { load } = await loaderOf(without.fetcher, { predict: never });
-    expect((await load(without.target, alive(), () => {})).leased.bundle.model.text).toBe('one');
+    expect((await load(without.target, alive(), () => {})).leased.loaded.model.text).toBe('one');
     const { target, fetcher } = versionOf({ 'model.txt': 'one', 'golden.json': 'rubbish' });
     const mute = await loaderOf(fetcher);
-    expect((await mute.load(target, alive(), () => {})).leased.bundle.model.text).toBe('one');
+    expect((await mute.load(target, alive(), () => {})).leased.loaded.model.text).toBe('one');
   });
 });
 

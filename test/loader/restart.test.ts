@@ -70,7 +70,7 @@ describe('a loader whose registry goes away', { timeout: 60_000 }, () => {
     const { proxy, started } = await reachable();
     proxy.target = null;
     const loader = await started();
-    await expect(loader.ready(1)).rejects.toThrow('the registry has not said what is active');
+    await expect(loader.ready(1)).rejects.toThrow('the registry has not reported the active version');
     proxy.target = program().url;
     expect((await loader.ready()).version).toBe('1.0.0');
   });

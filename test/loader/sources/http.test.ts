@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { createClient } from '../../../src/client/client.ts';
-import type { Position } from '../../../src/loader/position.ts';
+import type { FollowedPosition } from '../../../src/loader/position.ts';
 import { httpSource } from '../../../src/loader/sources/http.ts';
 import type { Sighting } from '../../../src/loader/sources/source.ts';
 import { emptyProgram, ok, publish, shared, until } from '../../program/support.ts';
@@ -52,14 +52,14 @@ interface Followed {
   last(): Sighting | undefined;
   /** Waits until it is seen that a version is active, and that at a revision. */
   sees(move: { version: string; revision: number }): Promise<void>;
-  position(): Position;
+  position(): FollowedPosition;
   warnings: string[];
   stop(): Promise<void>;
 }
 
 async function follow(
   options: {
-    held?: Position | null;
+    held?: FollowedPosition | null;
     environment?: string;
     proxy?: HttpProxy;
     timings?: Partial<typeof QUICK>;
@@ -174,7 +174,7 @@ describe('the event stream', () => {
       for (let i = 0; i < 10; i++) await sees(await move(started()));
       return polls(proxy).length === before;
     });
-    expect(warnings).toEqual(['the event stream is away']);
+    expect(warnings).toEqual(['the event stream failed; reconnecting']);
   });
 
   const event = (data: string, name = 'snapshot') => `id: x\nevent: ${name}\ndata: ${data}\n\n`;
@@ -224,7 +224,7 @@ describe('the event stream', () => {
     const { proxy, warnings, sightings } = await follow({ token: 'wrong' });
     await until(() => streams(proxy).length > 3);
     expect(proxy.requests.every(({ status }) => status === null || status === 401)).toBe(true);
-    expect([warnings, sightings]).toEqual([['the event stream is away'], []]);
+    expect([warnings, sightings]).toEqual([['the event stream failed; reconnecting'], []]);
   });
 
   it('ends when nobody follows any more, in whatever state it is', async () => {

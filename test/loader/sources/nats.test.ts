@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ActiveMap } from '../../../src/domain/events.ts';
 import { NO_HEAD } from '../../../src/domain/model.ts';
-import type { Position } from '../../../src/loader/position.ts';
+import type { FollowedPosition } from '../../../src/loader/position.ts';
 import { natsSource } from '../../../src/loader/sources/nats.ts';
 import type { Sighting } from '../../../src/loader/sources/source.ts';
 import { encodeEvent } from '../../../src/log/codec.ts';
@@ -52,7 +52,7 @@ function writerOf(nats: Nats, model = 'fraud') {
   };
 }
 
-function follow(nats: Nats, held: Position | null = null, environment = 'production', silentMs = 3600_000) {
+function follow(nats: Nats, held: FollowedPosition | null = null, environment = 'production', silentMs = 3600_000) {
   const warnings: string[] = [];
   const log = { ...silent, warn: (_: object, message: string) => void warnings.push(message) };
   const stop = new AbortController();
