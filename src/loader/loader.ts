@@ -89,7 +89,7 @@ export interface Loader<M> {
    * up to 10 s for that (with `SIGNALBOX_LEGACY`: without a limit).
    *
    * @example
-   * process.once('SIGTERM', () => server.close(() => loader.close()));
+   * process.once('SIGTERM', () => loader.close());
    */
   close(): Promise<void>;
 }
