@@ -55,8 +55,8 @@ export async function startAgent({ folder, python, onChange, ...options }: Agent
     const before = await readlink(current).catch(() => null);
     await pointLink(current, relative(home, next.to));
     try {
-      if ((await readFile(notifiedFile, 'utf8').catch(() => '')) !== next.version.manifest_digest)
-        await notify(next, signal);
+      const notified = await readFile(notifiedFile, 'utf8').catch(() => '');
+      if (notified !== next.version.manifest_digest) await notify(next, signal);
       signal.throwIfAborted();
     } catch (error) {
       await pointLink(current, before);

@@ -61,11 +61,8 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   const draining = new Set<Target>();
   let saving = Promise.resolve();
   let sweeping: Promise<void> | null = null;
-  const touching = setInterval(
-    () => serving && inBackground(cache.touch(serving.target.manifest_digest)),
-    TOUCH_EVERY_MS,
-  );
-  touching.unref();
+  const touch = () => serving && inBackground(cache.touch(serving.target.manifest_digest));
+  const touching = setInterval(touch, TOUCH_EVERY_MS).unref();
   const running = run().catch((err: unknown) => log.error({ err }, 'the loader stopped following the registry'));
 
   return { status: () => status, lease, ready, close };
@@ -195,11 +192,9 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 
   /** Waits for all leases, without a limit; only logs a warning if they take long. */
   async function drain({ leased, target }: Serving<M>): Promise<void> {
-    const warning = setTimeout(
-      () => log.warn({ version: target.version }, 'a version is still in use a minute after it was replaced'),
-      DRAIN_WARNING_MS,
-    );
-    warning.unref();
+    const { version } = target;
+    const warn = () => log.warn({ version }, 'a version is still in use a minute after it was replaced');
+    const warning = setTimeout(warn, DRAIN_WARNING_MS).unref();
     draining.add(target);
     await leased.retire();
     draining.delete(target);
@@ -241,16 +236,10 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 
   async function ready(timeoutMs: number): Promise<LoadedVersion<M>> {
     const waited = new AbortController();
-    const late = sleep(timeoutMs, undefined, { signal: AbortSignal.any([waited.signal, stop.signal]) });
-    const first = await Promise.race([
-      served.promise.then(() => 'served'),
-      late.then(
-        () => 'late',
-        () => 'closed',
-      ),
-    ]);
+    const signal = AbortSignal.any([waited.signal, stop.signal]);
+    await Promise.race([served.promise, sleep(timeoutMs, undefined, { signal }).catch(() => {})]);
     waited.abort();
-    if (first === 'served' && serving) return serving.leased.loaded;
+    if (serving) return serving.leased.loaded;
     if (stop.signal.aborted) throw new NotReady('No version serves: the loader is closed.');
     throw new NotReady(`No version serves after ${timeoutMs / 1000} s: ${reasonOf(status)}.`);
   }
@@ -258,9 +247,7 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   function inBackground(work: Promise<unknown>): void {
     const settled = work
       .catch((err: unknown) => log.error({ err }, 'a background task of the loader failed'))
-      .finally(() => {
-        pending.delete(settled);
-      });
+      .finally(() => void pending.delete(settled));
     pending.add(settled);
   }
 

@@ -15,8 +15,7 @@ const Golden = z.object({
 /**
  * Sends a version's golden requests to its model, one after another: a smoke test that also warms the model up.
  *
- * @throws {LoadFailure} golden-mismatch
- * @throws the signal's reason
+ * @throws {LoadFailure} golden-mismatch; or the signal's reason
  */
 export async function checkGolden(
   path: string,

@@ -65,8 +65,7 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
     entered('warming-up');
     await warmUp(leased, signal);
     const warm = performance.now();
-    const times = { load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
-    return { leased, ...times };
+    return { leased, load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
   };
 
   async function fetchAll(version: string, digest: Digest, signal: AbortSignal): Promise<Manifest> {
@@ -84,11 +83,11 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
   async function fetchBlobs(version: string, artifacts: readonly Artifact[], signal: AbortSignal): Promise<void> {
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    const queue = [...artifacts];
+    const queue = artifacts.values(); // shared by all workers
     const worker = async () => {
-      for (let artifact = queue.shift(); artifact && !either.aborted; artifact = queue.shift()) {
-        const next = artifact;
-        await cache.blob(next, () => fetcher.bytes(version, next, either));
+      for (const artifact of queue) {
+        if (either.aborted) return;
+        await cache.blob(artifact, () => fetcher.bytes(version, artifact, either));
       }
     };
     const workers = Array.from({ length: PARALLEL }, worker);
@@ -126,8 +125,7 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
 /**
  * Returns the result of `action` if it is ready in time; disposes of a later result.
  *
- * @throws {LoadFailure} load-timeout; hydrate-failed, unless `action` throws a {LoadFailure}
- * @throws the signal's reason
+ * @throws {LoadFailure} load-timeout, hydrate-failed, or that of `action`; or the signal's reason
  */
 async function withinTime<T>(
   signal: AbortSignal,

@@ -31,10 +31,8 @@ export interface LoadedVersion<M> extends Omit<VersionInfo, 'model'> {
   model: M;
   files: Files;
   /**
-   * Builds a value once and keeps it until it expires or the version is retired. Concurrent calls share one build; a
-   * failed build is not kept.
-   *
-   * @throws {Error} if the version is retired, or the error of `build`
+   * Builds a value once and keeps it until it expires or the version is retired. A failed build is not kept.
+   * @throws {Error} if the version is retired; or the error of `build`
    */
   derived<T>(name: string, build: () => T | Promise<T>, options?: DeriveOptions<NoInfer<T>>): Promise<T>;
 }
@@ -136,11 +134,8 @@ export function createLoadedVersion<M>(
 
   async function disposeAll(all: Derived[]): Promise<void> {
     for (const { value, dispose } of all) {
-      const built = await value.then(
-        (value) => ({ value }),
-        () => null,
-      );
-      if (built) await attempt(() => dispose(built.value as never));
+      const [built] = await Promise.allSettled([value]);
+      if (built.status === 'fulfilled') await attempt(() => dispose(built.value as never));
     }
   }
 

@@ -18,19 +18,15 @@ import { type Reporter, startReporter } from './reporter.ts';
 import { nodeRuntime, type RuntimeFacts } from './runtime.ts';
 import { openTransport } from './sources/transport.ts';
 
-/** Options that are not set are read from the environment (docs/loaders.md). */
+/** `model` to `cacheDir` are read from the environment if they are not set (docs/loaders.md, Variables). */
 export interface LoaderOptions<M> extends Hydration<M> {
-  /** Default: `REGISTRY_MODEL`, or `default`. */
   model?: string;
-  /** Default: `REGISTRY_ENVIRONMENT`, or `production`. */
   environment?: string;
-  /** The registry's address. Default: `REGISTRY_DSN`, or `http://127.0.0.1:8080`. */
+  /** The registry's address. */
   dsn?: string;
-  /** Default: `REGISTRY_TOKEN`, or a token for a registry on this machine. */
   token?: string;
-  /** URL of the event stream to follow, or `nats://…`. Default: `HOT_RELOAD_ENDPOINT`, or the registry's stream. */
+  /** URL of the event stream to follow, or `nats://…`. */
   endpoint?: string;
-  /** Default: `MANIFEST_CACHE_DIR`, or a folder in the user's cache folder. */
   cacheDir?: string;
   /** Limit of the cache in bytes; default: 20 GiB. */
   cacheBytes?: number;
@@ -49,9 +45,8 @@ export interface Loader<M> {
   /**
    * Resolves when a version serves.
    *
-   * @param timeoutMs default: 30,000 ms
-   * @throws {NotReady} with the reason, if no version serves in time or the loader is closed
-   * @throws the error of `hydrate` with `SIGNALBOX_LEGACY`, which has no time-out
+   * @throws {NotReady} with the reason, after `timeoutMs` (default: 30,000) or when the loader is closed. With
+   * `SIGNALBOX_LEGACY` there is no time-out, and a failure rejects with the error of `hydrate`.
    * @example
    * const { version } = await loader.ready(60_000);
    */
@@ -85,8 +80,8 @@ export interface Loader<M> {
    */
   status(): LoaderReport;
   /**
-   * Stops following the registry and sends the last report. Disposes of the model when the last lease is released, and waits
-   * up to 10 s for that (with `SIGNALBOX_LEGACY`: without a limit).
+   * Stops the loader, and disposes of the model when the last lease is released: it waits up to 10 s for that (with
+   * `SIGNALBOX_LEGACY`: without a limit).
    *
    * @example
    * process.once('SIGTERM', () => loader.close());

@@ -1,7 +1,4 @@
-/**
- * Where a loader is in the log: the position of the last message that it accepted, as the registry reports it. The full
- * position with its hashes is `LogPosition` (log/identity.ts), which a loader knows only as the opaque `id`.
- */
+/** The position of the last message that a loader accepted. The log's own `LogPosition`, with hashes, is opaque here: `id`. */
 export interface FollowedPosition {
   generation: number;
   /** Identifies the log; null while it is empty. */

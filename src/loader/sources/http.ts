@@ -128,11 +128,8 @@ export function httpSource(
     let etag: string | null = null;
     while (!signal.aborted) {
       try {
-        const headers = {
-          Accept: 'application/json',
-          ...lastEventId(listener),
-          ...(etag && { 'If-None-Match': etag }),
-        };
+        const unless = etag && { 'If-None-Match': etag };
+        const headers = { Accept: 'application/json', ...lastEventId(listener), ...unless };
         const limit = AbortSignal.any([signal, AbortSignal.timeout(pollTimeoutMs)]);
         const response = await client.open(path, { headers, signal: limit });
         if (response.status === 304) listener.confirm();
@@ -203,11 +200,9 @@ function createListener(
   }
 }
 
-function sightingOf(
-  position: FollowedPosition,
-  pointer: Snapshot['active'][string] | undefined,
-  stale: boolean,
-): Sighting {
+type Pointer = Snapshot['active'][string] | undefined;
+
+function sightingOf(position: FollowedPosition, pointer: Pointer, stale: boolean): Sighting {
   if (pointer === undefined) return { state: 'unknown-environment' };
   if (pointer === null) return { state: 'following', position, target: null, stale };
   const { version, manifest_digest, revision, request_id } = pointer;

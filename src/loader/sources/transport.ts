@@ -47,10 +47,7 @@ function overNats(endpoint: string, config: LoaderConfig, instance: string, log:
     nats = connection;
     return { nats: connection, reports: openReports(connection, { create: false }) };
   });
-  connected.catch(
-    (err: unknown) =>
-      stop.signal.aborted || log.error({ err }, 'the connection to NATS failed; the log is not followed'),
-  );
+  connected.catch((err: unknown) => stop.signal.aborted || log.error({ err }, 'the log cannot be followed'));
   return {
     source: {
       async *follow(held, signal) {
