@@ -143,7 +143,6 @@ export function hasGivenUp({ state, error, target }: LoaderReport, active: Activ
   return error.code === 'unknown-environment' || target?.revision === active?.revision;
 }
 
-/** Whether two versions have the same name and manifest. */
 export function isSameVersion(one: Omit<Target, 'revision'>, other: Omit<Target, 'revision'>): boolean {
   return one.version === other.version && one.manifest_digest === other.manifest_digest;
 }

@@ -10,8 +10,7 @@ import { placeBlob } from '../files/place.ts';
 import { LoadFailure } from './failure.ts';
 
 const PIECE_BYTES = 128 * 1024;
-/** Folders with this prefix are unfinished. */
-export const UNFINISHED = '.new-';
+export const UNFINISHED = '.new-'; // prefix of folders
 
 /**
  * Ensures that a blob is in the store with the right bytes. It is verified even if it is there: a file may be damaged after

@@ -259,8 +259,7 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     const last = serving;
     serving = null;
     if (last) inBackground(drain(last));
-    const waited = sleep(closeMs, undefined, { ref: false });
-    await Promise.race([Promise.all(pending), waited]);
+    await Promise.race([Promise.all(pending), sleep(closeMs, undefined, { ref: false })]);
   }
 }
 

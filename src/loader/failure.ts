@@ -1,5 +1,4 @@
-import type { LoaderErrorCode } from '../domain/fleet.ts';
-import { PERMANENT_ERRORS } from '../domain/fleet.ts';
+import { type LoaderErrorCode, PERMANENT_ERRORS } from '../domain/fleet.ts';
 
 /** Why a version could not be loaded. */
 export class LoadFailure extends Error {
@@ -26,7 +25,6 @@ export function failureOf(error: unknown, otherwise: LoaderErrorCode): LoadFailu
 
 /**
  * No version serves. A service answers it with `503`.
- *
  * @example
  * try {
  *   return await loader.use(({ model }) => model.predict(row));

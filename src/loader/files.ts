@@ -3,7 +3,6 @@ import { isArtifactPath } from '../domain/manifest.ts';
 
 /**
  * A version's verified files under one folder. Do not write to them: processes share them.
- *
  * @example
  * const loader = await startLoader({
  *   hydrate: (_version, files) => readFile(files.path('model.txt'), 'utf8'),

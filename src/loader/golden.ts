@@ -26,12 +26,9 @@ export async function checkGolden(
   if (!golden) return;
   for (const [index, { input, output }] of golden.requests.entries()) {
     signal?.throwIfAborted();
-    let answer: unknown;
-    try {
-      answer = await predict(input);
-    } catch (cause) {
+    const answer = await (async () => predict(input))().catch((cause: unknown) => {
       throw new LoadFailure('golden-mismatch', `golden request ${index} failed: ${cause}`, cause);
-    }
+    });
     const where = difference(output, answer, golden.tolerance);
     if (where !== null) throw new LoadFailure('golden-mismatch', `golden request ${index}: ${where}`);
   }

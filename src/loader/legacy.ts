@@ -4,25 +4,17 @@ import type { Engine } from './engine.ts';
 import { failureOf, NotReady } from './failure.ts';
 import type { Files } from './files.ts';
 import type { Hydration } from './load.ts';
-import { createLoadedVersion, type LeasedVersion } from './loaded-version.ts';
+import { createLoadedVersion, type LeasedVersion, type VersionInfo } from './loaded-version.ts';
 import type { LoaderLog } from './log.ts';
 import { initialStatus } from './status.ts';
 
+const NOTHING = { requires: {}, metrics: {}, params: {}, tags: {}, lineage: {} };
 /** Describes a file that was never published. */
-const UNPUBLISHED = {
+const UNPUBLISHED: Omit<VersionInfo, 'model'> = {
   version: 'legacy',
   manifest_digest: `sha256:${'0'.repeat(64)}`,
-  manifest: {
-    flavor: 'custom',
-    artifacts: [],
-    requires: {},
-    metrics: {},
-    params: {},
-    tags: {},
-    lineage: {},
-    signature: null,
-  },
-} as const;
+  manifest: { flavor: 'custom', artifacts: [], signature: null, ...NOTHING },
+};
 
 /**
  * Serves one local file: no registry is contacted and nothing is verified. The service's code needs no change: the path of
@@ -32,7 +24,7 @@ export function startLegacy<M>(path: string, model: string, service: Hydration<M
   let status = initialStatus('loading');
   let leased: LeasedVersion<M> | null = null;
   const stop = new AbortController();
-  const info = { model, ...UNPUBLISHED, manifest: { ...UNPUBLISHED.manifest, artifacts: [] } };
+  const info = { model, ...UNPUBLISHED };
   const loading = (async () => {
     const files = legacyFiles(resolve(path));
     const hydrated = await service.hydrate(info, files, stop.signal);

@@ -105,20 +105,15 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
     const { predict } = service;
     const { manifest, files } = leased.loaded;
     if (!predict || !manifest.artifacts.some(({ path }) => path === GOLDEN_FILE)) return;
-    const check = async (limit: AbortSignal) => {
+    const check = (limit: AbortSignal) => {
       const lease = leased.lease();
-      try {
-        await checkGolden(files.path(GOLDEN_FILE), (input) => predict(lease.model, input, lease), limit);
-      } finally {
-        lease.release();
-      }
+      const answer = (input: unknown) => predict(lease.model, input, lease);
+      return checkGolden(files.path(GOLDEN_FILE), answer, limit).finally(lease.release);
     };
-    try {
-      await withinTime(signal, timeoutMs, () => {}, check);
-    } catch (error) {
+    await withinTime(signal, timeoutMs, () => {}, check).catch((error: unknown) => {
       void leased.retire();
       throw error;
-    }
+    });
   }
 }
 

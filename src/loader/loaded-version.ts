@@ -12,7 +12,6 @@ export interface VersionInfo {
 
 /**
  * Options of `derived`.
- *
  * @example
  * const index = await loader.use(({ files, derived }) =>
  *   derived('index', () => readFile(files.path('index.bin')), { ttl_ms: 60_000, dispose: (bytes) => bytes.fill(0) }),
@@ -27,7 +26,6 @@ export interface DeriveOptions<T> {
 
 /** A version in memory with everything derived from it. It is replaced as a whole, so versions never mix. */
 export interface LoadedVersion<M> extends Omit<VersionInfo, 'model'> {
-  /** The result of `hydrate`. */
   model: M;
   files: Files;
   /**

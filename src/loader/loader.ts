@@ -36,7 +36,6 @@ export interface LoaderOptions<M> extends Hydration<M> {
   loadTimeoutMs?: number;
   /** Returns the facts that `requires` is checked against; default: those of this process. */
   runtime?: RuntimeFacts;
-  /** Default: warnings and errors to standard error. */
   log?: LoaderLog;
 }
 
@@ -44,7 +43,6 @@ export interface LoaderOptions<M> extends Hydration<M> {
 export interface Loader<M> {
   /**
    * Resolves when a version serves.
-   *
    * @throws {NotReady} with the reason, after `timeoutMs` (default: 30,000) or when the loader is closed. With
    * `SIGNALBOX_LEGACY` there is no time-out, and a failure rejects with the error of `hydrate`.
    * @example
@@ -53,7 +51,6 @@ export interface Loader<M> {
   ready(timeoutMs?: number): Promise<LoadedVersion<M>>;
   /**
    * Returns the version that serves; it stays in memory until it is released.
-   *
    * @throws {NotReady} if no version serves
    * @example
    * const lease = loader.lease();
@@ -66,7 +63,6 @@ export interface Loader<M> {
   lease(): Lease<M>;
   /**
    * Calls `work` with the version that serves and returns its result; the version stays in memory until then.
-   *
    * @throws {NotReady} if no version serves, or the error of `work`
    * @example
    * const answer = await loader.use(async ({ model, version }) => ({ version, score: await model.predict(row) }));
@@ -74,7 +70,6 @@ export interface Loader<M> {
   use<T>(work: (loaded: LoadedVersion<M>) => T | Promise<T>): Promise<T>;
   /**
    * Returns the report that the registry gets.
-   *
    * @example
    * const { state, current, stale, error } = loader.status();
    */
@@ -82,7 +77,6 @@ export interface Loader<M> {
   /**
    * Stops the loader, and disposes of the model when the last lease is released: it waits up to 10 s for that (with
    * `SIGNALBOX_LEGACY`: without a limit).
-   *
    * @example
    * process.once('SIGTERM', () => loader.close());
    */

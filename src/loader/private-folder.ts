@@ -3,7 +3,6 @@ import { dirname, join } from 'node:path';
 
 /**
  * Another user could change the files that a loader verifies and then executes. The message names the folder and a remedy.
- *
  * @example
  * const loader = await startLoader(options).catch((error) => {
  *   if (error instanceof UnsafeCacheFolder) console.error(error.message);

@@ -21,8 +21,7 @@ export function initialStatus(state: LoaderState): Status {
 const REASONS: Partial<Record<LoaderState, string>> = {
   starting: 'the registry has not reported the active version',
   'no-target': 'no version is active',
-  diverged:
-    'the log is not the one that was followed before; if it was recreated on purpose, delete "last-good" in the cache folder',
+  diverged: 'the log was replaced; if it was recreated on purpose, delete "last-good" in the cache folder',
   stopped: 'the loader is closed',
 };
 
