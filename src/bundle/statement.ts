@@ -43,7 +43,7 @@ export async function signStatement(statement: Statement, { id, secret }: Signin
   return Buffer.from(await sign.setProtectedHeader({ alg: ALGORITHM, typ: TYPE, kid: id }).sign(secret));
 }
 
-/** Verifies and parses a signed statement. @throws {BundleRefused} for another key, an invalid time, or invalid content */
+/** Verifies and parses a statement. @throws {BundleRefused} for another key, an invalid time, or invalid content */
 export async function openStatement(jws: Uint8Array, key: SigningKey, now: Date): Promise<Statement> {
   const payload = await verifiedPayload(Buffer.from(jws).toString('latin1'), key);
   const result = Statement.safeParse(payload);
@@ -51,8 +51,7 @@ export async function openStatement(jws: Uint8Array, key: SigningKey, now: Date)
   const { created_at, expires_at } = result.data;
   if (now.getTime() > Date.parse(expires_at)) throw new BundleRefused(`It expired at ${expires_at}.`);
   // The clock of the machine that made it may be wrong by up to a day. With more, it could outlive its idempotency key.
-  if (Date.parse(created_at) > now.getTime() + A_DAY_MS)
-    throw new BundleRefused(`Its creation time is in the future: ${created_at}.`);
+  if (Date.parse(created_at) > now.getTime() + A_DAY_MS) throw new BundleRefused(`It is of the future: ${created_at}.`);
   return result.data;
 }
 

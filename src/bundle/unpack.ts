@@ -55,8 +55,7 @@ async function readStatement(file: FileHandle): Promise<Uint8Array> {
     throw new BundleRefused('It is not a tar archive.', cause);
   });
   const { header, data } = first ?? {};
-  if (!header || !data || data.length > MAX_STATEMENT_BYTES)
-    throw new BundleRefused('It does not begin with a statement.');
+  if (!header || !data || data.length > MAX_STATEMENT_BYTES) throw new BundleRefused('It has no statement.');
   checkEntry(header, statementEntry(data.length));
   return data;
 }
@@ -115,7 +114,7 @@ async function* bytesOf(file: FileHandle): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** @throws {BundleRefused} unless it is a regular file of this name and size; never prints another name: it may have escape codes */
+/** @throws {BundleRefused} unless it is a regular file of this name and size; never prints another name (escape codes) */
 function checkEntry({ name, size, type, linkname, pax = {} }: ParsedTarEntry['header'], expected: Entry): void {
   if (name !== expected.name) throw new BundleRefused(`It has another file in the place of ${expected.name}.`);
   if (type !== 'file' || linkname) throw new BundleRefused(`${name} is not a regular file.`);

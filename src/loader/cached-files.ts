@@ -101,7 +101,7 @@ async function* readPieces(path: string): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** `rename` cannot replace a folder that is not empty, so the old one is moved first. Of several processes, the first wins. */
+/** Moves the old folder first: `rename` cannot replace one that is not empty. Of several processes, the first wins. */
 async function replaceFolder(fresh: string, path: string): Promise<void> {
   const old = `${fresh}-old`;
   try {

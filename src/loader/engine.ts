@@ -45,7 +45,7 @@ const DRAIN_WARNING_MS = 60_000;
 const BACKOFF_MS: [number, number] = [1_000, 60_000];
 const CLOSE_MS = 10_000;
 
-/** Keeps the active version in memory. The newest target wins. If a load fails, the version that served before still serves. */
+/** Keeps the active version in memory. The newest target wins. If a load fails, the old version still serves. */
 export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   const { source, load, cache, log } = options;
   const { graceMs = GRACE_MS, backoffMs = BACKOFF_MS, closeMs = CLOSE_MS } = options;

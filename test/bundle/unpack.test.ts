@@ -139,8 +139,8 @@ describe('a bundle is refused', () => {
     }
     await refused(Buffer.concat([whole, Buffer.alloc(512)]), 'its statement describes');
     await refused(Buffer.concat([whole, whole]), 'its statement describes');
-    await refused(Buffer.from('not a tar archive'), 'does not begin');
-    await refused(Buffer.alloc(64 * 1024), 'does not begin');
+    await refused(Buffer.from('not a tar archive'), 'has no statement');
+    await refused(Buffer.alloc(64 * 1024), 'has no statement');
   });
 
   const three = async () => {
@@ -184,7 +184,7 @@ describe('a bundle is refused', () => {
       const [first, e] = [await signedPart(statement), blobPart('', { type, linkname: '/etc/passwd' })];
       await refused(await archiveOf([first, blobPart('aaa'), e]), 'not a regular file');
       const whole = await archiveOf([{ header: { name: 'bundle.jws', size: 0, type, linkname: 'x' } }]);
-      await refused(whole, 'does not begin with a statement');
+      await refused(whole, 'has no statement');
     },
   );
 
@@ -235,7 +235,7 @@ describe('a bundle is refused', () => {
 
   it.each<[string, Partial<Statement>, string]>([
     ['after it expired', { expires_at: '2026-03-03T14:04:59.000Z' }, 'expired at'],
-    ['long before it was created', { created_at: '2026-03-05T00:00:00.000Z' }, 'in the future: 2026-03-05'],
+    ['long before it was created', { created_at: '2026-03-05T00:00:00.000Z' }, 'of the future: 2026-03-05'],
     ['if it is valid for too long', { expires_at: '2027-01-01T00:00:00.000Z' }, 'more than 30 days'],
     ['with another format', { format: 2 as 1 }, 'format'],
     ['with an invalid model', { model: '../x' }, 'model'],
