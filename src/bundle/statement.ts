@@ -51,7 +51,8 @@ export async function openStatement(jws: Uint8Array, key: SigningKey, now: Date)
   const { created_at, expires_at } = result.data;
   if (now.getTime() > Date.parse(expires_at)) throw new BundleRefused(`It expired at ${expires_at}.`);
   // The clock of the machine that made it may be wrong by up to a day. With more, it could outlive its idempotency key.
-  if (Date.parse(created_at) > now.getTime() + A_DAY_MS) throw new BundleRefused(`It is of the future: ${created_at}.`);
+  const isEarly = Date.parse(created_at) > now.getTime() + A_DAY_MS;
+  if (isEarly) throw new BundleRefused(`Its creation date is in the future: ${created_at}.`);
   return result.data;
 }
 

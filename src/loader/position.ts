@@ -1,4 +1,4 @@
-/** The position of the last message that a loader accepted. The log's own `LogPosition`, with hashes, is opaque here: `id`. */
+/** The position of the last message that a loader accepted. The log’s own `LogPosition`, with hashes, is `id` here. */
 export interface FollowedPosition {
   generation: number;
   /** Identifies the log; null while it is empty. */

@@ -235,7 +235,7 @@ describe('a bundle is refused', () => {
 
   it.each<[string, Partial<Statement>, string]>([
     ['after it expired', { expires_at: '2026-03-03T14:04:59.000Z' }, 'expired at'],
-    ['long before it was created', { created_at: '2026-03-05T00:00:00.000Z' }, 'of the future: 2026-03-05'],
+    ['long before it was created', { created_at: '2026-03-05T00:00:00.000Z' }, 'in the future: 2026-03-05'],
     ['if it is valid for too long', { expires_at: '2027-01-01T00:00:00.000Z' }, 'more than 30 days'],
     ['with another format', { format: 2 as 1 }, 'format'],
     ['with an invalid model', { model: '../x' }, 'model'],
