@@ -198,7 +198,7 @@ describe('the event stream', () => {
       ),
     ],
     ['an empty stream', stream('')],
-  ])('that brings %s is made anew; nothing of it is believed', async (_, tampering) => {
+  ])('is reopened after %s, which is ignored', async (_, tampering) => {
     const proxy = await startProxy(started().url);
     proxy.tamper = (seen) => (isStream(seen) ? tampering : isPoll(seen) ? BAD : null);
     const { sightings, sees } = await follow({ proxy });
