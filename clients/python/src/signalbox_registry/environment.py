@@ -1,4 +1,4 @@
-"""The running environment, as the requirements of a version whose model was saved in it."""
+"""Builds `requires` from the Python and the packages of this process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from .requires import Version, python_version
 
-#: What is loaded by Python, by the ending of its name. An ONNX file is not: it runs without Python.
+#: Files that only Python can load. ONNX is not one of them.
 _SAVED_BY_PYTHON = (".joblib", ".pkl", ".pickle", ".skops")
 
 
 def environment_requires(paths: Iterable[str]) -> dict[str, Any]:
     """
-    "The same minor release" of Python and of the packages that load these files; empty where Python loads none of them.
-    What a pickle imports is not known here, so scikit-learn is named where this process may have used it.
+    Returns constraints to the same minor releases of Python and of the packages that load these files; empty if Python
+    loads none of them. What a pickle imports is unknown: scikit-learn is required if this process may have used it.
     """
     endings = {ending for path in paths for ending in _SAVED_BY_PYTHON if path.endswith(ending)}
     if not endings:
@@ -29,7 +29,7 @@ def environment_requires(paths: Iterable[str]) -> dict[str, Any]:
 
 
 def _may_be_sklearn() -> bool:
-    """Where joblib was imported and scikit-learn was not, the model that this process saved is of another library."""
+    """Whether the model may be of scikit-learn: not if this process imported joblib without it."""
     return "sklearn" in sys.modules or "joblib" not in sys.modules
 
 
@@ -41,11 +41,11 @@ def _same_minor_installed(name: str) -> str | None:
 
 
 def same_minor(text: str) -> str:
-    """The constraint that the registry makes of a version in metadata. Raises ValueError where it is not PEP 440's."""
+    """Returns the constraint that the registry derives from a version. Raises ValueError if it is not PEP 440."""
     version = Version.parse(text)
     major, *minor = version.release[:2]
     first = ".".join(str(part) for part in (major, *minor, 0))
-    # What comes before the first version of a minor release would not satisfy "at least the first version".
+    # A pre-release of the first version of a minor release does not satisfy ">= first version".
     if not any(version.release[2:]):
         first += f"{'a b rc'.split()[version.pre[0]]}{version.pre[1]}" if version.pre else ""
         first += f".dev{version.dev}" if version.dev is not None else ""

@@ -1,4 +1,4 @@
-"""Publishing a folder as a version."""
+"""Publishes a folder as a version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .errors import SignalboxError
 AT_ONCE = 4
 UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _CHUNK = 256 * 1024
-#: The more telling first.
+#: In order of precedence.
 METADATA_FILES = ("training_metadata.json", "metadata.json")
 SKLEARN_FACTS = ("sklearn", "scikit-learn", "sklearn_version")
 FACTS = ("python", "python_version", "joblib", "joblib_version", *SKLEARN_FACTS)
@@ -46,12 +46,14 @@ def publish(
     token: str | None = None,
 ) -> dict[str, Any]:
     """
-    Publishes a folder's files as `version`, or as the version after the highest one (`bump`: major, minor or patch).
-    What is not said here is taken from `training_metadata.json` and `metadata.json` in the folder. Safe to call again:
-    what arrived is not sent twice, and the same content is the same version. Returns the version as the API shows it.
+    Publishes a folder as `version`, or as the next version after the highest one (`bump`: major, minor or patch).
+    Fields that are not given are taken from `training_metadata.json` and `metadata.json` in the folder. A call can be
+    repeated: files are not sent twice, and the same content is the same version. Returns the version as the API does.
 
-    Where neither `requires` nor these files say what a joblib, pickle or skops file needs to be loaded, the version
-    requires the minor releases that this process runs: of Python, joblib and scikit-learn. `requires={}` requires nothing.
+    If neither `requires` nor these files state the runtime for a joblib, pickle or skops file, the version requires the
+    minor releases of Python, joblib and scikit-learn in this process. `requires={}` requires nothing.
+
+    >>> publish("out/", model="fraud", bump="minor", metrics={"auc": 0.94})
     """
     if (version is None) == (bump is None):
         raise ValueError("Give version or bump.")
@@ -80,7 +82,7 @@ def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[s
         {"path": path, "digest": digests[path], "size": file.stat().st_size} for path, file in files.items()
     ]
     _send_missing(client, {digests[path]: file for path, file in files.items()})
-    # A bump asked for again with the same content must not become another version.
+    # A repeated bump with the same content must not create another version.
     key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     headers = {"Idempotency-Key": f"publish-{key}"}
     published: dict[str, Any] = client.call("POST", versions_path(model), json=body, headers=headers)
@@ -89,9 +91,9 @@ def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[s
 
 def list_files(folder: Path) -> dict[str, Path]:
     """
-    By path; what hides behind a dot or belongs to Python's cache is no part of a version.
+    Returns the files of a version by path, without hidden files and __pycache__.
 
-    Raises ValueError for a link, and for a virtual environment (PEP 405: each has this file).
+    Raises ValueError for a link, and for a virtual environment (PEP 405: each contains pyvenv.cfg).
     """
     files = {}
     if (folder / "pyvenv.cfg").exists():
@@ -114,8 +116,8 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 def described(files: Mapping[str, Path]) -> dict[str, Any]:
     """
-    What the metadata files say in a manifest's own words. `requires` the registry reads in them itself; where they do not
-    say it, it is that of the running environment.
+    Returns manifest fields from the metadata files. The registry reads `requires` from them; if they do not state it,
+    the runtime of this process is required.
     """
     documents = [_document(files[name]) for name in METADATA_FILES if name in files]
     found = {
@@ -138,7 +140,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _fits(name: str, value: Any) -> bool:
-    """Whether it has the manifest's shape: metadata may mean something else by the same word."""
+    """Whether a value has the manifest's shape: metadata may use the name for something else."""
     if name == "flavor":
         return isinstance(value, str) and 0 < len(value) <= 64
     if name == "signature":
@@ -165,7 +167,7 @@ def _flavor(documents: list[dict[str, Any]], requires: Mapping[str, Any], files:
 
 
 def _says_runtime(document: dict[str, Any]) -> bool:
-    """`{}` says that nothing is required. Facts that are not text say nothing to the registry."""
+    """Whether a document states the runtime. `{}` states that nothing is required. Facts must be strings."""
     if isinstance(document.get("requires"), dict):
         return True
     return any(isinstance(place.get(name), str) for place in _fact_places(document) for name in FACTS)
@@ -181,7 +183,7 @@ def _send_missing(client: Client, blobs: Mapping[str, Path]) -> None:
         try:
             list(pool.map(lambda blob: _send(client, *blob), blobs.items()))
         except SignalboxError as error:
-            raise error.with_traceback(None)  # the frames of the pool tell a reader nothing
+            raise error.with_traceback(None)  # the frames of the pool do not help a user
 
 
 def _send(client: Client, digest: str, file: Path) -> None:
