@@ -33,12 +33,14 @@ export function readMlModel(text: string): MlModelFacts | null {
   return { flavor, requires, lineage, signature: signatureOf(model.signature) };
 }
 
-// Looking for keys that come twice compares each with all others, and a pretty error costs as much as the lines before it.
+// A check for duplicate keys is quadratic, and a pretty error costs as much as the lines before it.
 const LINEAR = { maxAliasCount: 100, uniqueKeys: false, prettyErrors: false, logLevel: 'error' } as const;
+// A `%YAML 1.1` directive or a tag such as `!!timestamp` would otherwise make dates of strings.
+const CORE_SCHEMA = { schema: 'core', resolveKnownTags: false } as const;
 
 function yaml(text: string): unknown {
   try {
-    return parse(text, LINEAR);
+    return parse(text, { ...LINEAR, ...CORE_SCHEMA });
   } catch {
     return null; // not YAML, so no MLmodel
   }
