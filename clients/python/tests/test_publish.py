@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 from signalbox_registry import Problem, RegistryUnreachable, activate, deactivate, publish, rollback
 from signalbox_registry.__main__ import main
 from signalbox_registry.config import Registry
-from signalbox_registry.environment import same_minor
+from signalbox_registry.constraints import constraint_from
+from signalbox_registry.describe import canonical_manifest, describe, list_artifacts
+from signalbox_registry.folder import list_files
 from signalbox_registry.requires import python_version
 from signalbox_registry.tokens import Tokens, sign
 from support import Proxy, RegistryProcess, publish_value
@@ -62,8 +65,8 @@ def test_a_folder_is_published_as_a_version(model: str, folder: Path, proxy: Pro
 
 def environment(*packages: str) -> dict[str, Any]:
     return {
-        "python": same_minor(python_version()),
-        "packages": {name: same_minor(metadata.version(name)) for name in packages},
+        "python": constraint_from(python_version()),
+        "packages": {name: constraint_from(metadata.version(name)) for name in packages},
     }
 
 
@@ -91,10 +94,32 @@ def test_a_model_without_metadata_requires_the_runtime_of_this_process(
     assert unbound["manifest"]["requires"] == {}
 
 
-def test_empty_requires_in_the_metadata_require_nothing(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "text", "requires"),
+    [
+        ("metadata.json", '{"requires": {}}', {}),
+        ("MLmodel", "flavors: {sklearn: {sklearn_version: 1.5.2}}", {"packages": {"scikit-learn": "~=1.5.0"}}),
+        ("requirements.txt", "numpy>=2\n", {"packages": {"numpy": ">=2"}}),
+    ],
+)
+def test_the_runtime_of_this_process_is_not_required_if_a_file_states_one(
+    model: str, tmp_path: Path, file: str, text: str, requires: dict[str, Any]
+) -> None:
     (tmp_path / "model.pkl").write_bytes(b"content")
-    (tmp_path / "metadata.json").write_text('{"requires": {}}')
-    assert publish(tmp_path, model=model, version="1.0.0")["manifest"]["requires"] == {}
+    (tmp_path / file).write_text(text)
+    assert publish(tmp_path, model=model, version="1.0.0")["manifest"]["requires"] == requires
+
+
+def test_the_registry_computes_the_same_manifest_digest(model: str, tmp_path: Path) -> None:
+    (tmp_path / "größe").mkdir()
+    for path in ("model.onnx", "größe/ä.txt", "größe/Z.txt"):
+        (tmp_path / path).write_text(path)
+    document = '{"metrics": {"a": 1e21, "b": 1e-7, "c": 0.1}, "tags": {"\\ud83d\\ude00": "é"}}'
+    (tmp_path / "metadata.json").write_text(document)
+    files = list_files(tmp_path)
+    text = canonical_manifest({**describe(files).fields, "artifacts": list_artifacts(files)})
+    published = publish(tmp_path, model=model, version="1.0.0")
+    assert published["manifest_digest"] == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +136,7 @@ def test_empty_requires_in_the_metadata_require_nothing(model: str, tmp_path: Pa
 def test_the_registry_derives_the_same_constraint_from_a_version(
     model: str, tmp_path: Path, version: str, constraint: str
 ) -> None:
-    assert same_minor(version) == constraint
+    assert constraint_from(version) == constraint
     (tmp_path / "model.joblib").write_bytes(b"content")
     (tmp_path / "metadata.json").write_text(json.dumps({"joblib_version": version}))
     published = publish(tmp_path, model=model, version="1.0.0")
@@ -125,9 +150,9 @@ def script(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_scikit_learn_is_not_required_if_joblib_was_imported_without_it(tmp_path: Path) -> None:
-    described = "from signalbox_registry.publish import described; print('scikit-learn' in described({'m.joblib': 0})"
-    outputs = [script(f"{first}{described}['requires']['packages'])").stdout for first in ("", "import joblib; ")]
-    assert outputs == ["True\n", "False\n"]
+    required = "from signalbox_registry.describe import describe; print(describe({'m.joblib': None}).process_requires)"
+    outputs = ["scikit-learn" in script(f"{first}{required}").stdout for first in ("", "import joblib; ")]
+    assert outputs == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from typing import Any
 
 from .client import Client, versions_path
 from .config import Registry, model_name
+from .describe import describe
 from .errors import Problem, RegistryUnreachable
+from .folder import list_files
 from .moves import UNSET, activate, deactivate, rollback
-from .publish import described, list_files, publish
+from .publish import publish
 from .registry import ModelRegistry
 
 DONE, FAILED, USAGE, REFUSED, NOT_FOUND, UNREACHABLE = range(6)
@@ -100,7 +102,7 @@ def _environment(verb: argparse.ArgumentParser) -> None:
 
 
 def _publish(given: argparse.Namespace) -> None:
-    recorded = described(list_files(Path(given.folder))).get("requires")
+    recorded = describe(list_files(Path(given.folder))).process_requires
     published = publish(
         given.folder,
         model=given.model,

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
-from .requires import Version, python_version
+from .constraints import constraint_from
+from .requires import python_version
 
 #: Files that only Python can load. ONNX is not one of them.
 _SAVED_BY_PYTHON = (".joblib", ".pkl", ".pickle", ".skops")
@@ -25,7 +26,7 @@ def environment_requires(paths: Iterable[str]) -> dict[str, Any]:
     if _may_be_sklearn():
         names.append("scikit-learn")
     packages = {name: constraint for name in names if (constraint := _same_minor_installed(name))}
-    return {"python": same_minor(python_version()), **({"packages": packages} if packages else {})}
+    return {"python": constraint_from(python_version()), **({"packages": packages} if packages else {})}
 
 
 def _may_be_sklearn() -> bool:
@@ -35,18 +36,6 @@ def _may_be_sklearn() -> bool:
 
 def _same_minor_installed(name: str) -> str | None:
     try:
-        return same_minor(metadata.version(name))
+        return constraint_from(metadata.version(name))
     except (metadata.PackageNotFoundError, ValueError):
         return None
-
-
-def same_minor(text: str) -> str:
-    """Returns the constraint that the registry derives from a version. Raises ValueError if it is not PEP 440."""
-    version = Version.parse(text)
-    major, *minor = version.release[:2]
-    first = ".".join(str(part) for part in (major, *minor, 0))
-    # A pre-release of the first version of a minor release does not satisfy ">= first version".
-    if not any(version.release[2:]):
-        first += f"{'a b rc'.split()[version.pre[0]]}{version.pre[1]}" if version.pre else ""
-        first += f".dev{version.dev}" if version.dev is not None else ""
-    return f"~={version.epoch}!{first}" if version.epoch else f"~={first}"

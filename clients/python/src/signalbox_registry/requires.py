@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
 # PEP 440, appendix B.
-_VERSION = re.compile(
-    r"""\s* v?
+VERSION_PATTERN = r"""
+    v?
     (?:(?P<epoch>[0-9]+)!)?
     (?P<release>[0-9]+(?:\.[0-9]+)*)
     (?P<pre>[-_.]?(?P<pre_kind>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]+)?)?
     (?P<post>-(?P<post_implicit>[0-9]+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_number>[0-9]+)?)?
     (?P<dev>[-_.]?dev[-_.]?(?P<dev_number>[0-9]+)?)?
     (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?
-    \s*""",
-    re.VERBOSE | re.IGNORECASE | re.ASCII,
-)
+    """
+VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE | re.ASCII)
+_SPACE = " \t\n\r\f\v"
 _SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*(\S+)\s*")
 #: Packages in a report, which is limited to 15 KiB.
 MAX_REPORTED = 100
@@ -47,7 +47,7 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Version:
         """Parses a version. Raises ValueError."""
-        found = _VERSION.fullmatch(text)
+        found = VERSION.fullmatch(text.strip(_SPACE))
         if not found:
             raise ValueError(f"{text!r} is not a PEP 440 version")
         part = found.groupdict()
@@ -154,11 +154,16 @@ def python_version() -> str:
     return f"{major}.{minor}.{micro}{before.get(level, '')}"
 
 
-def mismatches(requires: Mapping[str, Any]) -> list[str]:
-    """Returns the requirements that this process does not meet, as messages. Those on Node are ignored."""
-    wanted: list[tuple[str, Any, str | None]] = [("python", requires.get("python"), python_version())]
+def mismatches(
+    requires: Mapping[str, Any], python: str | None = None, installed: Callable[[str], str | None] | None = None
+) -> list[str]:
+    """
+    Returns the requirements that are not met, as messages. Those on Node are ignored. The default is the Python of this
+    process and the packages that are installed.
+    """
+    wanted: list[tuple[str, Any, str | None]] = [("python", requires.get("python"), python or python_version())]
     for name, specifiers in _packages(requires).items():
-        wanted.append((name, specifiers, _installed(name)))
+        wanted.append((name, specifiers, (installed or _installed)(name)))
     return [
         f"{name} {specifiers} wanted, {f'{actual} found' if actual else 'not installed'}"
         for name, specifiers, actual in wanted
@@ -189,7 +194,7 @@ def _holds(actual: str | None, specifiers: object) -> bool:
 
 
 def _is_version(text: str) -> bool:
-    return _VERSION.fullmatch(text) is not None
+    return VERSION.fullmatch(text.strip(_SPACE)) is not None
 
 
 def _installed(name: str) -> str | None:
