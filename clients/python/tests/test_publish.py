@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from signalbox_registry.describe import canonical_manifest, describe, list_artif
 from signalbox_registry.folder import list_files
 from signalbox_registry.requires import python_version
 from signalbox_registry.tokens import Tokens, sign
-from support import Proxy, RegistryProcess, publish_value
+from support import Exchange, Proxy, RegistryProcess, eventually, publish_value
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
         "params": {"C": 1.0, "kernel": None},
         "tags": {"not": 1},
         "lineage": {"dataset": {"rows": 5}},
+        "run": os.urandom(8).hex(),  # so that the registry does not have the file yet
     }
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder
@@ -196,6 +198,65 @@ def test_a_repeated_call_sends_no_file_and_publishes_no_version_again(model: str
     assert publish(folder, model=model, bump="minor")["version"] == "0.2.0"
 
 
+def test_progress_counts_the_bytes_that_the_registry_lacks(model: str, folder: Path) -> None:
+    (folder / "large.bin").write_bytes(os.urandom(700_000))
+    seen: list[tuple[int, int]] = []
+    publish(folder, model=model, version="1.0.0", progress=lambda sent, total: seen.append((sent, total)))
+    total = 500_000 + 700_000 + (folder / "metadata.json").stat().st_size
+    assert len(seen) > 3 and seen == sorted(seen)
+    assert {of for _, of in seen} == {total} and seen[-1][0] == total
+    seen.clear()
+    (folder / "more.bin").write_bytes(os.urandom(10))
+    publish(folder, model=model, version="1.1.0", progress=lambda sent, total: seen.append((sent, total)))
+    assert seen == [(10, 10)]
+    publish(folder, model=model, version="1.2.0", progress=lambda sent, total: pytest.fail("nothing was to be sent"))
+
+
+def test_an_error_in_progress_ends_the_call(model: str, folder: Path) -> None:
+    def broken(sent: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(folder, model=model, version="1.0.0", progress=broken)
+    assert publish(folder, model=model, version="1.0.0")["version"] == "1.0.0"
+
+
+def test_after_a_broken_upload_the_next_call_sends_only_the_rest(model: str, folder: Path, proxy: Proxy) -> None:
+    def cut(exchange: Exchange) -> bool:
+        """Breaks the upload of the large file when the other one is there."""
+        if exchange.command != "PUT" or len(exchange.sent) < 500_000:
+            return False
+        eventually(lambda: len(sent()) == 2)
+        exchange.connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def sent() -> list[str]:
+        return [request.path for request in proxy.requests if request.command == "PUT"]
+
+    proxy.rule = cut
+    with pytest.raises(RegistryUnreachable):
+        publish(folder, model=model, version="1.0.0", dsn=proxy.url)
+    proxy.rule = None
+    proxy.requests.clear()
+    assert publish(folder, model=model, version="1.0.0", dsn=proxy.url)["version"] == "1.0.0"
+    digest = hashlib.sha256((folder / "model.joblib").read_bytes()).hexdigest()
+    assert sent() == [f"/api/blobs/sha256:{digest}"]
+
+
+def test_a_caller_that_may_not_ask_for_files_sends_all_of_them(model: str, folder: Path, proxy: Proxy) -> None:
+    publish(folder, model=model, version="1.0.0")
+
+    def refuse(exchange: Exchange) -> bool:
+        asks = exchange.command in ("HEAD", "GET") and "/blobs/" in exchange.path
+        if asks:
+            exchange.answer(403, b'{"code":"forbidden","detail":"The permission is missing."}')
+        return asks
+
+    proxy.rule = refuse
+    assert publish(folder, model=model, version="1.1.0", dsn=proxy.url)["version"] == "1.1.0"
+    assert len([request for request in proxy.requests if request.command == "PUT"]) == 2
+
+
 def test_refusals_are_problems_with_a_code(model: str, folder: Path) -> None:
     publish(folder, model=model, version="1.0.0")
     with pytest.raises(Problem) as refused:
@@ -268,6 +329,16 @@ def test_the_command_line(model: str, folder: Path, capsys: pytest.CaptureFixtur
     assert run("deactivate", "--env", "production", "--reason", "done")[0] == 0
     assert run("activate", "9.9.9", "--env", "production")[0] == 4
     assert run("publish", str(folder / "absent"), "--version", "1.0.0")[0] == 1
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_command_line_draws_a_bar_on_a_terminal(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert main(["publish", str(folder), "--version", "1.0.0", "-m", model]) == 0
+    bar = f"\rSending {'█' * 30} 100 % of 0.5 MB\n"
+    assert (bar in capsys.readouterr().err) is terminal
 
 
 def test_the_command_line_prints_the_required_runtime(

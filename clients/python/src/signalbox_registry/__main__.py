@@ -110,6 +110,7 @@ def _publish(given: argparse.Namespace) -> None:
         bump=given.bump,
         requires={} if recorded and given.no_requires else None,
         notes=given.notes,
+        progress=progress_bar("Sending"),
     )
     text = f"{published['model']} {published['version']} is published (revision {published['revision']})."
     _print(given, published, text)
@@ -118,6 +119,23 @@ def _publish(given: argparse.Namespace) -> None:
         wanted = ", ".join(f"{name} {constraint}" for name, constraint in named.items())
         note = f"It requires the runtime of this process: {wanted}. Publish with --no-requires to require nothing."
         print(note, file=sys.stderr)
+
+
+def progress_bar(label: str) -> Callable[[int, int], None] | None:
+    """Returns a function that draws a bar on standard error; None if that is not a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    shown = ""
+
+    def draw(sent: int, total: int) -> None:
+        nonlocal shown
+        bar = ("█" * round(sent / total * 30)).ljust(30, "░")
+        line = f"{label} {bar} {sent * 100 // total} % of {total / 1e6:.1f} MB"
+        if line != shown:
+            print(f"\r{line}", end="\n" if sent >= total else "", file=sys.stderr, flush=True)
+        shown = line
+
+    return draw
 
 
 def _activate(given: argparse.Namespace) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import httpx
 from .client import Client, versions_path
 from .config import Registry, model_name
 from .describe import canonical_manifest, describe, list_artifacts
-from .errors import SignalboxError
+from .errors import Problem, SignalboxError
 from .folder import list_files
 
 AT_ONCE = 4
 UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _CHUNK = 256 * 1024
+
+#: Called with the bytes sent and the total.
+Progress = Callable[[int, int], object]
 
 
 def publish(
@@ -36,14 +40,18 @@ def publish(
     lineage: Mapping[str, Any] | None = None,
     signature: Any = None,
     notes: str | None = None,
+    progress: Progress | None = None,
     dsn: str | None = None,
     token: str | None = None,
 ) -> dict[str, Any]:
     """
     Publishes a folder as `version`, or as the next version after the highest one (`bump`: major, minor or patch).
     Fields that are not given are taken from training_metadata.json, metadata.json, MLmodel and requirements.txt in the
-    folder, as `signalbox publish` does. A call can be repeated: files are not sent twice, and the same content is the
-    same version. Returns the version as the API does.
+    folder, as `signalbox publish` does. Returns the version as the API does.
+
+    Only files that the registry lacks are sent, four at once. Nothing is retried, but a call can be repeated: files are
+    not sent twice, and the same content is the same version. `progress` is called with the bytes sent and the total to
+    send, in other threads but never concurrently; it is not called if there is nothing to send.
 
     If neither `requires` nor a file states the runtime for a joblib, pickle or skops file, the version requires the
     minor releases of Python, joblib and scikit-learn in this process. `requires={}` requires nothing.
@@ -68,13 +76,15 @@ def publish(
     body = {**describe(files).fields, **{name: value for name, value in given.items() if value is not None}}
     with Client(Registry.of(dsn, token)) as client:
         client.authenticate()  # before large files are read
-        return _publish(client, model_name(model), files, body)
+        return _publish(client, model_name(model), files, body, progress or (lambda sent, total: None))
 
 
-def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[str, Any]) -> dict[str, Any]:
+def _publish(
+    client: Client, model: str, files: Mapping[str, Path], body: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
     artifacts = body["artifacts"] = list_artifacts(files)
     canonical_manifest({name: value for name, value in body.items() if name not in ("version", "bump", "notes")})
-    _send_missing(client, {artifact["digest"]: files[artifact["path"]] for artifact in artifacts})
+    _send_missing(client, {artifact["digest"]: files[artifact["path"]] for artifact in artifacts}, progress)
     # A repeated bump with the same content must not create another version.
     key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     headers = {"Idempotency-Key": f"publish-{key}"}
@@ -82,23 +92,49 @@ def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[s
     return published
 
 
-def _send_missing(client: Client, blobs: Mapping[str, Path]) -> None:
+def _send_missing(client: Client, blobs: Mapping[str, Path], progress: Progress) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            list(pool.map(lambda blob: _send(client, *blob), blobs.items()))
+            lacks = pool.map(lambda digest: _lacks(client, digest), blobs)
+            missing = {digest: blobs[digest] for digest, lacking in zip(blobs, lacks, strict=True) if lacking}
+            count = _Count(sum(file.stat().st_size for file in missing.values()), progress)
+            list(pool.map(lambda blob: _send(client, blob[0], blob[1], count), missing.items()))
         except SignalboxError as error:
             raise error.with_traceback(None)  # the frames of the pool do not help a user
 
 
-def _send(client: Client, digest: str, file: Path) -> None:
-    path = f"/api/blobs/{digest}"
-    if client.has(path):
-        return
+def _lacks(client: Client, digest: str) -> bool:
+    try:
+        return not client.has(f"/api/blobs/{digest}")
+    except Problem as problem:
+        if problem.code == "forbidden":
+            return True  # the caller may send files without the permission to ask for them
+        raise
+
+
+class _Count:
+    """Counts the bytes sent by several threads."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._sent = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._sent += size
+            self._progress(self._sent, self._total)
+
+
+def _send(client: Client, digest: str, file: Path, count: _Count) -> None:
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
-    client.call("PUT", path, content=_chunks(file), headers=headers, timeout=UPLOAD_TIMEOUT)
+    content = _chunks(file, count)
+    client.call("PUT", f"/api/blobs/{digest}", content=content, headers=headers, timeout=UPLOAD_TIMEOUT)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, count: _Count) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
+            count.add(len(chunk))
             yield chunk
