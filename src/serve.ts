@@ -142,7 +142,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const health = () => ({
     log: projector.state(),
     gaps: projector.gaps(),
-    volume: onVolume(files.problems()),
+    volume: files.problems(),
     artifacts: files.incomplete(),
     discovery: onVolume(discovery?.problems() ?? []),
     history: history?.problems() ?? [],
@@ -193,6 +193,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
       fleet,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
+      volumeProblems: files.problems,
       revision: () => revisionToken(registry().position),
       stale,
       health,

@@ -16,14 +16,14 @@ export async function candidatesOn(volume: string): Promise<Candidate[]> {
   const models = join(volume, 'models');
   const found = [...(await versionsOf(volume, DEFAULT_MODEL))];
   const entries = await entriesIfFolder(models);
-  if (!entries) return [...found, refused(models, '', `${models} is no folder of its own`)];
+  if (!entries) return [...found, refused(models, '', `${models} must be a folder, not a link or a file`)];
   for (const entry of entries) found.push(...(await ofModel(volume, join(models, entry.name), entry)));
   return found;
 }
 
 async function ofModel(volume: string, path: string, { name, utf8, entry }: FolderEntry): Promise<Candidate[]> {
   if (!utf8) return [refused(path, name, `the name of ${path} is not UTF-8; rename it`)];
-  if (entry.isSymbolicLink()) return [refused(path, name, `${path} is no folder of its own`)];
+  if (entry.isSymbolicLink()) return [refused(path, name, `${path} must be a folder, not a link or a file`)];
   if (isModelName(name)) return versionsOf(volume, name);
   const versions = await entriesIfFolder(join(path, 'versions'));
   return versions?.length === 0 ? [] : [refused(path, name, `${name} is not a model's name; rename ${path}`)];
@@ -32,7 +32,7 @@ async function ofModel(volume: string, path: string, { name, utf8, entry }: Fold
 async function versionsOf(volume: string, model: string): Promise<Candidate[]> {
   const folder = versionsFolder(volume, model);
   const entries = await entriesIfFolder(folder);
-  if (!entries) return [refused(folder, model, `${folder} is no folder of its own`)];
+  if (!entries) return [refused(folder, model, `${folder} must be a folder, not a link or a file`)];
   return entries.map(({ name, utf8, entry }) => {
     const path = join(folder, name);
     return { path, model, version: name, problem: problemOf(path, name, utf8 && entry.isDirectory()) };
@@ -41,7 +41,7 @@ async function versionsOf(volume: string, model: string): Promise<Candidate[]> {
 
 function problemOf(path: string, name: string, isFolder: boolean): string | null {
   if (!isVersion(name)) return `${path} is not named by a canonical semantic version`;
-  return isFolder ? null : `${path} is no folder of its own`;
+  return isFolder ? null : `${path} must be a folder, not a link or a file`;
 }
 
 /** Nothing where there is no such folder, null where something else has its place. */

@@ -229,6 +229,7 @@ it('keeps the bytes when the version is refused, or nobody knows whether it was 
         fleet: { of: () => [], all: () => [], onReport: () => {}, report: async () => {}, close: async () => {} },
         readAt: async () => null,
         settled: async () => {},
+        volumeProblems: () => [],
         revision: () => '',
         stale: () => false,
         health: () => ({ log: 'live', gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),

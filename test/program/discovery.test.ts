@@ -151,8 +151,8 @@ describe('while it runs', () => {
     await symlink(elsewhere, model);
     await mkdir(join(program().volume, 'models/half'), { recursive: true });
     await symlink(join(elsewhere, 'versions'), versions('half'));
-    await reported(program(), model, 'no folder of its own');
-    await reported(program(), versions('half'), 'no folder of its own');
+    await reported(program(), model, 'must be a folder');
+    await reported(program(), versions('half'), 'must be a folder');
     for (const name of ['elsewhere', 'half']) expect(await published(program(), name, '1.0.0')).toBe(false);
     // Nor when something is published over HTTP.
     await publish(program(), '2.0.0', { 'a.txt': 'a' }, 'elsewhere');
@@ -182,7 +182,7 @@ describe('while it runs', () => {
     await writeFile(join(path, 'model.joblib'), 'something else');
     await writeFile(join(path, 'extra.bin'), 'extra');
     await reported(program(), join(path, 'model.joblib'), 'not what was published');
-    await reported(program(), join(path, 'extra.bin'), 'no part');
+    await reported(program(), join(path, 'extra.bin'), 'not part of');
     expect(await readFile(join(path, 'model.joblib'), 'utf8')).toBe('something else');
     expect(await readFile(join(path, 'extra.bin'), 'utf8')).toBe('extra');
     const file = await program().ask('GET', '/api/models/changed/versions/1.0.0/files/model.joblib');

@@ -2,63 +2,13 @@ import { appendFile, copyFile, mkdir, readdir, readFile, rename, rm, truncate, w
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { RegistryEvent } from '../../src/domain/events.ts';
-import { Manifest } from '../../src/domain/manifest.ts';
-import { activeMap } from '../../src/domain/model.ts';
-import { encodeEvent } from '../../src/log/codec.ts';
 import { shortEpoch } from '../../src/log/identity.ts';
-import type { LogMessage } from '../../src/log/read.ts';
 import { startActivationHistory } from '../../src/projections/activation-history.ts';
-import type { EventListener } from '../../src/projections/projector.ts';
-import { applyMessage, emptyRegistry, entryOf } from '../../src/projections/registry.ts';
+import { entryOf } from '../../src/projections/registry.ts';
 import { temporaryFolder } from '../support/folder.ts';
+import { type Log, newLog } from './log-in-memory.ts';
 
-const digest = `sha256:${'0'.repeat(64)}` as const;
 const NAME = 'registry_activation_history.log';
-
-/** A log in memory, folded as the projector folds it. */
-function newLog(generation = 0, earlier: LogMessage[] = []) {
-  const registry = emptyRegistry(generation);
-  const messages = [...earlier];
-  const listeners: EventListener[] = [];
-  let state: 'live' | 'catching-up' = 'live';
-  for (const message of messages) applyMessage(registry, message);
-  const add = (type: RegistryEvent['type'], data: Record<string, unknown>, model = 'fraud') => {
-    const { model: state } = entryOf(registry, model);
-    const time = new Date(Date.UTC(2026, 2, 3, 14, 5, messages.length)).toISOString();
-    const head = { id: `e-${messages.length}`, model, time, actor: 'ana', request_id: `r-${messages.length + 1}` };
-    const body = encodeEvent({ ...head, type, data } as RegistryEvent, state.head);
-    const message = { revision: messages.length + 1, model, body };
-    messages.push(message);
-    const event = applyMessage(registry, message);
-    expect(entryOf(registry, model).frozen).toBeNull();
-    for (const listener of listeners) listener({ event: event!, revision: message.revision });
-  };
-  return {
-    registry,
-    messages,
-    projector: { registry: () => registry, state: () => state, onEvent: (l: EventListener) => listeners.push(l) },
-    readAt: async (revision: number) => messages[revision - 1] ?? null,
-    catchingUp: (is: boolean) => {
-      state = is ? 'catching-up' : 'live';
-    },
-    publish(version: string, model = 'fraud') {
-      const manifest = Manifest.parse({ artifacts: [{ path: 'model.joblib', digest, size: 1 }] });
-      const active = activeMap(entryOf(registry, model).model, ['production', 'staging']);
-      add('version.published', { version, manifest, manifest_digest: digest, notes: '', active }, model);
-    },
-    activate(version: string, model = 'fraud', environment = 'production') {
-      const { model: now } = entryOf(registry, model);
-      const target = now.versions.get(version)!;
-      const previous = now.environments.get(environment)?.top?.version ?? null;
-      const active = activeMap(now, ['production', 'staging'], { environment, target });
-      const data = { environment, version, previous, reason: 'better', runtime_checked: false, active };
-      add('version.activated', data, model);
-    },
-    moves: () => messages.flatMap(({ body, revision }) => (`${body}`.includes('version.activated') ? [revision] : [])),
-  };
-}
-type Log = ReturnType<typeof newLog>;
 
 /** A log with two models and this many activations. */
 function logWith(activations: number, ...rest: Parameters<typeof newLog>): Log {

@@ -26,8 +26,8 @@ export function callerOf({ c, actor, request_id }: Request<unknown, unknown, unk
 export async function moveReply(outcome: Outcome, dry_run: boolean, services: Services): Promise<Reply> {
   const { model, event, revision } = outcome;
   if (event?.data === undefined || !('previous' in event.data)) throw new TypeError(`${event?.type} moves nothing`);
-  if (outcome.stored) await services.settled();
-  const warnings = [...outcome.warnings, ...(outcome.stored ? services.health().volume : [])];
+  if (outcome.stored) await services.settled(model.name);
+  const warnings = [...outcome.warnings, ...(outcome.stored ? services.volumeProblems(model.name) : [])];
   const json = moveView(model, event as Parameters<typeof moveView>[1], { revision, warnings, dry_run });
   return { json, log: { ...logOf(outcome), dry_run: dry_run || undefined } };
 }
@@ -35,6 +35,6 @@ export async function moveReply(outcome: Outcome, dry_run: boolean, services: Se
 /** Answers a command that changes a version with the version. */
 export async function versionReply(outcome: Outcome, version: string, services: Services): Promise<Reply> {
   const { model } = outcome;
-  if (outcome.stored) await services.settled();
+  if (outcome.stored) await services.settled(model.name);
   return { json: versionView(model, model.versions.get(version)!), log: { version, ...logOf(outcome) } };
 }
