@@ -141,6 +141,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const onVolume = (problems: string[]) => problems.map((problem) => problem.replaceAll(`${volume}${sep}`, ''));
   const health = () => ({
     log: projector.state(),
+    complete: projector.complete(),
     gaps: projector.gaps(),
     volume: files.problems(),
     artifacts: files.incomplete(),

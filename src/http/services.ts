@@ -54,6 +54,8 @@ export interface HttpMetrics {
 
 export interface Health {
   log: TailState;
+  /** Whether the log was read to its end once, so that answers are complete even if they are old. */
+  complete: boolean;
   gaps: readonly { first: number; last: number }[];
   volume: string[];
   /** Versions whose bytes this server lacks, those that are active first. */

@@ -82,6 +82,7 @@ function addLog(register: Registry, sources: GaugeSources): void {
     behindSince === null ? 0 : (now() - behindSince) / 1000,
   );
   gauge('log_gaps', 'Places where somebody took revisions out of the log.', sources.gaps);
+  gauge('writable', '1 while this server can store events, else 0.', () => Number(state() === 'live'));
   labelled('log_state', '1 for how the log is followed at the moment, else 0.', ['state'], () =>
     TAIL_STATES.map((name) => [{ state: name }, Number(name === state())]),
   );

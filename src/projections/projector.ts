@@ -13,9 +13,11 @@ export type EventListener = (applied: { event: RegistryEvent; revision: number }
 /** Keeps a read model at the head of the log. */
 export interface Projector {
   registry(): Registry;
-  /** `live`, or why what is read may be old. */
+  /** `live`, or why the read model may be old. */
   state(): TailState;
-  /** Revisions that somebody took out of the log. */
+  /** Whether the log was read to its end once, since the start or since it was restored. */
+  complete(): boolean;
+  /** Revisions that were deleted from the log. */
   gaps(): readonly { first: number; last: number }[];
   /** Resolves when the log was first read to its head. */
   ready(): Promise<void>;
@@ -42,6 +44,7 @@ interface Waiter {
 export function startProjector(nats: Nats, generation: number, log: Logger): Projector {
   let registry = emptyRegistry(generation);
   let state: TailState = 'catching-up';
+  let complete = false;
   const gaps: { first: number; last: number }[] = [];
   const waiters = new Set<Waiter>();
   const listeners: EventListener[] = [];
@@ -58,13 +61,17 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     restart(generation) {
       log.warn({ generation }, 'the log was restored; reading it from the start');
       registry = emptyRegistry(generation);
+      complete = false;
       gaps.length = 0;
       tell(null);
     },
     state(next, why) {
       if (next !== state) log[next === 'diverged' ? 'error' : 'info']({ state: next, err: why }, 'log');
       state = next;
-      if (next === 'live') ready.resolve();
+      if (next === 'live') {
+        complete = true;
+        ready.resolve();
+      }
       for (const listener of stateListeners) listener(next);
     },
   });
@@ -93,6 +100,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
   return {
     registry: () => registry,
     state: () => state,
+    complete: () => complete,
     gaps: () => gaps,
     ready: () => ready.promise,
     appended(own) {

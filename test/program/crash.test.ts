@@ -117,7 +117,7 @@ it.each([
 });
 
 async function ready(program: Program): Promise<boolean> {
-  return (await fetch(`${program.url}/readyz`)).status === 200;
+  return (await fetch(`${program.url}/readyz?for=writes`)).status === 200;
 }
 
 async function whole(program: Program, { acknowledged }: Load): Promise<void> {
@@ -232,7 +232,15 @@ it('keeps the bytes when the version is refused, or nobody knows whether it was 
         volumeProblems: () => [],
         revision: () => '',
         stale: () => false,
-        health: () => ({ log: 'live', gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
+        health: () => ({
+          log: 'live',
+          complete: true,
+          gaps: [],
+          volume: [],
+          artifacts: [],
+          discovery: [],
+          history: [],
+        }),
         metrics: createMetrics(['production']),
       } as Partial<Services> as Services,
       '0.0.0',

@@ -119,8 +119,8 @@ describe('while it runs', () => {
     await mkdir(versions('pointing'), { recursive: true });
     await symlink(elsewhere, join(versions('pointing'), '1.0.0'));
     await writeFile(join(versions('pointing'), '2.0.0'), 'a file');
-    await reported(program(), join(versions('pointing'), '1.0.0'), 'no folder');
-    await reported(program(), join(versions('pointing'), '2.0.0'), 'no folder');
+    await reported(program(), join(versions('pointing'), '1.0.0'), 'must be a folder');
+    await reported(program(), join(versions('pointing'), '2.0.0'), 'must be a folder');
     expect(await published(program(), 'pointing', '1.0.0')).toBe(false);
   });
 

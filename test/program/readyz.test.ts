@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { signToken } from '../../src/access/tokens.ts';
+import { ensureStream, STREAM } from '../../src/log/stream.ts';
+import { connected, startNats } from '../support/nats.ts';
 import { startProgram } from '../support/program.ts';
 import { ok, publish, shared, until, volumeFolder } from './support.ts';
 
@@ -39,7 +41,7 @@ const readyz = async (headers: Record<string, string> = {}) => {
 describe('/readyz', () => {
   it('says state and counts to everybody, and no more', async () => {
     const answer = await readyz();
-    expect(answer).toEqual({ ready: true, log: 'live', counts: expect.any(Object) });
+    expect(answer).toEqual({ ready: true, writes: true, log: 'live', counts: expect.any(Object) });
     expect(answer).toMatchObject({ counts: COUNTS });
   });
 
@@ -69,6 +71,38 @@ describe('/readyz', () => {
     for (const headers of wrong) expect(await readyz(headers)).toEqual(await readyz());
     // More than the credentials that may be wrong in a minute.
     for (let i = 0; i < 25; i++) expect(await readyz(wrong[0])).toEqual(await readyz());
+  });
+
+  it('is ready for reads without NATS, and for nothing on a log that was replaced', async () => {
+    const nats = await startNats(process.env.NATS_SERVER_BIN!);
+    const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
+    await publish(program, '1.0.0');
+    const state = async (query = '') => {
+      const response = await fetch(`${program.url}/readyz${query}`);
+      const { ready, writes, log } = (await response.json()) as Record<string, unknown>;
+      return { status: response.status, ready, writes, log };
+    };
+    expect(await state('?for=writes')).toEqual({ status: 200, ready: true, writes: true, log: 'live' });
+    await nats.kill();
+    const cutOff = { ready: true, writes: false, log: 'cut-off' };
+    await until(async () => (await state()).log === 'cut-off');
+    expect(await state()).toEqual({ status: 200, ...cutOff });
+    expect(await state('?for=reads')).toEqual({ status: 200, ...cutOff });
+    expect(await state('?for=writes')).toEqual({ status: 503, ...cutOff });
+    expect(await (await program.ask('GET', '/metrics')).text()).toMatch(/^signalbox_writable 0$/m);
+    await nats.start();
+    await until(async () => (await state('?for=writes')).status === 200);
+    expect(await (await program.ask('GET', '/metrics')).text()).toMatch(/^signalbox_writable 1$/m);
+
+    const other = await connected(nats);
+    await other.jsm.streams.delete(STREAM);
+    await ensureStream(other);
+    const diverged = { ready: false, writes: false, log: 'diverged' };
+    await until(async () => (await state()).log === 'diverged');
+    expect(await state()).toEqual({ status: 503, ...diverged });
+    expect(await state('?for=writes')).toEqual({ status: 503, ...diverged });
+    expect((await program.ask('GET', '/api/models/default/versions')).headers.get('registry-stale')).toBe('true');
+    expect((await fetch(`${program.url}/readyz?for=coffee`)).status).toBe(400);
   });
 
   it('does not wait for an identity provider that does not answer', async () => {

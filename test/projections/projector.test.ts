@@ -1,8 +1,9 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { append } from '../../src/log/append.ts';
+import { STREAM } from '../../src/log/stream.ts';
 import { startProjector } from '../../src/projections/projector.ts';
-import { type Log, notesEvent, publishedEvent, startLog, until } from '../log/support.ts';
+import { type Log, notesEvent, publishedEvent, reconnect, startLog, until } from '../log/support.ts';
 import { SERVERS } from '../support/nats.ts';
 
 describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
@@ -39,6 +40,22 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     await projector.reached(2);
     expect(heard).toEqual([1, 2]);
     expect(projector.state()).toBe('live');
+  });
+
+  test('is not complete until a restored log is read to its end', async () => {
+    const { log, projector } = await projected(binary());
+    await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+    await projector.reached(1);
+    const complete: boolean[] = [];
+    projector.onEvent(() => complete.push(projector.complete()));
+    const { config } = await log.nats.jsm.streams.info(STREAM);
+    const metadata = { application: 'signalbox', generation: '1' };
+    await log.nats.jsm.streams.update(STREAM, { ...config, metadata });
+    expect(projector.complete()).toBe(true);
+    await reconnect(log.nats);
+    await until(() => projector.registry().position.generation === 1 && projector.complete());
+    expect(projector.registry().models.has('fraud')).toBe(true);
+    expect(complete).toEqual([false, false]); // the restart, and the event
   });
 
   test('serves what it has while the log is away', async () => {
