@@ -13,7 +13,7 @@ import { ok, publish, shared, until, volumeFolder } from './support.ts';
 const SECRET = 's'.repeat(32);
 const COUNTS = { gaps: 0, frozen: 0, volume: 1, discovery: 1, history: 0 };
 
-/** A registry with something to name: a folder that is not adopted, and a file that was replaced. */
+/** A registry with two problems: a folder that cannot be adopted, and a file that was replaced. */
 const started = shared(async (ends) => {
   const program = await startProgram(await volumeFolder(ends), { REGISTRY_JWT_SECRET: SECRET }, ends);
   await publish(program, '1.0.0', { 'model.txt': 'one' }, 'fraud');
@@ -23,7 +23,6 @@ const started = shared(async (ends) => {
   await mkdir(join(program.volume, 'versions/2.0.0'), { recursive: true });
   await writeFile(join(program.volume, 'versions/2.0.0/metadata.json'), '{}');
   await symlink('/etc/hostname', join(program.volume, 'versions/2.0.0/link'));
-  // What was replaced is noticed at the next look at the version.
   await ok(program, 'POST', '/api/models/fraud/versions/1.0.0/activate', {});
   await until(async () => {
     const { counts } = await ok(program, 'GET', '/readyz');
@@ -39,13 +38,13 @@ const readyz = async (headers: Record<string, string> = {}) => {
 };
 
 describe('/readyz', () => {
-  it('says state and counts to everybody, and no more', async () => {
+  it('shows only the state and the counts without a credential', async () => {
     const answer = await readyz();
     expect(answer).toEqual({ ready: true, writes: true, log: 'live', counts: expect.any(Object) });
     expect(answer).toMatchObject({ counts: COUNTS });
   });
 
-  it('lists what is wrong, by paths on the volume, to a caller that may read every model', async () => {
+  it('lists the problems, by paths relative to the volume, to a caller that may read every model', async () => {
     const answer = (await (await started().ask('GET', '/readyz')).json()) as Record<string, string[]>;
     expect(answer).toMatchObject({ counts: COUNTS, gaps: [], frozen: [], history: [] });
     expect(answer.volume).toEqual(['models/fraud/versions/1.0.0/model.txt is not what was published']);
@@ -53,13 +52,13 @@ describe('/readyz', () => {
     expect(JSON.stringify(answer)).not.toContain(started().volume);
   });
 
-  it('says no more to a caller that may read some models only', async () => {
+  it('shows only the counts to a caller that may read some models only', async () => {
     const reach = { allow: ['read'], models: ['fraud'] };
     const { key } = await ok(started(), 'POST', '/api/keys', { name: 'fraud', reach });
     expect(await readyz({ Authorization: `Bearer ${key}` })).toEqual(await readyz());
   });
 
-  it('does not fail for a credential that is wrong, expired or none, however often', async () => {
+  it('does not fail because of an invalid or expired credential, however often it is sent', async () => {
     const expired = await signToken(Buffer.from(SECRET), { actor: 'ana', role: 'admin' }, -60, new Date());
     const wrong: Record<string, string>[] = [
       { Authorization: 'Bearer x.y.z' },
@@ -69,7 +68,7 @@ describe('/readyz', () => {
       { 'Signature-Input': 'sig=()', Signature: 'sig=:AAAA:' },
     ];
     for (const headers of wrong) expect(await readyz(headers)).toEqual(await readyz());
-    // More than the credentials that may be wrong in a minute.
+    // More than the limit of invalid credentials per minute.
     for (let i = 0; i < 25; i++) expect(await readyz(wrong[0])).toEqual(await readyz());
   });
 

@@ -23,7 +23,7 @@ function activateNext(log: Log): void {
   log.activate(now === '1.0.0' ? '1.1.0' : '1.0.0');
 }
 
-/** A folder with the file, and beside it what was rotated away. */
+/** A folder with the file and its rotations. */
 async function folder() {
   const volume = await temporaryFolder();
   const logs = join(volume, 'logs');
@@ -44,7 +44,7 @@ async function folder() {
     started,
     lines,
     revisions,
-    /** Runs until everything is written, and ends. */
+    /** Runs until everything is written, then closes. */
     async caughtUp(log: Log) {
       const history = started(log);
       await expect.poll(revisions, { timeout: 10_000 }).toEqual(log.moves());
@@ -57,7 +57,7 @@ async function folder() {
     },
   };
 
-  /** Of all files, the oldest first: what was rotated away is named by a number. */
+  /** The lines of all files, the oldest file first: rotations are numbered. */
   async function lines() {
     const names = (await readdir(logs).catch(() => [])).filter((name) => name !== NAME).sort();
     const texts = await Promise.all([...names, NAME].map((name) => readFile(join(logs, name), 'utf8').catch(() => '')));
@@ -66,7 +66,7 @@ async function folder() {
   }
 }
 
-test('a line says what was active before and after, who did it, why, and where it is in the log', async () => {
+test('a line has the active versions before and after, the actor, the reason and the position in the log', async () => {
   const log = logWith(1);
   log.publish('1.0.0', 'churn');
   log.activate('1.0.0', 'fraud', 'staging');
@@ -91,7 +91,7 @@ test('a line says what was active before and after, who did it, why, and where i
   });
 });
 
-test('follows what happens, in the order of the log', async () => {
+test('appends new moves, in the order of the log', async () => {
   const log = logWith(2);
   log.publish('1.0.0', 'churn');
   const { started, revisions } = await folder();
@@ -104,8 +104,8 @@ test('follows what happens, in the order of the log', async () => {
   await expect.poll(revisions).toEqual(log.moves());
 });
 
-describe('goes on without gap and duplicate', () => {
-  test('after half a line', async () => {
+describe('continues without gaps and duplicates', () => {
+  test('after a part of a line', async () => {
     const log = logWith(3);
     const { caughtUp, path, positionPath, lines } = await folder();
     await caughtUp(log);
@@ -119,7 +119,7 @@ describe('goes on without gap and duplicate', () => {
     expect(await lines()).toHaveLength(3);
   });
 
-  test('where the lines were written and their position was not', async () => {
+  test('if the lines were written but their position was not saved', async () => {
     const log = logWith(2);
     const { caughtUp, positionPath } = await folder();
     await caughtUp(log);
@@ -148,7 +148,7 @@ describe('goes on without gap and duplicate', () => {
     },
   );
 
-  test.each(['rename', 'copy-and-truncate'] as const)('after rotation to elsewhere by %s', async (how) => {
+  test.each(['rename', 'copy-and-truncate'] as const)('after rotation to another folder by %s', async (how) => {
     const log = logWith(2);
     const { caughtUp, rotate, revisions, volume, started } = await folder();
     await caughtUp(log);
@@ -158,7 +158,7 @@ describe('goes on without gap and duplicate', () => {
     await expect.poll(revisions).toEqual(log.moves().slice(-1));
   });
 
-  test('and with rotation while it runs', async () => {
+  test('with rotation while it runs', async () => {
     const log = logWith(1);
     const { started, revisions, rotate, logs } = await folder();
     started(log);
@@ -170,7 +170,7 @@ describe('goes on without gap and duplicate', () => {
     await expect.poll(revisions).toEqual(log.moves());
   });
 
-  test('through whatever a crash and a rotation can leave, in any order', async () => {
+  test('after crashes and rotations in any order', async () => {
     const log = logWith(3);
     const { caughtUp, path, positionPath, rotate, logs } = await folder();
     await caughtUp(log);
@@ -178,7 +178,7 @@ describe('goes on without gap and duplicate', () => {
       const saved = await readFile(positionPath);
       for (let n = Math.floor(Math.random() * 4); n > 0; n--) activateNext(log);
       await caughtUp(log);
-      // The crash: of what was written since the position was saved, the file has lost some of the end.
+      // In a crash, the file loses a part of the end of what was written since the position was saved.
       const crashed = Math.random() < 0.6;
       if (crashed) {
         await writeFile(positionPath, saved);
@@ -199,7 +199,7 @@ describe('goes on without gap and duplicate', () => {
   });
 });
 
-test('is made anew where file and position are lost', async () => {
+test('is written again if the file and the position are lost', async () => {
   const log = logWith(600); // more than a batch
   const { caughtUp, path, positionPath } = await folder();
   await caughtUp(log);
@@ -208,7 +208,7 @@ test('is made anew where file and position are lost', async () => {
   await caughtUp(log);
 });
 
-test('does not take the file of another log for its own', async () => {
+test('does not resume from the file of another log', async () => {
   const { caughtUp, revisions, path, started, volume } = await folder();
   const one = logWith(5);
   await caughtUp(one);
@@ -221,7 +221,7 @@ test('does not take the file of another log for its own', async () => {
   expect(await readFile(path, 'utf8')).toContain('"3.0.0"');
 });
 
-test('passes over lines that others wrote', async () => {
+test('ignores lines of other programs', async () => {
   const log = logWith(2);
   const { caughtUp, path, started } = await folder();
   await caughtUp(log);
@@ -231,7 +231,7 @@ test('passes over lines that others wrote', async () => {
   await expect.poll(async () => (await readFile(path, 'utf8')).trim().split('\n').length).toBe(5);
 });
 
-test('a log that was restored is gone on with from where it ends, once it is read', async () => {
+test('continues at the end of a restored log, once it is read', async () => {
   const { caughtUp, revisions, lines, started, positionPath } = await folder();
   const lost = logWith(5);
   await caughtUp(lost);
@@ -239,11 +239,11 @@ test('a log that was restored is gone on with from where it ends, once it is rea
   restored.catchingUp(true);
   const history = started(restored);
   activateNext(restored);
-  await history.close(); // it has looked, and left everything as it was
+  await history.close(); // it has run, and left everything unchanged
   expect(await revisions()).toEqual(lost.moves());
   restored.catchingUp(false);
   started(restored);
-  // What the restored log holds when it is read is taken to be old.
+  // Events in the restored log when it is first read count as written.
   await expect
     .poll(async () => JSON.parse(await readFile(positionPath, 'utf8')))
     .toMatchObject({ generation: 1, revision: 5 });
@@ -256,7 +256,7 @@ test('a log that was restored is gone on with from where it ends, once it is rea
     ]);
 });
 
-test('says that the disk does not take it, and makes up for it', async () => {
+test('reports that the file cannot be written, and adds the missing lines later', async () => {
   const log = logWith(2);
   const { logs, started, revisions } = await folder();
   await writeFile(logs, 'in the way');
