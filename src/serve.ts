@@ -7,16 +7,16 @@ import { probe } from './http/server/probe.ts';
 import { openReports } from './log/reports.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { startFleet } from './projections/fleet.ts';
+import { startProjector } from './projections/projector.ts';
 import { openAccess, readAccess } from './serve/access.ts';
 import { readCheckpoints, startCheckpoints } from './serve/checkpoints.ts';
 import { startCollecting } from './serve/collecting.ts';
 import { openCommands } from './serve/commands.ts';
 import { measure } from './serve/gauges.ts';
 import { openEvents, startHttp } from './serve/http.ts';
-import { openLog } from './serve/log.ts';
+import { checkPosition, openLog } from './serve/log.ts';
 import type { Opened } from './serve/opened.ts';
 import { startProjections } from './serve/projections.ts';
-import { openProjector } from './serve/projector.ts';
 
 export interface Server {
   url: string;
@@ -62,8 +62,10 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   await probe(hostname, port);
 
   const nats = await openLog({ config, volume, log, progress }, opened);
-  const embedded = config.NATS_URL === undefined;
-  const projector = await openProjector({ nats, volume, embedded, log }, opened);
+  const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);
+  const projector = startProjector(nats, generation, log);
+  opened(() => projector.close());
+  await projector.ready();
   const store = await openVolumeStore(volume);
   const fleet = startFleet({ reports: openReports(nats), log });
   opened(() => fleet.close());

@@ -54,7 +54,7 @@ export interface HttpMetrics {
 
 export interface Health {
   log: TailState;
-  /** Whether the log was read to its end once, so that answers are complete even if they are old. */
+  /** Whether the log was read to its end once: answers are complete, though they may be old. */
   complete: boolean;
   gaps: readonly { first: number; last: number }[];
   volume: string[];

@@ -20,7 +20,7 @@ import type { Opened } from './opened.ts';
 /** Settings that are read before the log is opened, so that a mistake in them stops the start at once. */
 export interface AccessSettings {
   secrets: readonly Uint8Array[];
-  /** Sign session cookies. If no secret is configured, a secret on the volume is used. */
+  /** The secrets that sign session cookies: the configured ones, or else one on the volume. */
   sessionSecrets: readonly Uint8Array[];
   verifyToken: VerifyToken;
   policy: Policy;
@@ -85,15 +85,11 @@ async function secretsOf(config: ServerConfig, volume: string): Promise<Uint8Arr
   const { REGISTRY_JWT_SECRET: secrets, REGISTRY_JWKS_URL: jwks, HOST } = config;
   if (secrets !== undefined) {
     if (secrets.every((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES)) return secrets.map(bytesOf);
-    throw new Error(
-      `REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes; so must each of several secrets.`,
-    );
+    throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes per secret.`);
   }
   if (isLoopback(HOST)) return [await ensureSecret(volume)];
   if (jwks !== undefined) return [];
-  throw new Error(
-    `To listen on ${HOST}, which other machines can reach, set REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.`,
-  );
+  throw new Error(`To listen on ${HOST} (not loopback), set REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.`);
 }
 
 function bytesOf(secret: string): Uint8Array {

@@ -24,7 +24,6 @@ export class MissingBytes {
   readonly #registry: () => Registry;
   readonly #log: Logger;
   readonly #found = new Map<string, { model: string; version: string; missing: number }>();
-
   #reported = 0;
 
   constructor(store: ArtifactStore, registry: () => Registry, log: Logger) {

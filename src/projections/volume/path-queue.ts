@@ -11,19 +11,19 @@ export interface PathWork {
 export interface PathResult {
   /** What is wrong with the path, as sentences. */
   problems: string[];
-  /** Whether the path lacks something that may still come. */
+  /** Whether bytes are missing that may still arrive. */
   incomplete?: boolean;
 }
 
 /** Work on the volume: one path after the other for each model, and the models concurrently. */
 export interface PathQueue {
-  /** Queues work of a model; it is chosen when its turn comes. Resolves when it is done; problems do not reject it. */
+  /** Queues work of a model, and calls `choose` when it starts. Resolves when it is done, also with problems. */
   add(model: string, choose: () => PathWork[]): Promise<void>;
   /** Resolves when everything queued so far is done, of one model or of all. */
   idle(model?: string): Promise<void>;
   /** Repeats the work that has problems or is incomplete, except in models that are busy. */
   retry(): void;
-  /** Of one model or of all; paths are relative to the volume. */
+  /** The problems of one model or of all; paths are relative to the volume. */
   problems(model?: string): string[];
   /** Drops the work that is queued or to be repeated. */
   clear(): void;
@@ -36,7 +36,7 @@ interface Unfinished {
 }
 
 export function createPathQueue(volume: string, log: Logger): PathQueue {
-  /** The end of the work of each model that is busy. */
+  /** The end of the queued work, by model; idle models have no entry. */
   const ends = new Map<string, Promise<void>>();
   const unfinished = new Map<string, Unfinished>();
   let cleared = 0;

@@ -24,7 +24,7 @@ export interface VolumeProjection {
 const SETTLE_TIMEOUT_MS = 5_000;
 const RETRY_MS = 30_000;
 const POSITION_EVERY_MS = 1_000;
-/** Models reconciled at once; files may be hashed, and each needs memory and a file descriptor. */
+/** The number of models reconciled at once: hashing a file takes memory and a file descriptor. */
 const RECONCILED_AT_ONCE = 8;
 
 export interface VolumeOptions {
@@ -53,7 +53,7 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
     else if (!restoring) void add(applied.event.model, () => files.changedBy(applied.event)).then(bytes.report);
   });
   projector.onState((state) => {
-    // Before its end, a restored log would move the links through every activation again.
+    // Following a restored log before its end would move the links through every activation again.
     if (state !== 'live' || !restoring) return;
     restoring = false;
     void reconcile();
@@ -110,13 +110,13 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
     bytes.report();
   }
 
-  /** Says which log the volume was built from: written once all events before it show on the volume or are problems. */
+  /** Saves which log the volume was built from, once every event up to there shows on the volume or is a problem. */
   async function savePosition(): Promise<void> {
     const { position } = registry();
     if (restoring || due.size > 0 || position === saved) return;
     try {
       await queue.idle();
-      if (restoring) return;
+      if (registry().position.generation !== position.generation) return; // the log was restored
       await writePosition(volume, position);
       saved = position;
     } catch (err) {
