@@ -82,7 +82,7 @@ function newCursor({ projector }: ReturnType<typeof newProjector>, options: Part
 }
 
 describe('a cursor', () => {
-  test('delivers the selected events of all models in the order of the log, and goes on after a restart', async () => {
+  test('delivers the selected events of all models in the order of the log, and continues after a restart', async () => {
     const log = newProjector();
     log.add(2);
     log.add(1, 'version.published', 'churn');
@@ -174,7 +174,7 @@ describe('a cursor', () => {
     expect(delivered.slice(0, 4)).toEqual([1, 2, 1, 2]);
   });
 
-  test('goes on at the end of a shorter log that was restored', async () => {
+  test('continues at the end of a shorter, restored log', async () => {
     const log = newProjector();
     log.add(5);
     const { delivered, start, saved } = newCursor(log);
