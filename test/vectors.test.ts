@@ -1,10 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { describeFolder } from '../src/artifacts/describe.ts';
 import { canonicalManifest, digestOf, type Manifest } from '../src/domain/manifest.ts';
 import { checkRuntime, constraintFrom, isPythonRange, Requires, type Runtime } from '../src/domain/requires.ts';
-import { judge, type Position } from '../src/loader/position.ts';
+import { describeFolder } from '../src/files/describe.ts';
+import { acceptanceOf, type FollowedPosition } from '../src/loader/position.ts';
 import { checkRequires } from '../src/loader/runtime.ts';
 import { temporaryFolder } from './support/folder.ts';
 import folders from './vectors/describe.json' with { type: 'json' };
@@ -95,14 +95,14 @@ describe('a range of node-semver is valid', () => {
 });
 
 interface TargetVector {
-  held: Omit<Position, 'id'> | null;
-  message: Omit<Position, 'id'>;
+  held: Omit<FollowedPosition, 'id'> | null;
+  message: Omit<FollowedPosition, 'id'>;
   reset: boolean;
   verdict: string;
 }
 
 describe('which target wins', () => {
   test.each(targets as (TargetVector & { name: string })[])('$name', ({ held, message, reset, verdict }) => {
-    expect(judge(held && { ...held, id: '' }, message, reset)).toBe(verdict);
+    expect(acceptanceOf(message, held && { ...held, id: '' }, reset)).toBe(verdict);
   });
 });

@@ -28,8 +28,10 @@ export interface Services extends CallerServices {
   events: EventStream;
   fleet: Fleet;
   readAt(revision: number): Promise<LogMessage | null>;
-  /** Resolves when every event folded so far shows on the volume. */
-  settled(): Promise<void>;
+  /** Resolves when every event of the model folded so far shows on the volume, or after 5 seconds. */
+  settled(model: string): Promise<void>;
+  /** Differences between the volume and the log in one model, as sentences. */
+  volumeProblems(model: string): string[];
   /** How far the answers know the log, as one opaque token. */
   revision(): string;
   /** Whether the log cannot be followed at the moment, so that answers may be old. */
@@ -52,6 +54,8 @@ export interface HttpMetrics {
 
 export interface Health {
   log: TailState;
+  /** Whether the log was read to its end once: answers are complete, though they may be old. */
+  complete: boolean;
   gaps: readonly { first: number; last: number }[];
   volume: string[];
   /** Versions whose bytes this server lacks, those that are active first. */

@@ -508,7 +508,10 @@ describe('without NATS', () => {
     const before = await stored(program);
 
     await nats.kill();
-    await until(async () => (await fetch(`${program.url}/readyz`)).status === 503);
+    await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 503);
+    const readyz = await fetch(`${program.url}/readyz`);
+    expect(readyz.status).toBe(200);
+    expect(await readyz.json()).toMatchObject({ ready: true, writes: false, log: 'cut-off' });
     const refused = await program.ask('PATCH', `${VERSIONS}/1.0.0/notes`, { notes: 'n' });
     expect(refused.headers.get('retry-after')).toBe('1');
     await problemOf(refused, 503, 'log-unavailable');
@@ -525,7 +528,7 @@ describe('without NATS', () => {
     expect({ revision, files }).toEqual({ revision: before.revision, files: before.files });
 
     await nats.start();
-    await until(async () => (await fetch(`${program.url}/readyz`)).status === 200);
+    await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 200);
     const answer = await program.ask('GET', VERSIONS);
     expect(answer.headers.get('registry-stale')).toBe(null);
     await ok(program, 'PATCH', `${VERSIONS}/1.0.0/notes`, { notes: 'n' });

@@ -21,7 +21,7 @@ from support import ROOT
 EMPTY: dict[str, Any] = {
     "flavor": "custom", "requires": {}, "metrics": {}, "params": {}, "tags": {}, "lineage": {}, "signature": None
 }  # fmt: skip
-VERDICTS = {"take": Verdict.TAKEN, "pass": Verdict.PASSED_OVER, "diverged": Verdict.DIVERGED}
+VERDICTS = {"accept": Verdict.TAKEN, "skip": Verdict.PASSED_OVER, "diverged": Verdict.DIVERGED}
 
 
 def vectors(name: str) -> Any:

@@ -5,7 +5,7 @@ import type { HttpContext } from '../server/context.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 
-/** What an operator should look at. */
+/** Problems for an operator to look at. */
 const Lists = z.object({
   gaps: z.array(z.object({ first: z.int(), last: z.int() })),
   frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
@@ -17,14 +17,15 @@ const Lists = z.object({
   history: z.array(z.string()),
 });
 
-/** The further ones are counted by the metric signalbox_problems. */
+/** The metric signalbox_problems counts all of them. */
 const MAX_ARTIFACTS = 100;
 
 const Readiness = z.object({
-  ready: z.boolean(),
+  ready: z.boolean().meta({ description: 'Whether this server can answer reads' }),
+  writes: z.boolean().meta({ description: 'Whether this server can store events' }),
   log: z.enum(['live', 'catching-up', 'cut-off', 'diverged']),
-  counts: z.record(Lists.keyof(), z.int()).meta({ description: 'How long each of the lists is' }),
-  // They name models, versions and files.
+  counts: z.record(Lists.keyof(), z.int()).meta({ description: 'The length of each list' }),
+  // Shown to some callers only, because they name models, versions and files.
   ...Lists.partial().shape,
 });
 
@@ -32,7 +33,7 @@ const healthz = route({
   method: 'GET',
   path: '/healthz',
   permission: null,
-  summary: 'Whether the process answers at all',
+  summary: 'Whether the process responds',
   answer: { status: 200, schema: z.object({ status: z.literal('ok') }) },
   errors: [],
   handle: () => ({ json: { status: 'ok' } }),
@@ -43,30 +44,35 @@ const readyz = route({
   path: '/readyz',
   permission: null,
   summary:
-    'Whether the log is followed to its head (503 if not), and how much an operator should look at; with a credential that may read every model, what',
+    'Whether this server can answer reads (503 if not), or with for=writes, store events; and the number of problems. With a credential that may read every model, also the problems',
+  query: z.object({ for: z.enum(['reads', 'writes']).default('reads') }),
   answer: { status: 200, schema: Readiness },
   errors: [],
-  async handle({ c }, services) {
-    const { log, ...health } = services.health();
+  async handle({ c, query }, services) {
+    const { log, complete, ...health } = services.health();
     const lists = { ...health, frozen: frozenModels(services) } satisfies Record<
       keyof typeof Lists.shape,
       readonly unknown[]
     >;
     const counts = Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, list.length]));
-    const ready = log === 'live';
+    // Without NATS, reads are answered, marked stale. A server whose log was replaced does not recover by itself, and may
+    // contradict the others, which follow the log as it is now: requests should go to those.
+    const ready = complete && log !== 'diverged';
+    const writes = log === 'live';
+    const status = (query.for === 'writes' ? writes : ready) ? 200 : 503;
     const artifacts = lists.artifacts.slice(0, MAX_ARTIFACTS);
     const shown = (await mayReadEverything(c, services)) ? { ...lists, artifacts } : {};
-    return { status: ready ? 200 : 503, json: { ready, log, counts, ...shown } };
+    return { status, json: { ready, writes, log, counts, ...shown } };
   },
 });
 
-/** A wrong credential counts as none: a probe must not fail for it. */
+/** A probe must not fail because of an invalid credential, so it counts as no credential. */
 async function mayReadEverything(c: HttpContext, services: Services): Promise<boolean> {
   const caller = await identifyIfAny(c, services);
   return caller !== null && allows(services.policy, caller, { permission: 'read', model: EVERY_MODEL });
 }
 
-/** A model that cannot be followed does not take the registry down: the others are served as ever. */
+/** A frozen model does not make the server unready: the others are served. */
 function frozenModels({ registry }: Services) {
   const entries = [...registry().models.values()].filter(({ frozen }) => frozen !== null);
   return entries.map(({ model, frozen }) => ({ model: model.name, ...frozen! }));
