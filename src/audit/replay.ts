@@ -150,9 +150,7 @@ function createReader({ moment, models: wanted, each, before }: ReplayOptions) {
 }
 
 function chainBroken(model: ModelState, prevhash: string): Misfit {
-  const what =
-    model.revision === 0
-      ? 'It is the first event of the model, but its prevhash is not 64 zeros.'
-      : `Its prevhash is not the hash of the previous event of the model, revision ${model.revision}.`;
-  return new Misfit('chain', what, model.hash, prevhash);
+  const previous =
+    model.revision === 0 ? '64 zeros, as in a model’s first event' : `the hash of revision ${model.revision}`;
+  return new Misfit('chain', `Its prevhash is not ${previous}.`, model.hash, prevhash);
 }

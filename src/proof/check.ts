@@ -8,9 +8,8 @@ export interface NamedCheckpoint {
   checkpoint: Checkpoint;
 }
 
-/** A checkpoint that was compared with a log. */
+/** A checkpoint that was compared with a log, and why it does not fit; null if it fits. */
 export interface Verdict extends NamedCheckpoint {
-  /** Why the checkpoint does not fit the log; null if it fits. */
   why: string | null;
 }
 
@@ -50,11 +49,7 @@ export async function checkLog(
   }
 }
 
-/**
- * Returns how a log, read to a checkpoint's revision, differs from the checkpoint; null if it does not.
- *
- * @param agreed the revision of the last checkpoint that fits; 0 if there is none
- */
+/** Returns why a log, read to a checkpoint's revision, does not fit; `agreed` is the last revision that did, or 0. */
 function difference(chain: Chain, was: Checkpoint, agreed: number): string | null {
   const is = checkpointOf(chain, new Date(was.time));
   if (is.generation < was.generation) {

@@ -26,8 +26,7 @@ const PUBLISH_TIMEOUT_MS = 30_000;
 /**
  * Reads an exported log to its end, and verifies the signature of its checkpoint if a key is given.
  *
- * @throws {HistoryBroken} if the file was changed, is not signed with the key, or lacks revisions: a restored stream cannot
- *   have gaps
+ * @throws {HistoryBroken} if the file was changed, is not signed with the key, or has gaps, which no stream could have
  */
 export async function verifyExport(file: ExportFile, key?: KeyObject): Promise<Chain> {
   const chain = emptyChain(file.generation);
@@ -45,8 +44,8 @@ async function verifySignature(file: ExportFile, key: KeyObject): Promise<void> 
   const genuine = await verifyCheckpoint(signed, key).catch((cause: Error) => {
     throw new HistoryBroken(`The signature of ${file.name} was refused: ${clause(cause.message)}.`, { cause });
   });
-  if (isDeepStrictEqual(genuine, checkpoint)) return;
-  throw new HistoryBroken(`The signed checkpoint of ${file.name} differs from its plain one.`);
+  if (!isDeepStrictEqual(genuine, checkpoint))
+    throw new HistoryBroken(`${file.name} differs from its signed checkpoint.`);
 }
 
 /**

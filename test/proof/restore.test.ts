@@ -41,5 +41,5 @@ test('with a key, refuses an export without a valid signature of its checkpoint'
   // A new last line with an old signature.
   const ending = signed.ending();
   const forged = { ...signed, ending: () => ({ ...ending, checkpoint: { ...ending.checkpoint, revision: 6 } }) };
-  await expect(verifyExport(forged, publicKey)).rejects.toThrow('differs from its plain one');
+  await expect(verifyExport(forged, publicKey)).rejects.toThrow('differs from its signed checkpoint');
 });

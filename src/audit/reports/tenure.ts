@@ -18,10 +18,7 @@ export interface Tenure {
   ended: MoveMade | null;
 }
 
-/**
- * Returns a function that must be called for every move, in order. It returns the tenure that the move ended (null for an
- * environment's first move) and the tenure that it began.
- */
+/** Returns a function to call for every move, in order: it returns the tenures that the move ended (or null) and began. */
 export function tenureKeeper(): (event: Move) => { ended: Tenure | null; began: Tenure } {
   const current = new Map<string, Tenure>();
   return ({ model, revision, type, time, actor, data }) => {

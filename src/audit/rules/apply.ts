@@ -23,9 +23,7 @@ export const MAX_STACK = 10_000;
  * @throws {Misfit} before the model is changed
  */
 export function applyEvent(model: ModelState, event: AuditEvent): void {
-  if (event.at < model.at) {
-    throw new Misfit('time', 'Its time is earlier than that of the previous event.', model.time, event.time);
-  }
+  if (event.at < model.at) throw new Misfit('time', 'It is earlier than the event before it.', model.time, event.time);
   const change = checkRules(model, event);
   checkActive(model, event);
   change();
@@ -68,9 +66,8 @@ function publish(model: ModelState, { data, revision, time, actor }: Published):
 function move(model: ModelState, event: Move): () => void {
   const { environment: name, previous, reason, version } = event.data;
   const active = activeIn(model, name);
-  if (previous !== active) {
-    throw new Misfit('rules', `Its data’s previous is not the version that was active in ${name}.`, active, previous);
-  }
+  if (previous !== active)
+    throw new Misfit('rules', `Its data’s previous was not active in ${name}.`, active, previous);
   if (version !== null) checkReady(model, version);
   const environment = model.environments.get(name) ?? newEnvironment();
   const change = stackChange(environment, event);
@@ -105,10 +102,7 @@ function stackChange(environment: EnvironmentState, event: Move): StackChange {
 /** The revision of a stack entry that was accepted unchecked. */
 const UNKNOWN = 0;
 
-/**
- * A rollback undoes the newest moves, at least one, and makes the version active that is then on top of the stack. It must
- * not undo more moves than necessary for that.
- */
+/** A rollback undoes the newest moves, at least one and no more than needed to reach its version. */
 function rollback({ stack, cut }: EnvironmentState, { data }: RolledBack): StackChange {
   const { reverts, version } = data;
   const kept = stack.length - reverts.length;

@@ -81,7 +81,7 @@ test.each<[string, string, () => Promise<string>]>([
   ['an activation of an unpublished version', 'rules: 9.9.9 was never', () => activation('9.9.9')],
   ['an activation of an archived version', 'rules: 0.9.0 is archived', () => activation('0.9.0')],
   ['an activation of the active version', 'rules: 1.2.0 was already active', () => activation('1.2.0')],
-  ['a wrong previous', 'rules: Its data’s previous is not', () => activation('1.0.0', { previous: '1.1.0' })],
+  ['a wrong previous', 'rules: Its data’s previous was not', () => activation('1.0.0', { previous: '1.1.0' })],
   ['an unchecked runtime', 'rules: A runtime was declared', () => activation('1.0.0', { runtime_checked: false })],
   ['an invalid environment', 'shape: Its data’s environment', () => activation('1.0.0', { environment: '__proto__' })],
   ['a rollback to the wrong version', 'rules: The rollback ends at', () => rollback('1.0.0', [8])],
@@ -121,7 +121,7 @@ test.each<[string, string, () => Promise<string>]>([
   ],
   [
     'a time before the last event',
-    'time: Its time is earlier',
+    'time: It is earlier',
     () => found('notes.changed', { version: '1.0.0', notes: '' }, { time: at(-1) }),
   ],
   [
