@@ -140,7 +140,7 @@ describe('a signed request', () => {
     for (const minutes of [-10, 10]) {
       const now = new Date(Date.now() + minutes * 60_000);
       const { detail } = await problemOf(await ask(key, { now }), 401, 'unauthenticated');
-      expect(detail).toContain('is yours right?');
+      expect(detail).toContain('Check your clock.');
     }
   });
 
