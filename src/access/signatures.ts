@@ -73,11 +73,10 @@ function onlySignature(headers: Signable['headers']): Pick<RequestSignature, 'in
   const inputs = dictionaryOf(headers['signature-input']);
   const signatures = dictionaryOf(headers.signature);
   const [[name, input] = []] = inputs;
-  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined) throw refusal('A request has exactly one.');
+  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined)
+    throw refusal('A request must have exactly one.');
   const [bytes] = signatures.get(name) ?? [];
-  if (!input || !isInnerList(input) || !(bytes instanceof ArrayBuffer)) {
-    throw refusal('Signature-Input and Signature do not match.');
-  }
+  if (!input || !isInnerList(input) || !(bytes instanceof ArrayBuffer)) throw refusal('Its headers do not match.');
   return { input, bytes: new Uint8Array(bytes) };
 }
 
@@ -85,7 +84,7 @@ function dictionaryOf(header: string | string[] | undefined): Dictionary {
   try {
     return parseDictionary(String(header ?? ''));
   } catch (cause) {
-    throw refusal('Signature-Input or Signature cannot be parsed.', cause);
+    throw refusal('Its headers cannot be parsed.', cause);
   }
 }
 
@@ -93,9 +92,8 @@ function checkCovered([components]: InnerList, required: string[]): void {
   const covered = components.map(([name, parameters]) => (parameters.size === 0 ? name : null));
   const plain = covered.every((name) => typeof name === 'string' && isKnown(name));
   // A duplicate component, or one with a parameter, is ambiguous: another implementation may read it differently.
-  if (!plain || new Set(covered).size !== covered.length) {
-    throw refusal('It covers a component that is unknown, duplicate or has parameters.');
-  }
+  const isPlain = plain && new Set(covered).size === covered.length;
+  if (!isPlain) throw refusal('It covers a component that is unknown, duplicate or has parameters.');
   const missing = required.filter((name) => !covered.includes(name));
   if (missing.length > 0) throw refusal(`It does not cover ${missing.join(', ')}.`);
 }

@@ -48,10 +48,7 @@ export function startPublisher(options: PublisherOptions): { close(): Promise<vo
       const message = isNew ? 'checkpoint published' : 'a checkpoint of this name exists; it was not replaced';
       log.info({ event_type: 'checkpoint', revision: at.revision, name }, message);
     } catch (err) {
-      log.error(
-        { err, event_type: 'checkpoint', revision: at.revision },
-        'the checkpoint could not be published; trying again at the next interval',
-      );
+      log.error({ err, event_type: 'checkpoint', revision: at.revision }, 'checkpoint not published; retrying later');
     }
   }
 }

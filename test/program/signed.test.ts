@@ -183,7 +183,7 @@ describe('a nonce', () => {
     const replayed = signed(first.url, key, { authority: 'registry.example' });
     const refused = async (url: string) => {
       const response = await fetch(`${url}/api/models`, replayed);
-      expect((await problemOf(response, 401, 'unauthenticated')).detail).toContain('used before');
+      expect((await problemOf(response, 401, 'unauthenticated')).detail).toContain('already used');
     };
     expect((await fetch(`${first.url}/api/models`, replayed)).status).toBe(200);
     await refused(first.url);
