@@ -26,6 +26,7 @@ const problems = {
   'artifact-missing': [409, 'Bytes of the version are not in the store'],
   conflict: [409, 'Other commands kept getting in first'],
   'log-corrupt': [409, 'The log of this model cannot be followed'],
+  'upgrade-pending': [409, 'Another server must be upgraded first'],
   'too-large': [413, 'The body is too large'],
   'unsupported-media-type': [415, 'The body has the wrong content type'],
   'range-not-satisfiable': [416, 'The range lies outside the file'],

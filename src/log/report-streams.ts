@@ -29,12 +29,12 @@ export function loaderSubject(key: string): string {
 }
 
 /** Makes the bucket where it is not there. Age is the bucket's own: 2.10 passes over that of a single key in silence. */
-export async function ensureBucket({ nc, js }: Nats, maxAgeMs: number): Promise<void> {
-  await new Kvm(js).create(BUCKET, {
+export async function ensureBucket({ nc, js }: Nats, maxAgeMs: number, bucket = BUCKET, mib = 64): Promise<void> {
+  await new Kvm(js).create(bucket, {
     storage: StorageType.Memory,
     history: 1,
     ttl: maxAgeMs,
-    max_bytes: 64 * MIB,
+    max_bytes: mib * MIB,
     maxValueSize: MAX_MESSAGE_BYTES,
     replicas: replicasOf(nc),
   });

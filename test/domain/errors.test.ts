@@ -10,7 +10,7 @@ const DESIGNED = `
 404 unknown-model unknown-version unknown-environment unknown-blob unknown-key no-active-version not-found
 405 method-not-allowed
 409 version-exists already-active active-changed version-archived version-active nothing-to-roll-back
-409 artifact-missing conflict log-corrupt
+409 artifact-missing conflict log-corrupt upgrade-pending
 413 too-large
 415 unsupported-media-type
 416 range-not-satisfiable

@@ -22,6 +22,7 @@ import { ofModel, ofVersion } from './versions.ts';
 export const COMMAND_ERRORS: readonly ProblemCode[] = [
   'too-many-commands',
   'log-corrupt',
+  'upgrade-pending',
   'conflict',
   'idempotency-key-reused',
   'log-unavailable',
