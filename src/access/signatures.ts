@@ -90,10 +90,10 @@ function dictionaryOf(header: string | string[] | undefined): Dictionary {
 
 function checkCovered([components]: InnerList, required: string[]): void {
   const covered = components.map(([name, parameters]) => (parameters.size === 0 ? name : null));
-  const plain = covered.every((name) => typeof name === 'string' && isKnown(name));
+  const known = covered.every((name) => typeof name === 'string' && isKnown(name));
   // A duplicate component, or one with a parameter, is ambiguous: another implementation may read it differently.
-  const isPlain = plain && new Set(covered).size === covered.length;
-  if (!isPlain) throw refusal('It covers a component that is unknown, duplicate or has parameters.');
+  const unique = new Set(covered).size === covered.length;
+  if (!known || !unique) throw refusal('It covers a component that is unknown, duplicate or has parameters.');
   const missing = required.filter((name) => !covered.includes(name));
   if (missing.length > 0) throw refusal(`It does not cover ${missing.join(', ')}.`);
 }

@@ -25,8 +25,8 @@ export interface Finding {
 }
 
 /** An event that breaks a rule. */
-export class Misfit extends Error {
-  override readonly name = 'Misfit';
+export class Violation extends Error {
+  override readonly name = 'Violation';
   readonly check: Check;
   readonly expected: unknown;
   readonly actual: unknown;

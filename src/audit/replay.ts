@@ -1,7 +1,7 @@
 import { modelOf } from '../log/stream.ts';
 import { prevhashOf } from '../proof/chain.ts';
 import type { LogSource, RawMessage } from '../proof/source.ts';
-import { type Finding, Misfit } from './finding.ts';
+import { type Finding, Violation } from './finding.ts';
 import type { Moment } from './moment.ts';
 import { applyEvent } from './rules/apply.ts';
 import { type AuditEvent, readEvent } from './rules/event.ts';
@@ -106,7 +106,7 @@ function createReader({ moment, models: wanted, each, before }: ReplayOptions) {
       replay.events += 1;
       if (event.type !== null) each?.(event, model);
     } catch (error) {
-      if (!(error instanceof Misfit)) throw error;
+      if (!(error instanceof Violation)) throw error;
       replay.revision = message.revision;
       report(name, message.revision, error, hash);
     }
@@ -115,7 +115,7 @@ function createReader({ moment, models: wanted, each, before }: ReplayOptions) {
   function report(
     name: string,
     revision: number,
-    { check, message: what, expected, actual }: Misfit,
+    { check, message: what, expected, actual }: Violation,
     hash: string | null,
   ) {
     const finding = { revision, model: name, check, what, expected, actual, unchecked: 0 };
@@ -149,8 +149,8 @@ function createReader({ moment, models: wanted, each, before }: ReplayOptions) {
   }
 }
 
-function chainBroken(model: ModelState, prevhash: string): Misfit {
+function chainBroken(model: ModelState, prevhash: string): Violation {
   const previous =
     model.revision === 0 ? '64 zeros, as in a model’s first event' : `the hash of revision ${model.revision}`;
-  return new Misfit('chain', `Its prevhash is not ${previous}.`, model.hash, prevhash);
+  return new Violation('chain', `Its prevhash is not ${previous}.`, model.hash, prevhash);
 }

@@ -1,4 +1,4 @@
-import { Misfit } from '../finding.ts';
+import { Violation } from '../finding.ts';
 import { type AuditEvent, isMove, type Pointer } from './event.ts';
 import { activeIn, type ModelState } from './state.ts';
 
@@ -6,7 +6,7 @@ import { activeIn, type ModelState } from './state.ts';
  * Checks the `active` map of an event against the state after the event. It must have every known environment, and for
  * each active version its digest, the revision that published it and the revision that made it active.
  *
- * @throws {Misfit}
+ * @throws {Violation}
  */
 export function checkActive(model: ModelState, event: AuditEvent): void {
   const { active } = event.data;
@@ -43,9 +43,9 @@ function checkEntry(name: string, actual: Pointer | null | undefined, expected: 
         actual.manifest_digest === expected.manifest_digest &&
         actual.published_revision === expected.published_revision &&
         actual.revision === expected.revision;
-  if (!isEqual) throw new Misfit('active', `Its active map is wrong for ${name}.`, expected, actual);
+  if (!isEqual) throw new Violation('active', `Its active map is wrong for ${name}.`, expected, actual);
 }
 
-function missing(name: string): Misfit {
-  return new Misfit('active', `Its active map has no entry for ${name}.`);
+function missing(name: string): Violation {
+  return new Violation('active', `Its active map has no entry for ${name}.`);
 }

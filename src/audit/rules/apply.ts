@@ -1,5 +1,5 @@
 import semver from 'semver';
-import { Misfit } from '../finding.ts';
+import { Violation } from '../finding.ts';
 import { checkActive } from './active.ts';
 import type { Archived, AuditEvent, Declared, Move, Noted, Published, RolledBack } from './event.ts';
 import {
@@ -20,10 +20,11 @@ export const MAX_STACK = 10_000;
 /**
  * Checks an event against the registry's rules, and applies it to the model.
  *
- * @throws {Misfit} before the model is changed
+ * @throws {Violation} before the model is changed
  */
 export function applyEvent(model: ModelState, event: AuditEvent): void {
-  if (event.at < model.at) throw new Misfit('time', 'It is earlier than the event before it.', model.time, event.time);
+  if (event.at < model.at)
+    throw new Violation('time', 'It is earlier than the event before it.', model.time, event.time);
   const change = checkRules(model, event);
   checkActive(model, event);
   change();
@@ -54,10 +55,10 @@ function checkRules(model: ModelState, event: AuditEvent): () => void {
 function publish(model: ModelState, { data, revision, time, actor }: Published): () => void {
   const { version, manifest, manifest_digest, notes } = data;
   if (version.length > 128 || semver.parse(version)?.version !== version) {
-    throw new Misfit('rules', `${version} is not a canonical semantic version.`);
+    throw new Violation('rules', `${version} is not a canonical semantic version.`);
   }
   const before = model.versions.get(version);
-  if (before) throw new Misfit('rules', `${version} was already published at revision ${before.revision}.`);
+  if (before) throw new Violation('rules', `${version} was already published at revision ${before.revision}.`);
   const published = { version, notes, published_at: time, published_by: actor, revision, manifest_digest, manifest };
   return () => model.versions.set(version, { ...published, status: 'ready' });
 }
@@ -67,7 +68,7 @@ function move(model: ModelState, event: Move): () => void {
   const { environment: name, previous, reason, version } = event.data;
   const active = activeIn(model, name);
   if (previous !== active)
-    throw new Misfit('rules', `Its data’s previous was not active in ${name}.`, active, previous);
+    throw new Violation('rules', `Its data’s previous was not active in ${name}.`, active, previous);
   if (version !== null) checkReady(model, version);
   const environment = model.environments.get(name) ?? newEnvironment();
   const change = stackChange(environment, event);
@@ -91,7 +92,7 @@ function stackChange(environment: EnvironmentState, event: Move): StackChange {
   const { revision } = event;
   const { version, previous } = event.data;
   if (version === previous) {
-    throw new Misfit(
+    throw new Violation(
       'rules',
       version === null ? 'It is a deactivation, but no version was active.' : `${version} was already active.`,
     );
@@ -111,12 +112,12 @@ function rollback({ stack, cut }: EnvironmentState, { data }: RolledBack): Stack
   const agrees = undone.every((revision, i) => revision === UNKNOWN || revision === stated[i]);
   if (agrees && kept <= 0 && cut) return () => stack.splice(0, stack.length, { revision: UNKNOWN, version });
   if (!agrees || kept <= 0) {
-    throw new Misfit('rules', 'The rollback does not undo the newest moves.', undone.reverse(), reverts);
+    throw new Violation('rules', 'The rollback does not undo the newest moves.', undone.reverse(), reverts);
   }
   const target = stack[kept - 1]!.version;
-  if (target !== version) throw new Misfit('rules', 'The rollback ends at the wrong version.', target, version);
+  if (target !== version) throw new Violation('rules', 'The rollback ends at the wrong version.', target, version);
   const passed = stack.slice(kept, -1).findLast((entry) => entry.version === version);
-  if (passed) throw new Misfit('rules', `The rollback skips ${version} at revision ${passed.revision}.`);
+  if (passed) throw new Violation('rules', `The rollback skips ${version} at revision ${passed.revision}.`);
   return () => stack.splice(kept);
 }
 
@@ -129,20 +130,20 @@ function checkGate({ runtime }: EnvironmentState, event: Move): void {
   const what = expected
     ? 'A runtime was declared, but runtime_checked is false.'
     : 'No runtime was declared, but runtime_checked is true.';
-  throw new Misfit('rules', what, expected, runtime_checked);
+  throw new Violation('rules', what, expected, runtime_checked);
 }
 
 function checkReady(model: ModelState, version: string): void {
-  if (known(model, version).status === 'archived') throw new Misfit('rules', `${version} is archived.`);
+  if (known(model, version).status === 'archived') throw new Violation('rules', `${version} is archived.`);
 }
 
 /** An active version is not archived, and no version is archived or unarchived twice. */
 function setStatus(model: ModelState, { type, data }: Archived): () => void {
   const version = known(model, data.version);
   const status = type === 'version.archived' ? 'archived' : 'ready';
-  if (version.status === status) throw new Misfit('rules', `${version.version} is already ${status}.`);
+  if (version.status === status) throw new Violation('rules', `${version.version} is already ${status}.`);
   const places = status === 'archived' ? placesOf(model, version.version) : [];
-  if (places.length > 0) throw new Misfit('rules', `${version.version} is active in ${places.join(', ')}.`);
+  if (places.length > 0) throw new Violation('rules', `${version.version} is active in ${places.join(', ')}.`);
   return () => model.versions.set(version.version, { ...version, status });
 }
 
@@ -152,7 +153,7 @@ function setNotes(model: ModelState, { data }: Noted): () => void {
 }
 
 function declareRuntime(model: ModelState, { data }: Declared): () => void {
-  if (model.versions.size === 0) throw new Misfit('rules', 'No version of the model was published.');
+  if (model.versions.size === 0) throw new Violation('rules', 'No version of the model was published.');
   return () => {
     const environment = model.environments.get(data.environment) ?? newEnvironment();
     model.environments.set(data.environment, { ...environment, runtime: data.runtime });
@@ -162,5 +163,5 @@ function declareRuntime(model: ModelState, { data }: Declared): () => void {
 function known(model: ModelState, version: string): VersionState {
   const state = model.versions.get(version);
   if (state) return state;
-  throw new Misfit('rules', `${version} was never published.`);
+  throw new Violation('rules', `${version} was never published.`);
 }
