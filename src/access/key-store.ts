@@ -78,9 +78,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     const before = verified.get(key);
     if (before && keys.get(before.record.id) === before) return admit(before.record.id, () => true);
     if (isSigningKey(key)) {
-      const detail =
-        'A signing key must not be sent. Revoke this one, create another and set it as REGISTRY_SIGNING_KEY.';
-      throw new Problem('unauthenticated', detail);
+      throw new Problem('unauthenticated', 'A signing key must not be sent. Revoke this one and create another.');
     }
     const parsed = parseKey(key);
     const identity = admit(parsed?.id, (record) => record.kind === 'bearer' && isSecretOf(record, parsed!.secret));
@@ -145,8 +143,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     try {
       return await write();
     } catch (cause) {
-      const detail = 'NATS did not confirm the change. List the keys to see whether it was made.';
-      throw new Problem('log-unavailable', detail, {}, cause);
+      throw new Problem('log-unavailable', 'NATS did not confirm the change. Check the list of keys.', {}, cause);
     }
   }
 }

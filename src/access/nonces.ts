@@ -46,8 +46,7 @@ export function openNonces(
         if (isConflict(cause)) {
           // Nothing was stored, and a replayed request must not use up the share of its key.
           share.giveBack(keyid);
-          const detail = 'The signature was already used. Sign every request with a new nonce, also a retry.';
-          throw new Problem('unauthenticated', detail, {}, cause);
+          throw new Problem('unauthenticated', 'The signature was already used. Sign the request again.', {}, cause);
         }
         throw new Problem('log-unavailable', 'NATS did not confirm that the signature is new. Try again.', {}, cause);
       }

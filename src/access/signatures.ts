@@ -73,8 +73,7 @@ function onlySignature(headers: Signable['headers']): Pick<RequestSignature, 'in
   const inputs = dictionaryOf(headers['signature-input']);
   const signatures = dictionaryOf(headers.signature);
   const [[name, input] = []] = inputs;
-  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined)
-    throw refusal('A request must have exactly one.');
+  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined) throw refusal('Send exactly one.');
   const [bytes] = signatures.get(name) ?? [];
   if (!input || !isInnerList(input) || !(bytes instanceof ArrayBuffer)) throw refusal('Its headers do not match.');
   return { input, bytes: new Uint8Array(bytes) };

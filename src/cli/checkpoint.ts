@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { replaceFile } from '../files/replace.ts';
 import { addMessage, type Chain, emptyChain, findingsOf, noteGap } from '../proof/chain.ts';
 import { checkLog, type NamedCheckpoint, type Verdict } from '../proof/check.ts';
-import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpoint.ts';
+import { type Checkpoint, checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpoint.ts';
 import { generateKeyPair, readPrivateKey, readPublicKey } from '../proof/checkpoint-key.ts';
 import { HistoryBroken, type LogSource } from '../proof/source.ts';
 import { withLogSource } from './helpers/log.ts';
@@ -87,10 +87,7 @@ interface Refused {
   why: string;
 }
 
-async function open(
-  name: string,
-  verifying: Promise<NamedCheckpoint['checkpoint']>,
-): Promise<NamedCheckpoint | Refused> {
+async function open(name: string, verifying: Promise<Checkpoint>): Promise<NamedCheckpoint | Refused> {
   try {
     return { name, checkpoint: await verifying };
   } catch (error) {

@@ -154,7 +154,7 @@ describe('a signed request', () => {
     }
     expect((await ask(key)).status).toBe(200);
     const sent = await fetch(`${started().url}/api/models`, { headers: { Authorization: `Bearer ${key}` } });
-    expect((await problemOf(sent, 401, 'unauthenticated')).detail).toContain('never sent');
+    expect((await problemOf(sent, 401, 'unauthenticated')).detail).toContain('must not be sent');
     await ok(started(), 'DELETE', `/api/keys/${id}`);
     await problemOf(await ask(key), 401, 'unauthenticated');
   });

@@ -55,10 +55,10 @@ function checkRules(model: ModelState, event: AuditEvent): () => void {
 function publish(model: ModelState, { data, revision, time, actor }: Published): () => void {
   const { version, manifest, manifest_digest, notes } = data;
   if (version.length > 128 || semver.parse(version)?.version !== version) {
-    throw new Violation('rules', `${version} is not a canonical semantic version.`);
+    throw wrong(`${version} is not a canonical semantic version.`);
   }
   const before = model.versions.get(version);
-  if (before) throw new Violation('rules', `${version} was already published at revision ${before.revision}.`);
+  if (before) throw wrong(`${version} was already published at revision ${before.revision}.`);
   const published = { version, notes, published_at: time, published_by: actor, revision, manifest_digest, manifest };
   return () => model.versions.set(version, { ...published, status: 'ready' });
 }
@@ -67,8 +67,7 @@ function publish(model: ModelState, { data, revision, time, actor }: Published):
 function move(model: ModelState, event: Move): () => void {
   const { environment: name, previous, reason, version } = event.data;
   const active = activeIn(model, name);
-  if (previous !== active)
-    throw new Violation('rules', `Its data’s previous was not active in ${name}.`, active, previous);
+  if (previous !== active) throw wrong(`Its data’s previous was not active in ${name}.`, active, previous);
   if (version !== null) checkReady(model, version);
   const environment = model.environments.get(name) ?? newEnvironment();
   const change = stackChange(environment, event);
@@ -92,8 +91,7 @@ function stackChange(environment: EnvironmentState, event: Move): StackChange {
   const { revision } = event;
   const { version, previous } = event.data;
   if (version === previous) {
-    throw new Violation(
-      'rules',
+    throw wrong(
       version === null ? 'It is a deactivation, but no version was active.' : `${version} was already active.`,
     );
   }
@@ -112,12 +110,12 @@ function rollback({ stack, cut }: EnvironmentState, { data }: RolledBack): Stack
   const agrees = undone.every((revision, i) => revision === UNKNOWN || revision === stated[i]);
   if (agrees && kept <= 0 && cut) return () => stack.splice(0, stack.length, { revision: UNKNOWN, version });
   if (!agrees || kept <= 0) {
-    throw new Violation('rules', 'The rollback does not undo the newest moves.', undone.reverse(), reverts);
+    throw wrong('The rollback does not undo the newest moves.', undone.reverse(), reverts);
   }
   const target = stack[kept - 1]!.version;
-  if (target !== version) throw new Violation('rules', 'The rollback ends at the wrong version.', target, version);
+  if (target !== version) throw wrong('The rollback ends at the wrong version.', target, version);
   const passed = stack.slice(kept, -1).findLast((entry) => entry.version === version);
-  if (passed) throw new Violation('rules', `The rollback skips ${version} at revision ${passed.revision}.`);
+  if (passed) throw wrong(`The rollback skips ${version} at revision ${passed.revision}.`);
   return () => stack.splice(kept);
 }
 
@@ -130,20 +128,20 @@ function checkGate({ runtime }: EnvironmentState, event: Move): void {
   const what = expected
     ? 'A runtime was declared, but runtime_checked is false.'
     : 'No runtime was declared, but runtime_checked is true.';
-  throw new Violation('rules', what, expected, runtime_checked);
+  throw wrong(what, expected, runtime_checked);
 }
 
 function checkReady(model: ModelState, version: string): void {
-  if (known(model, version).status === 'archived') throw new Violation('rules', `${version} is archived.`);
+  if (known(model, version).status === 'archived') throw wrong(`${version} is archived.`);
 }
 
 /** An active version is not archived, and no version is archived or unarchived twice. */
 function setStatus(model: ModelState, { type, data }: Archived): () => void {
   const version = known(model, data.version);
   const status = type === 'version.archived' ? 'archived' : 'ready';
-  if (version.status === status) throw new Violation('rules', `${version.version} is already ${status}.`);
+  if (version.status === status) throw wrong(`${version.version} is already ${status}.`);
   const places = status === 'archived' ? placesOf(model, version.version) : [];
-  if (places.length > 0) throw new Violation('rules', `${version.version} is active in ${places.join(', ')}.`);
+  if (places.length > 0) throw wrong(`${version.version} is active in ${places.join(', ')}.`);
   return () => model.versions.set(version.version, { ...version, status });
 }
 
@@ -153,7 +151,7 @@ function setNotes(model: ModelState, { data }: Noted): () => void {
 }
 
 function declareRuntime(model: ModelState, { data }: Declared): () => void {
-  if (model.versions.size === 0) throw new Violation('rules', 'No version of the model was published.');
+  if (model.versions.size === 0) throw wrong('No version of the model was published.');
   return () => {
     const environment = model.environments.get(data.environment) ?? newEnvironment();
     model.environments.set(data.environment, { ...environment, runtime: data.runtime });
@@ -163,5 +161,9 @@ function declareRuntime(model: ModelState, { data }: Declared): () => void {
 function known(model: ModelState, version: string): VersionState {
   const state = model.versions.get(version);
   if (state) return state;
-  throw new Violation('rules', `${version} was never published.`);
+  throw wrong(`${version} was never published.`);
+}
+
+function wrong(what: string, expected: unknown = null, actual: unknown = null): Violation {
+  return new Violation('rules', what, expected, actual);
 }
