@@ -90,11 +90,7 @@ function stackChange(environment: EnvironmentState, event: Move): StackChange {
   if (event.type === 'version.rolled_back') return rollback(environment, event);
   const { revision } = event;
   const { version, previous } = event.data;
-  if (version === previous) {
-    throw wrong(
-      version === null ? 'It is a deactivation, but no version was active.' : `${version} was already active.`,
-    );
-  }
+  if (version === previous) throw wrong(version === null ? 'No version was active.' : `${version} was already active.`);
   return (stack) => stack.push({ revision, version });
 }
 

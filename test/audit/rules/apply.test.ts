@@ -92,7 +92,7 @@ test.each<[string, string, () => Promise<string>]>([
   ['an unknown override', 'shape: Its data’s overridden', () => rollback('1.1.0', [8], { overridden: ['all'] })],
   [
     'a deactivation without an active version',
-    'rules: It is a deactivation',
+    'rules: No version was active',
     () => {
       const data = { environment: 'staging', version: null, previous: null, reason: 'r' };
       return found('version.deactivated', data);
