@@ -93,7 +93,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
   function admit(id: string | undefined, proves: (record: KeyRecord) => boolean): Identity {
     const known = id === undefined ? undefined : keys.get(id);
     if (!known || !proves(known.record) || isExpired(known.record)) {
-      throw new Problem('unauthenticated', 'The API key is unknown, revoked or expired. Use another key.');
+      throw new Problem('unauthenticated', 'The API key or signature is not valid. The key may be revoked or expired.');
     }
     noteUse(known);
     return { actor: `${KEY_ACTOR_PREFIX}${known.record.name}`, role: null, groups: [], reaches: [known.record.reach] };
