@@ -32,6 +32,7 @@ import { startCollecting } from './serve/collecting.ts';
 import { commandLimits } from './serve/limits.ts';
 import { checkPosition, openLog } from './serve/log.ts';
 import type { Opened } from './serve/opened.ts';
+import { startServers } from './serve/servers.ts';
 import { version } from './version.ts';
 
 export interface Server {
@@ -81,6 +82,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
 
   const nats = await openLog({ config, volume, log, progress }, opened);
   const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);
+  const servers = startServers({ nats, log, version }, opened);
   const projector = startProjector(nats, generation, log);
   opened(() => projector.close());
   await projector.ready();
@@ -117,6 +119,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     policy: access.policy,
     blobAccess,
     environments,
+    unableToRead: servers.unableToRead,
     ...commandLimits(config, access.policy, Date.now),
     loaders: fleet.of,
     appendTook: metrics.appended,
@@ -211,5 +214,6 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     events.close();
     return served;
   });
+  servers.announce(server.url);
   return server.url;
 }

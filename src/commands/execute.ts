@@ -8,17 +8,19 @@ import { type MissingArtifact, missingIn } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
-import type { EventDraft, RegistryEvent } from '../domain/events.ts';
+import { EVENT_VERSIONS, type EventDraft, type RegistryEvent } from '../domain/events.ts';
 import { type Model, outcomeKey } from '../domain/model.ts';
 import { type Appended, append } from '../log/append.ts';
 import { decodeEvent, encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
 import { type LogMessage, readNext } from '../log/read.ts';
+import type { Servers } from '../log/servers.ts';
 import { keyedQueue } from '../structures/keyed-queue.ts';
 import type { Command, LiveLoader } from './command.ts';
 import type { Issuer } from './issuer.ts';
 import { requireOwnBytes } from './rules/bytes.ts';
 import type { Check } from './rules/check.ts';
+import { checkReadable } from './rules/readable.ts';
 import type { WriteLimits } from './write-limits.ts';
 
 /** The result of a command: its event (null if nothing had to change) and the event's revision. */
@@ -56,6 +58,7 @@ export interface ExecuteOptions {
   activationLimit(model: string, environment: string): number;
   loaders(model: string): readonly LiveLoader[];
   writeLimits: WriteLimits;
+  unableToRead: Servers['unableToRead'];
   /** Called with the duration of each append in seconds, whatever its outcome. */
   appendTook(seconds: number): void;
   now(): Date;
@@ -148,6 +151,8 @@ export function createExecute(options: ExecuteOptions): Execute {
     }
     const { draft, warnings = [], checks = [] } = decision;
     const event = eventOf(draft, name, now, issuer, command_hash);
+    const version = EVENT_VERSIONS[event.type];
+    checkReadable(event, version, options.unableToRead(event.type, version));
     if (command.isDryRun?.(input)) {
       return { model, event, revision: model.revision, stored: false, warnings, checks };
     }
@@ -222,14 +227,15 @@ export function createExecute(options: ExecuteOptions): Execute {
   }
 
   function eventOf(
-    { type, data }: EventDraft,
+    { type, data, ignorable }: EventDraft,
     model: string,
     time: string,
     { identity, request_id, idempotency_key: key }: Issuer,
     command_hash: string,
   ): RegistryEvent {
     const event = { type, model, id: options.newId(), time, actor: identity.actor, request_id, data };
-    return (key === undefined ? event : { ...event, idempotency: { key, command_hash } }) as RegistryEvent;
+    const idempotency = key === undefined ? {} : { idempotency: { key, command_hash } };
+    return { ...event, ...(ignorable && { ignorable }), ...idempotency } as RegistryEvent;
   }
 }
 

@@ -3,11 +3,11 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { nobodyListened } from './append.ts';
+import { isNoResponders } from './append.ts';
 import { type BucketEntry, watchBucket } from './bucket-watch.ts';
 import type { Nats } from './connection.ts';
 import { ensureBucket } from './report-streams.ts';
-import { rejectionOf, supervise } from './supervise.ts';
+import { rejectOnAbort, supervise } from './supervise.ts';
 
 /** The live servers of a log: one entry per server, in memory, since each server repeats its own. */
 export const SERVERS = 'signalbox_servers';
@@ -66,22 +66,22 @@ export function announceServer(
   };
 
   /** Ends when the connection changes, and so begins again on another or an emptied nats-server. */
-  async function round(over: AbortSignal) {
-    await Promise.race([rejectionOf(over), put(over)]);
+  async function round(signal: AbortSignal) {
+    await Promise.race([rejectOnAbort(signal), put(signal)]);
     failing = false;
-    await sleep(everyMs, undefined, { signal: over }).catch(() => {});
+    await sleep(everyMs, undefined, { signal }).catch(() => {});
     return { diverged: false, progressed: true };
   }
 
-  async function put(over: AbortSignal): Promise<void> {
+  async function put(signal: AbortSignal): Promise<void> {
     const send = async () => (await bucket()).put(server, JSON.stringify(announcement));
     try {
       await send();
     } catch (error) {
-      if (!nobodyListened(error)) throw error;
+      if (!isNoResponders(error)) throw error;
       await ensureBucket(nats, maxAgeMs, SERVERS, BUCKET_MIB);
       // After `close`, this put would restore the announcement.
-      over.throwIfAborted();
+      signal.throwIfAborted();
       await send();
     }
   }
