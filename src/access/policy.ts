@@ -24,11 +24,11 @@ export interface Wish {
   environment?: string | undefined;
 }
 
-/** As a request's model: all present and future models. It is not a valid model name. */
+/** In a wish: all models there are and will be. No model is called so. */
 export const EVERY_MODEL = '*';
 
 const Name = z.string().min(1).max(200);
-const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model name, in which * matches any text');
+const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model’s name, in which * stands for anything');
 const Permissions = z.array(z.enum(PERMISSIONS)).min(1).max(100);
 
 const reach = {
@@ -37,7 +37,7 @@ const reach = {
   environments: z.array(EnvironmentName).min(1).max(100).optional(),
 };
 
-/** The permissions of a key or a grant, and the models and environments they apply to; default: all. */
+/** What may be done, for which models and in which environments; all of these that are not limited. */
 export const Reach = z.strictObject(reach);
 export type Reach = z.output<typeof Reach>;
 
