@@ -140,7 +140,7 @@ describe('a signed request', () => {
     for (const minutes of [-10, 10]) {
       const now = new Date(Date.now() + minutes * 60_000);
       const { detail } = await problemOf(await ask(key, { now }), 401, 'unauthenticated');
-      expect(detail).toContain('is yours right?');
+      expect(detail).toContain('Check your clock.');
     }
   });
 
@@ -154,7 +154,7 @@ describe('a signed request', () => {
     }
     expect((await ask(key)).status).toBe(200);
     const sent = await fetch(`${started().url}/api/models`, { headers: { Authorization: `Bearer ${key}` } });
-    expect((await problemOf(sent, 401, 'unauthenticated')).detail).toContain('never sent');
+    expect((await problemOf(sent, 401, 'unauthenticated')).detail).toContain('must not be sent');
     await ok(started(), 'DELETE', `/api/keys/${id}`);
     await problemOf(await ask(key), 401, 'unauthenticated');
   });
@@ -183,7 +183,7 @@ describe('a nonce', () => {
     const replayed = signed(first.url, key, { authority: 'registry.example' });
     const refused = async (url: string) => {
       const response = await fetch(`${url}/api/models`, replayed);
-      expect((await problemOf(response, 401, 'unauthenticated')).detail).toContain('used before');
+      expect((await problemOf(response, 401, 'unauthenticated')).detail).toContain('already used');
     };
     expect((await fetch(`${first.url}/api/models`, replayed)).status).toBe(200);
     await refused(first.url);
