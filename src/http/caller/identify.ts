@@ -7,7 +7,7 @@ import { subjectOf, type VerifyToken } from '../../access/tokens.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { HttpContext } from '../server/context.ts';
 import type { CallerAddress } from './address.ts';
-import type { Caller, Met } from './caller.ts';
+import type { Admit, Caller } from './caller.ts';
 import { checkOrigin } from './origin.ts';
 import { sessionCookie } from './session-cookie.ts';
 import { claimedSigner, identifySigner, type SigningServices } from './signed-request.ts';
@@ -24,14 +24,14 @@ export interface CallerServices extends SigningServices {
 /**
  * The caller, by the credential that the request carries: a token or key, else a signature, else a session's cookie.
  *
- * @throws {Problem} unauthenticated, too-many-attempts, too-many-requests, foreign-origin, log-unavailable; as `met`
+ * @throws {Problem} unauthenticated, too-many-attempts, too-many-requests, foreign-origin, log-unavailable; as `admit`
  */
-export function identify(c: HttpContext, services: CallerServices, met: Met): Caller | Promise<Caller> {
+export function identify(c: HttpContext, services: CallerServices, admit: Admit): Caller | Promise<Caller> {
   const authorization = c.req.header('authorization');
-  if (authorization !== undefined) return meeting(byToken(c, authorization, services), met);
-  if (c.req.header('signature-input') !== undefined) return bySignature(c, services, met);
+  if (authorization !== undefined) return admitting(byToken(c, authorization, services), admit);
+  if (c.req.header('signature-input') !== undefined) return bySignature(c, services, admit);
   const cookie = sessionCookie(c);
-  if (cookie !== undefined) return meeting(bySession(c, cookie, services), met);
+  if (cookie !== undefined) return admitting(bySession(c, cookie, services), admit);
   throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
 }
 
@@ -53,17 +53,17 @@ export async function identifyIfAny(c: HttpContext, services: CallerServices): P
 }
 
 /** Without a promise where there is none. */
-function meeting(caller: Caller | Promise<Caller>, met: Met): Caller | Promise<Caller> {
-  if (caller instanceof Promise) return caller.then((known) => meeting(known, met));
-  met(caller);
+function admitting(caller: Caller | Promise<Caller>, admit: Admit): Caller | Promise<Caller> {
+  if (caller instanceof Promise) return caller.then((known) => admitting(known, admit));
+  admit(caller);
   return caller;
 }
 
-function bySignature(c: HttpContext, services: CallerServices, met: Met): Identity | Promise<Identity> {
+function bySignature(c: HttpContext, services: CallerServices, admit: Admit): Identity | Promise<Identity> {
   return verified(
     c,
     services,
-    () => identifySigner(c, services, met),
+    () => identifySigner(c, services, admit),
     () => claimedSigner(c),
   );
 }

@@ -7,7 +7,7 @@ import { signingSecret } from '../../access/signing-key.ts';
 import { Problem } from '../../domain/errors.ts';
 import { announcedDigest } from '../server/content-digest.ts';
 import type { HttpContext } from '../server/context.ts';
-import type { Met } from './caller.ts';
+import type { Admit } from './caller.ts';
 
 /** What signatures are verified with. */
 export interface Signing {
@@ -28,12 +28,12 @@ export interface SigningServices {
  * The caller, by the key that the request is signed with. Its body is verified while it is read (`bodyBytes`).
  *
  * @throws {Problem} unauthenticated, too-many-requests, log-unavailable; invalid-request for a Content-Digest that is none;
- *   as `met`
+ *   as `admit`
  */
 export async function identifySigner(
   c: HttpContext,
   { keys, signing, publicUrl, now }: SigningServices,
-  met: Met,
+  admit: Admit,
 ): Promise<Identity> {
   const { headers } = c.env.incoming;
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
@@ -49,7 +49,7 @@ export async function identifySigner(
     }),
   );
   // Nonces are stored last, and only for requests within the caller's limit: room for them is shared by all keys.
-  met(identity);
+  admit(identity);
   await signing.nonces.use(signature.keyid, signature.nonce);
   return identity;
 }
