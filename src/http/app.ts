@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { getPath } from 'hono/utils/url';
 import { Problem } from '../domain/errors.ts';
+import { activeRoutes } from './api/active.ts';
 import { blobRoutes } from './api/blobs.ts';
 import { commandRoutes } from './api/commands.ts';
 import { healthRoutes } from './api/health.ts';
@@ -14,6 +15,7 @@ import { publishRoutes } from './api/publish.ts';
 import { runtimeRoutes } from './api/runtime.ts';
 import { sessionRoutes } from './api/session.ts';
 import { eventRoutes } from './api/snapshots.ts';
+import { versionFileRoutes } from './api/version-files.ts';
 import { versionRoutes } from './api/versions.ts';
 import { openApiDocument } from './docs/openapi.ts';
 import { DOCS_POLICY, docsPage } from './docs/page.ts';
@@ -27,6 +29,8 @@ import type { Services } from './services.ts';
 
 export const apiRoutes: readonly Route[] = [
   ...versionRoutes,
+  ...activeRoutes,
+  ...versionFileRoutes,
   ...publishRoutes,
   ...commandRoutes,
   ...runtimeRoutes,

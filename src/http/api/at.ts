@@ -1,13 +1,7 @@
 import { z } from 'zod';
-import { type ActiveView, activeView } from '../../api/views.ts';
-import { Problem } from '../../domain/errors.ts';
-import { environmentOf, type VersionState } from '../../domain/model.ts';
-import { shortEpoch } from '../../log/identity.ts';
+import type { VersionState } from '../../domain/model.ts';
 import { type Past, pastOf } from '../../projections/past.ts';
 import type { ModelEntry } from '../../projections/registry.ts';
-import type { HttpContext } from '../server/context.ts';
-import { notModified } from '../server/etag.ts';
-import type { Reply } from '../server/route.ts';
 import type { Services } from '../services.ts';
 import { readEvents } from './read-event.ts';
 
@@ -21,7 +15,7 @@ export const Time = z.string().transform((text, ctx) => {
 });
 
 /** A moment of the log: everything up to a revision, or up to and including a time. */
-type At = { revision: number } | { time: number };
+export type At = { revision: number } | { time: number };
 
 export const At = z
   .string()
@@ -62,32 +56,4 @@ export async function withNotes(
   const events = await readEvents(revisions, services);
   const texts = new Map(events.map(({ data }) => [data.version, String(data.notes)]));
   return versions.map((state) => ({ ...state, notes: texts.get(state.version) ?? state.notes }));
-}
-
-/**
- * What was active then. The past does not change: the ETag names it by the log and the model's newest event.
- *
- * @throws {Problem} no-active-version, log-unavailable
- */
-export async function activeAt(
-  c: HttpContext,
-  entry: ModelEntry,
-  { environment, at }: { environment: string; at: At },
-  services: Services,
-): Promise<Reply> {
-  const past = standingAt(entry, at);
-  const view = activeView(past.model, environment);
-  if (!view) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
-  const { generation, epoch } = services.registry().position;
-  const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${past.revision}"` };
-  if (notModified(c, headers.ETag)) return { status: 304, headers };
-  const [version] = await withNotes(past, [past.model.versions.get(view.version)!], services);
-  const [moved] = await readEvents([environmentOf(past.model, environment).moved!.revision], services);
-  const activated = {
-    at: moved!.time,
-    by: moved!.actor,
-    reason: moved!.data.reason as string | null,
-    revision: moved!.revision,
-  };
-  return { headers, json: { ...view, notes: version!.notes, activated } satisfies ActiveView };
 }

@@ -8,8 +8,8 @@ import { Paging, pageReply } from '../server/paging.ts';
 import { route } from '../server/route.ts';
 import { Time } from './at.ts';
 import { findModel } from './find.ts';
+import { ofModel } from './params.ts';
 import { readEvents } from './read-event.ts';
-import { ofModel } from './versions.ts';
 
 const Filters = z.object({
   type: z.enum(EVENT_TYPES).optional(),

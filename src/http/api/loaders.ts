@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { Problem } from '../../domain/errors.ts';
-import { convergence, FleetView, InstanceName, LoaderReport, type LoaderView } from '../../domain/fleet.ts';
+import { convergence, FleetView, LoaderReport, type LoaderView } from '../../domain/fleet.ts';
 import { activeMap } from '../../domain/model.ts';
-import { EnvironmentName, ModelName } from '../../domain/names.ts';
+import { EnvironmentName } from '../../domain/names.ts';
 import { entryOf } from '../../projections/registry.ts';
 import { route } from '../server/route.ts';
 import { findEnvironment } from './find.ts';
-import { ofModel } from './versions.ts';
+import { ofLoader, ofModel } from './params.ts';
 
 const report = route({
   method: 'PUT',
@@ -14,7 +14,7 @@ const report = route({
   permission: 'report',
   summary: 'What a loader says of itself; the state "stopped" takes it off the list',
   event_type: 'loader.reported',
-  params: z.object({ model: ModelName, instance: InstanceName }),
+  params: ofLoader,
   body: LoaderReport,
   answer: { status: 204 },
   errors: ['too-many-requests', 'log-unavailable'],

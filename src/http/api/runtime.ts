@@ -1,13 +1,11 @@
-import { z } from 'zod';
 import { RuntimeView } from '../../api/views.ts';
 import { environmentOf } from '../../domain/model.ts';
-import { EnvironmentName, ModelName } from '../../domain/names.ts';
 import { route } from '../server/route.ts';
 import { findEnvironment, findModel } from './find.ts';
+import { ofEnvironment } from './params.ts';
 
 /** The path that the command `runtime` declares with `PUT`, behind the model's own. */
 export const RUNTIME_PATH = '/environments/:environment/runtime';
-export const ofEnvironment = z.object({ model: ModelName, environment: EnvironmentName });
 
 const declared = route({
   method: 'GET',

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { Snapshot } from '../../api/snapshot.ts';
 import { Problem } from '../../domain/errors.ts';
-import { ModelName } from '../../domain/names.ts';
 import { parsePositionId, positionId } from '../../log/identity.ts';
 import { hashOf } from '../../log/read.ts';
 import { entryOf } from '../../projections/registry.ts';
@@ -9,6 +8,7 @@ import type { HttpContext } from '../server/context.ts';
 import { notModified } from '../server/etag.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
+import { ofModel } from './params.ts';
 import { snapshotOf } from './snapshot-stream.ts';
 
 /** The snapshot alone, as a poll gets it. */
@@ -22,7 +22,7 @@ const follow = route({
   path: '/api/models/:model/events',
   permission: 'read',
   summary: 'Server-sent events: a snapshot, then each activation, with what is active; as JSON, the snapshot alone',
-  params: z.object({ model: ModelName }),
+  params: ofModel,
   query: z.object({ last_event_id: z.string().max(200).optional() }),
   answer: { status: 200, schema: Snapshot, type: 'text/event-stream', others: { 'application/json': Polled } },
   errors: ['log-unavailable'],
