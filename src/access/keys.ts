@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
-import { Reach } from './policy.ts';
+import { Reach } from '../domain/permissions.ts';
 
 /** What is kept of an API key: everything but the key itself. */
 export const KeyRecord = z.object({

@@ -1,5 +1,6 @@
-import { EVERY_MODEL, type Wish } from '../../access/policy.ts';
+import type { Wish } from '../../access/policy.ts';
 import type { Digest } from '../../domain/digest.ts';
+import { EVERY_MODEL } from '../../domain/permissions.ts';
 import type { Registry } from '../../projections/registry.ts';
 import { BoundedMap } from '../../structures/bounded-map.ts';
 

@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import type { Permission } from '../../access/permissions.ts';
 import { MoveView, RuntimeView, VersionView } from '../../api/views.ts';
 import { ActivateBody, activate } from '../../commands/activate.ts';
 import { ArchiveBody, archive } from '../../commands/archive.ts';
@@ -12,6 +11,7 @@ import { RollbackBody, rollback } from '../../commands/rollback.ts';
 import { unarchive } from '../../commands/unarchive.ts';
 import { Problem, type ProblemCode } from '../../domain/errors.ts';
 import type { EventType } from '../../domain/events.ts';
+import type { Permission } from '../../domain/permissions.ts';
 import { Runtime } from '../../domain/requires.ts';
 import { type Method, type Reply, type Request, type Route, route } from '../server/route.ts';
 import type { Services } from '../services.ts';

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageOf } from '../../api/page.ts';
 import { EventView } from '../../api/views.ts';
 import { EVENT_TYPES } from '../../domain/events.ts';
 import { EnvironmentName } from '../../domain/names.ts';
@@ -28,7 +29,7 @@ const history = route({
   summary: 'Every event of a model, newest first',
   params: ofModel,
   query: Filters,
-  answer: { status: 200, schema: z.object({ events: z.array(EventView), next_page_token: z.string().nullable() }) },
+  answer: { status: 200, schema: pageOf('events', EventView) },
   errors: ['unknown-model', 'log-unavailable'],
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);

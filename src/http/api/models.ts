@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageOf } from '../../api/page.ts';
 import { ModelView, modelView } from '../../api/views.ts';
 import { readSmallBlob } from '../../artifacts/read-small.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
@@ -20,7 +21,7 @@ const models = route({
   permission: 'read',
   summary: 'Every model, the one that changed last first',
   query: z.object(Paging),
-  answer: { status: 200, schema: z.object({ models: z.array(ModelView), next_page_token: z.string().nullable() }) },
+  answer: { status: 200, schema: pageOf('models', ModelView) },
   errors: [],
   handle({ query, may }, { registry, environments }) {
     const listing = ['models', registry().position.epoch];

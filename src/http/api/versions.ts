@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageOf } from '../../api/page.ts';
 import { VersionView, versionView } from '../../api/views.ts';
 import { Problem } from '../../domain/errors.ts';
 import { activeIn, latestVersion, type Model, type VersionState } from '../../domain/model.ts';
@@ -24,7 +25,7 @@ const list = route({
   summary: 'The versions of a model, newest revision first',
   params: ofModel,
   query: Listing,
-  answer: { status: 200, schema: z.object({ versions: z.array(VersionView), next_page_token: z.string().nullable() }) },
+  answer: { status: 200, schema: pageOf('versions', VersionView) },
   errors: ['unknown-environment', 'unknown-model', 'log-unavailable'],
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SESSION_COOKIE } from '../../access/sessions.ts';
+import { problemSchema } from '../../api/problem.ts';
 import { type ProblemCode, problemTable } from '../../domain/errors.ts';
 import { aliasOf } from '../server/aliases.ts';
 import type { Route } from '../server/route.ts';
@@ -38,20 +39,6 @@ const securitySchemes = {
     name: 'Signature',
     description: 'With Signature-Input: HTTP Message Signatures (RFC 9421) by a signing key, hmac-sha256',
   },
-};
-
-const problemSchema = {
-  type: 'object',
-  description: 'RFC 9457 problem details; further members depend on the code',
-  properties: {
-    type: { type: 'string' },
-    title: { type: 'string' },
-    status: { type: 'integer' },
-    code: { type: 'string', enum: problemTable.map(({ code }) => code) },
-    detail: { type: 'string' },
-    request_id: { type: 'string' },
-  },
-  required: ['type', 'title', 'status', 'code', 'detail', 'request_id'],
 };
 
 function operationOf(route: Route, schemas: Json): Json {

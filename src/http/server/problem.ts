@@ -1,3 +1,4 @@
+import type { ProblemDocument } from '../../api/problem.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Reply } from './route.ts';
 
@@ -18,7 +19,7 @@ const MAX_TEXT = 300;
 const MAX_ENTRIES = 20;
 
 function documentOf({ code, title, status, message, fields }: Problem, request_id: string): string {
-  const told = {
+  const told: ProblemDocument = {
     type: `urn:signalbox:error:${code}`,
     title,
     status,

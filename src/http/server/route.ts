@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { z } from 'zod';
-import type { Permission } from '../../access/permissions.ts';
 import type { Wish } from '../../access/policy.ts';
 import type { ProblemCode } from '../../domain/errors.ts';
+import type { Permission } from '../../domain/permissions.ts';
 import type { Caller } from '../caller/caller.ts';
 
 import type { Services } from '../services.ts';
