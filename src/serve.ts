@@ -10,7 +10,7 @@ import { type Discovery, startDiscovery } from './discovery/discovery.ts';
 import { isMove } from './domain/events.ts';
 import { lockVolume } from './files/lock.ts';
 import { createBlobAccess } from './http/api/blob-access.ts';
-import { createEventStream } from './http/api/snapshot-stream.ts';
+import { createSnapshotStream } from './http/api/snapshot-stream.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/server/listen.ts';
 import { probe } from './http/server/probe.ts';
@@ -148,10 +148,10 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     history: history?.problems() ?? [],
   });
   const stale = () => projector.state() !== 'live';
-  const events = createEventStream({ registry, environments, stale });
+  const snapshots = createSnapshotStream({ registry, environments, stale });
   projector.onEvent((applied) => {
-    if (applied === null) events.endAll();
-    else if (isMove(applied.event)) events.tell(applied.event.model);
+    if (applied === null) snapshots.endAll();
+    else if (isMove(applied.event)) snapshots.send(applied.event.model);
   });
   addGauges(metrics.register, {
     version,
@@ -163,7 +163,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     gaps: () => projector.gaps().length,
     models: () => ({ known: registry().models.size, frozen: frozenCount(registry()) }),
     loaders: fleet.all,
-    followers: events.followers,
+    followers: snapshots.followers,
     problems: () => {
       const { volume, artifacts, discovery, history } = health();
       return {
@@ -189,7 +189,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
       registry,
       artifacts: store,
       dispatch,
-      events,
+      snapshots,
       fleet,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
@@ -203,7 +203,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const server = await listen(app, { hostname: config.HOST, port: config.PORT });
   opened(() => {
     const served = server.close();
-    events.close();
+    snapshots.close();
     return served;
   });
   return server.url;

@@ -22,3 +22,10 @@ export const Snapshot = z
   })
   .meta({ id: 'Snapshot' });
 export type Snapshot = z.infer<typeof Snapshot>;
+
+/** The snapshot alone, as a poll gets it. */
+export const PolledSnapshot = Snapshot.extend({
+  id: z.string().meta({ description: 'To be sent back as Last-Event-ID' }),
+  reset: z.literal(true).optional().meta({ description: 'The log does not hold what Last-Event-ID says' }),
+}).meta({ id: 'PolledSnapshot' });
+export type PolledSnapshot = z.infer<typeof PolledSnapshot>;

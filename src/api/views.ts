@@ -105,6 +105,14 @@ export function modelView(model: Model, environments: readonly string[]): z.infe
   };
 }
 
+/** The answers of `/models` and `/models/latest`, which the gateway forwards. */
+export const ShortModelView = z.object({
+  versions: z.array(z.string()),
+  latest: z.string().nullable(),
+  active: z.string().nullable(),
+});
+export const ShortLatestView = z.object({ version: z.string(), metadata: z.json() });
+
 export const EventView = z
   .object({
     revision: z.int(),

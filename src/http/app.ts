@@ -14,7 +14,7 @@ import { modelRoutes } from './api/models.ts';
 import { publishRoutes } from './api/publish.ts';
 import { runtimeRoutes } from './api/runtime.ts';
 import { sessionRoutes } from './api/session.ts';
-import { eventRoutes } from './api/snapshots.ts';
+import { snapshotRoutes } from './api/snapshots.ts';
 import { versionFileRoutes } from './api/version-files.ts';
 import { versionRoutes } from './api/versions.ts';
 import { openApiDocument } from './docs/openapi.ts';
@@ -35,7 +35,7 @@ export const apiRoutes: readonly Route[] = [
   ...commandRoutes,
   ...runtimeRoutes,
   ...historyRoutes,
-  ...eventRoutes,
+  ...snapshotRoutes,
   ...loaderRoutes,
   ...blobRoutes,
   ...modelRoutes,

@@ -9,7 +9,7 @@ import type { Registry } from '../projections/registry.ts';
 import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
 import type { Limiter } from '../structures/limiter.ts';
 import type { BlobAccess } from './api/blob-access.ts';
-import type { EventStream } from './api/snapshot-stream.ts';
+import type { SnapshotStream } from './api/snapshot-stream.ts';
 import type { CallerServices } from './caller/identify.ts';
 
 /** What the routes stand on; `serve.ts` wires it. */
@@ -25,7 +25,7 @@ export interface Services extends CallerServices {
   registry(): Registry;
   artifacts: ArtifactStore;
   dispatch: Dispatch;
-  events: EventStream;
+  snapshots: SnapshotStream;
   fleet: Fleet;
   readAt(revision: number): Promise<LogMessage | null>;
   /** Resolves when every event folded so far shows on the volume. */

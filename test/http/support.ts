@@ -10,7 +10,7 @@ import { publish } from '../../src/commands/publish.ts';
 import { Problem } from '../../src/domain/errors.ts';
 import type { LoaderView } from '../../src/domain/fleet.ts';
 import { createBlobAccess } from '../../src/http/api/blob-access.ts';
-import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
+import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import { callerAddress } from '../../src/http/caller/address.ts';
 import type { Services } from '../../src/http/services.ts';
@@ -62,7 +62,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     registry: () => registry,
     artifacts,
     dispatch: unavailable,
-    events: createEventStream({ registry: () => registry, environments: ENVIRONMENTS, stale: () => false }),
+    snapshots: createSnapshotStream({ registry: () => registry, environments: ENVIRONMENTS, stale: () => false }),
     fleet: { of: () => loaders, all: () => loaders, onReport: () => {}, report: unavailable, close: async () => {} },
     readAt: async (revision) => {
       const { body } = messages[revision - 1]!;

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
+import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import type { Program } from '../support/program.ts';
 import { emptyProgram, ok, problemOf, publish, shared, until } from './support.ts';
@@ -151,26 +151,22 @@ describe('the event stream', () => {
   });
 });
 
-/** A server that lets everybody follow, without the rest of the program. */
+/** A server that streams snapshots to every caller, without the rest of the program. */
 async function bareStream(heartbeatMs: number) {
-  const events = createEventStream({
-    registry: () => emptyRegistry(),
-    environments: ['production'],
-    stale: () => true,
-    heartbeatMs,
-  });
-  const server = createServer((_, outgoing) => events.join('default', outgoing, false)).listen(0, '127.0.0.1');
+  const sources = { registry: () => emptyRegistry(), environments: ['production'], stale: () => true };
+  const snapshots = createSnapshotStream(sources, heartbeatMs);
+  const server = createServer((_, outgoing) => snapshots.join('default', outgoing, false)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
-    events.close();
+    snapshots.close();
     server.closeAllConnections();
     server.close();
   });
-  return { events, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return { snapshots, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-describe('its heartbeat', () => {
-  it('carries the whole state, and that it is stale', async () => {
+describe('a heartbeat', () => {
+  it('has the whole state, and whether it is stale', async () => {
     const { url } = await bareStream(20);
     const stream = await follow(url);
     expect((await stream.next('heartbeat')).data).toEqual({
@@ -183,21 +179,21 @@ describe('its heartbeat', () => {
     });
   });
 
-  it('cuts off who does not read', async () => {
-    const { events, url } = await bareStream(60_000);
+  it('disconnects a follower that does not read', async () => {
+    const { snapshots, url } = await bareStream(60_000);
     const { connect } = await import('node:net');
     const socket = connect(Number(new URL(url).port), '127.0.0.1').pause();
     onTestFinished(() => void socket.destroy());
     socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     const closed = once(socket, 'close');
     socket.on('error', () => {});
-    const telling = setInterval(() => {
-      for (let i = 0; i < 2_000; i++) events.tell('default');
+    const sending = setInterval(() => {
+      for (let i = 0; i < 2_000; i++) snapshots.send('default');
     }, 1);
-    onTestFinished(() => clearInterval(telling));
+    onTestFinished(() => clearInterval(sending));
     await once(socket, 'readable');
     await until(() => {
-      for (let i = 0; i < 5_000; i++) events.tell('default');
+      for (let i = 0; i < 5_000; i++) snapshots.send('default');
       return socket.readableLength > 0;
     });
     socket.resume();

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { pageOf } from '../../api/page.ts';
-import { ModelView, modelView } from '../../api/views.ts';
+import { ModelView, modelView, ShortLatestView, ShortModelView } from '../../api/views.ts';
 import { readSmallBlob } from '../../artifacts/read-small.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
@@ -47,10 +47,7 @@ const short = route({
   permission: 'gateway',
   summary: 'A model in short: its versions in order, the latest and the active one',
   query: OfModel,
-  answer: {
-    status: 200,
-    schema: z.object({ versions: z.array(z.string()), latest: z.string().nullable(), active: z.string().nullable() }),
-  },
+  answer: { status: 200, schema: ShortModelView },
   errors: ['unknown-model'],
   handle({ query }, services) {
     const model = shortModel(services, query.model);
@@ -66,7 +63,7 @@ const shortLatest = route({
   permission: 'gateway',
   summary: 'The latest version of a model and its metadata.json; null for one that is not JSON or too large',
   query: OfModel,
-  answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
+  answer: { status: 200, schema: ShortLatestView },
   errors: ['unknown-model', 'unknown-version'],
   async handle({ query }, services) {
     const model = shortModel(services, query.model);
