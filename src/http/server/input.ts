@@ -12,21 +12,21 @@ export interface Address {
   query: unknown;
 }
 
-const MAX_REMEMBERED_LENGTH = 300;
+const MAX_CACHED_LENGTH = 300;
 
 /**
  * Returns a function that parses path and query, and throws `invalid-request`. It caches the last thousand valid addresses:
  * services request the same one all day, and checking it costs more than answering. Callers must not change the result.
  */
 export function addressReader(route: Route): (c: HttpContext) => Address {
-  const remembered = new BoundedMap<string, Address>(1000);
+  const cached = new BoundedMap<string, Address>(1000);
   return (c) => {
     const { url } = c.req;
-    const known = remembered.get(url);
-    if (known) return known;
+    const address = cached.get(url);
+    if (address) return address;
     const params = route.params ? check(route.params, c.req.param(), 'path') : {};
     const query = route.query ? check(route.query, queryOf(url), 'query') : {};
-    if (url.length <= MAX_REMEMBERED_LENGTH) remembered.set(url, { params, query });
+    if (url.length <= MAX_CACHED_LENGTH) cached.set(url, { params, query });
     return { params, query };
   };
 }
