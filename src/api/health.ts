@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 export const Liveness = z.object({ status: z.literal('ok') });
 
-/** What an operator should look at. */
+/** The problems that an operator should look at. */
 export const ProblemLists = z.object({
   gaps: z.array(z.object({ first: z.int(), last: z.int() })),
   frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
@@ -15,10 +15,10 @@ export const ProblemLists = z.object({
 });
 export type ProblemLists = z.infer<typeof ProblemLists>;
 
-/** Whether the log is followed. The lists name models, versions and files: only some callers get them. */
+/** The state of the log. The lists name models, versions and files, so only some callers get them. */
 export const Readiness = z.object({
   ready: z.boolean(),
   log: z.enum(['live', 'catching-up', 'cut-off', 'diverged']),
-  counts: z.record(ProblemLists.keyof(), z.int()).meta({ description: 'How long each of the lists is' }),
+  counts: z.record(ProblemLists.keyof(), z.int()).meta({ description: 'The length of each list' }),
   ...ProblemLists.partial().shape,
 });

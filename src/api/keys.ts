@@ -11,7 +11,7 @@ export const KeyView = z
     created_at: z.iso.datetime(),
     created_by: z.string(),
     expires_at: z.iso.datetime().nullable(),
-    last_used_at: z.iso.datetime().nullable().meta({ description: 'To the hour' }),
+    last_used_at: z.iso.datetime().nullable().meta({ description: 'Precise to the hour' }),
   })
   .meta({ id: 'Key' });
 export type KeyView = z.infer<typeof KeyView>;
@@ -27,7 +27,7 @@ export const NewKey = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must match [A-Za-z0-9._-]{1,64}')
-    .meta({ description: 'Who acts, as key:<name>, in every event' }),
+    .meta({ description: 'The actor of its events, as key:<name>' }),
   reach: Reach,
   signing: z.boolean().default(false).meta({ description: 'A key that signs requests (RFC 9421) and is never sent' }),
   expires_at: z.iso.datetime().nullable().default(null),

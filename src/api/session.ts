@@ -5,8 +5,8 @@ export const SessionView = z
     actor: z.string(),
     role: z.string().nullable(),
     groups: z.array(z.string()),
-    expires_at: z.iso.datetime().meta({ description: 'Unless it is used before' }),
-    ends_at: z.iso.datetime().meta({ description: 'However much it is used: after a day, or with the token' }),
+    expires_at: z.iso.datetime().meta({ description: 'Later if the session is used before' }),
+    ends_at: z.iso.datetime().meta({ description: 'The latest end: after a day, or when the token expires' }),
   })
   .meta({ id: 'Session' });
 export type SessionView = z.infer<typeof SessionView>;

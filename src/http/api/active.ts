@@ -9,7 +9,7 @@ import type { HttpContext } from '../server/context.ts';
 import { notModified } from '../server/etag.ts';
 import { type Reply, route } from '../server/route.ts';
 import type { Services } from '../services.ts';
-import { At, standingAt, withNotes } from './at.ts';
+import { At, modelAt, withNotes } from './at.ts';
 import { findEnvironment, findModel } from './find.ts';
 import { ofModel } from './params.ts';
 import { readEvents } from './read-event.ts';
@@ -32,21 +32,21 @@ const active = route({
   },
 });
 
-interface Kept {
+interface Cached {
   etag: string;
   reply: Reply;
 }
-const kept = new WeakMap<Model, Map<string, Kept>>();
+const cached = new WeakMap<Model, Map<string, Cached>>();
 
 /**
- * The answer, kept until the model's next event: services that poll ask for the same one all day. The chain's head stands
- * for all that happened to the model, so that no body has to be hashed for the ETag.
+ * Returns the answer from a cache that is valid until the next event of the model: services poll it all day. The ETag is the
+ * head of the model's chain, which changes with every event, so that no body has to be hashed.
  *
  * @throws {Problem} no-active-version
  */
-function activeReply(model: Model, environment: string, { metrics }: Services): Kept {
-  const replies = kept.get(model) ?? new Map<string, Kept>();
-  kept.set(model, replies);
+function activeReply(model: Model, environment: string, { metrics }: Services): Cached {
+  const replies = cached.get(model) ?? new Map<string, Cached>();
+  cached.set(model, replies);
   const etag = `"${model.head.slice(0, 32)}"`;
   const known = replies.get(environment);
   if (known?.etag === etag) {
@@ -54,7 +54,8 @@ function activeReply(model: Model, environment: string, { metrics }: Services): 
     return known;
   }
   const view = activeView(model, environment);
-  if (!view) throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
+  if (!view)
+    throw new Problem('no-active-version', `No version of ${model.name} is active in ${environment}.`, { environment });
   metrics.manifestCache(false);
   const fresh = { etag, reply: { headers: { ETag: etag }, body: JSON.stringify(view) } };
   replies.set(environment, fresh);
@@ -62,7 +63,8 @@ function activeReply(model: Model, environment: string, { metrics }: Services): 
 }
 
 /**
- * What was active then. The past does not change: the ETag names it by the log and the model's newest event.
+ * Answers what was active at an earlier moment. The past does not change: the ETag names the log and the last event of the
+ * model up to that moment.
  *
  * @throws {Problem} no-active-version, log-unavailable
  */
@@ -72,9 +74,14 @@ async function activeAt(
   { environment, at }: { environment: string; at: At },
   services: Services,
 ): Promise<Reply> {
-  const past = standingAt(entry, at);
+  const past = modelAt(entry, at);
   const view = activeView(past.model, environment);
-  if (!view) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
+  if (!view)
+    throw new Problem(
+      'no-active-version',
+      `No version of ${entry.model.name} was active in ${environment} at that moment.`,
+      { environment },
+    );
   const { generation, epoch } = services.registry().position;
   const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${past.revision}"` };
   if (notModified(c, headers.ETag)) return { status: 304, headers };

@@ -7,14 +7,14 @@ import { readEvents } from './read-event.ts';
 
 const DateTime = z.iso.datetime({ offset: true });
 
-/** An RFC 3339 time, in milliseconds since 1970. */
+/** An RFC 3339 time, parsed to ms since 1970. */
 export const Time = z.string().transform((text, ctx) => {
   const time = timeOf(text);
   if (time === null) ctx.addIssue('must be an RFC 3339 time');
   return time ?? 0;
 });
 
-/** A moment of the log: everything up to a revision, or up to and including a time. */
+/** A moment of the log: up to and including a revision or a time (ms since 1970). */
 export type At = { revision: number } | { time: number };
 
 export const At = z
@@ -26,19 +26,19 @@ export const At = z
     return { time: time ?? 0 };
   })
   .meta({
-    description: 'A revision or an RFC 3339 time: the answer as it stood then',
+    description: 'A revision or an RFC 3339 time: answers with the state at that moment',
     anyOf: [{ pattern: '^\\d{1,15}$' }, { format: 'date-time' }],
     example: '2026-03-03T14:05:00Z',
   });
 
-/** A plus sign that was not encoded arrives as a space. */
+/** A plus sign that is not percent-encoded arrives as a space. */
 function timeOf(text: string): number | null {
   const found = DateTime.safeParse(text.replace(' ', '+'));
   return found.success ? Date.parse(found.data) : null;
 }
 
-/** A model as it stood at a moment, and the newest of its events then; 0 for none. */
-export function standingAt(entry: ModelEntry, at: At): Past & { revision: number } {
+/** Returns a model as it was at a moment, and the revision of its last event then; 0 before the first. */
+export function modelAt(entry: ModelEntry, at: At): Past & { revision: number } {
   const newest = entry.history.findLast((event) =>
     'revision' in at ? event.revision <= at.revision : event.at <= at.time,
   );
@@ -46,7 +46,7 @@ export function standingAt(entry: ModelEntry, at: At): Past & { revision: number
   return { ...pastOf(entry, revision), revision };
 }
 
-/** Versions with the notes that they had then. @throws {Problem} log-unavailable */
+/** Returns versions with the notes that they had then. @throws {Problem} log-unavailable */
 export async function withNotes(
   { notes }: Past,
   versions: VersionState[],

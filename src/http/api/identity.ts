@@ -7,7 +7,7 @@ const identity = route({
   method: 'GET',
   path: '/api/identity',
   permission: 'identified',
-  summary: 'Who the credential says is calling, and what it allows somewhere at least',
+  summary: 'The caller, and each permission that it has for some model and environment',
   query: z.object({ model: z.string().optional() }),
   answer: { status: 200, schema: IdentityView },
   errors: [],

@@ -10,7 +10,7 @@ const create = route({
   method: 'POST',
   path: '/api/keys',
   permission: 'keys',
-  summary: 'Make an API key; it is shown in this answer only',
+  summary: 'Create an API key; only this answer contains it',
   event_type: 'key.created',
   body: NewKey,
   answer: { status: 201, schema: CreatedKey },
@@ -28,7 +28,7 @@ const list = route({
   method: 'GET',
   path: '/api/keys',
   permission: 'keys',
-  summary: 'The API keys there are, without the keys themselves',
+  summary: 'The API keys, without the keys themselves',
   answer: { status: 200, schema: KeyList },
   errors: [],
   handle: (_request, { keys }) => ({ json: { keys: keys.list().map(viewOf) } }),
@@ -38,7 +38,7 @@ const revoke = route({
   method: 'DELETE',
   path: '/api/keys/:id',
   permission: 'keys',
-  summary: 'Revoke an API key, on every server within seconds',
+  summary: 'Revoke an API key; every server refuses it within seconds',
   event_type: 'key.revoked',
   params: z.object({ id: z.string().max(64) }),
   answer: { status: 204 },
@@ -53,7 +53,7 @@ function signingKey({ secrets: [secret] }: Signing) {
   if (secret) return { ...newSigningKey(secret), kind: 'signing' as const, hash: null };
   throw new Problem(
     'invalid-request',
-    'Signing keys are derived from REGISTRY_JWT_SECRET, which this registry has not.',
+    'Signing keys are derived from REGISTRY_JWT_SECRET, which is not set on this registry.',
   );
 }
 

@@ -8,14 +8,17 @@ const begin = route({
   method: 'POST',
   path: '/api/session',
   permission: 'identified',
-  summary: 'Sign in: exchange a token for a cookie that scripts of a page cannot read',
+  summary: 'Sign in: exchange a token for a cookie that scripts in a page cannot read',
   event_type: 'session.begun',
   body: z.strictObject({}),
   answer: { status: 201, schema: SessionView },
   errors: ['invalid-request'],
   async handle({ identity }, { sessions }) {
     if (identity.reaches || 'session' in identity) {
-      throw new Problem('invalid-request', 'A session begins with a token of a person’s, sent as Authorization.');
+      throw new Problem(
+        'invalid-request',
+        'Sign in with a personal token in Authorization, not with an API key or a session.',
+      );
     }
     const { cookie, session } = await sessions.begin(identity);
     return { status: 201, headers: { 'Set-Cookie': cookie, 'Cache-Control': 'no-store' }, json: viewOf(session) };

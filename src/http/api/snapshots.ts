@@ -15,14 +15,17 @@ const snapshots = route({
   method: 'GET',
   path: '/api/models/:model/events',
   permission: 'read',
-  summary: 'Server-sent events: a snapshot, then each activation, with what is active; as JSON, the snapshot alone',
+  summary: 'Server-sent events: the active versions now and after each change; as JSON, only those now',
   params: ofModel,
   query: z.object({ last_event_id: z.string().max(200).optional() }),
   answer: { status: 200, schema: Snapshot, type: 'text/event-stream', others: { 'application/json': PolledSnapshot } },
   errors: ['log-unavailable'],
   async handle({ c, params: { model }, query }, services) {
     if (services.health().log === 'catching-up') {
-      throw new Problem('log-unavailable', 'The log is being read; what is active is not known yet.');
+      throw new Problem(
+        'log-unavailable',
+        'The registry is still reading its log and does not know what is active yet. Try again.',
+      );
     }
     const lastId = c.req.header('last-event-id') ?? query.last_event_id;
     const reset = lastId !== undefined && lastId !== '' && !(await logHolds(lastId, services));

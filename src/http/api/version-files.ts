@@ -10,7 +10,7 @@ const manifest = route({
   method: 'GET',
   path: '/api/models/:model/versions/:version/manifest',
   permission: 'read',
-  summary: 'The canonical form of a manifest, whose SHA-256 is the manifest_digest',
+  summary: 'The canonical manifest, whose SHA-256 is the manifest_digest',
   params: ofVersion,
   answer: { status: 200, type: 'application/json' },
   errors: ['unknown-model', 'unknown-version'],
@@ -27,14 +27,14 @@ const file = route({
   method: 'GET',
   path: '/api/models/:model/versions/:version/files/:path{.+}',
   permission: 'read',
-  summary: 'The bytes of one artefact',
+  summary: 'The bytes of one artifact',
   params: ofFile,
   answer: { status: 200, type: 'application/octet-stream' },
   errors: ['unknown-model', 'unknown-version', 'not-found', 'unknown-blob', 'range-not-satisfiable'],
   handle({ c, params }, services) {
     const { state } = findVersion(services, params.model, params.version);
     const artifact = state.manifest.artifacts.find(({ path }) => path === params.path);
-    if (!artifact) throw new Problem('not-found', `${params.version} has no file ${params.path}.`);
+    if (!artifact) throw new Problem('not-found', `${params.model} ${params.version} has no file ${params.path}.`);
     return blobReply(c, services.artifacts, artifact.digest);
   },
 });

@@ -6,13 +6,13 @@ import { activeIn, latestVersion, type Model, type VersionState } from '../../do
 import { EnvironmentName } from '../../domain/names.ts';
 import { Paging, pageReply } from '../server/paging.ts';
 import { route } from '../server/route.ts';
-import { At, standingAt, withNotes } from './at.ts';
+import { At, modelAt, withNotes } from './at.ts';
 import { findEnvironment, findModel, findVersion } from './find.ts';
 import { ofModel, ofVersion } from './params.ts';
 
 const Listing = z.object({
   active_flag: z.stringbool().optional(),
-  environment: EnvironmentName.optional().meta({ description: 'Narrows active_flag to one environment' }),
+  environment: EnvironmentName.optional().meta({ description: 'Limits active_flag to one environment' }),
   status: z.enum(['ready', 'archived']).optional(),
   at: At.optional(),
   ...Paging,
@@ -30,15 +30,15 @@ const list = route({
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);
     if (query.environment !== undefined) findEnvironment(services, query.environment);
-    const past = query.at && standingAt(entry, query.at);
+    const past = query.at && modelAt(entry, query.at);
     const { model } = past ?? entry;
     const { active_flag, environment, status, at, page_size, page_token } = query;
     const { epoch } = services.registry().position;
     const listing = ['versions', params.model, active_flag, environment, status, at, epoch];
-    const fitting = newestFirst(model).filter((version) => fits(model, version, query));
+    const matching = newestFirst(model).filter((version) => matches(model, version, query));
     return pageReply({
       name: 'versions',
-      entries: fitting,
+      entries: matching,
       page_size,
       page_token,
       listing,
@@ -51,10 +51,10 @@ const list = route({
 });
 
 function newestFirst(model: Model): VersionState[] {
-  return [...model.versions.values()].reverse(); // a map keeps the order in which versions were published
+  return [...model.versions.values()].reverse(); // a map keeps the order of publication
 }
 
-function fits(model: Model, version: VersionState, query: z.output<typeof Listing>): boolean {
+function matches(model: Model, version: VersionState, query: z.output<typeof Listing>): boolean {
   if (query.status !== undefined && version.status !== query.status) return false;
   if (query.active_flag === undefined && query.environment === undefined) return true;
   const environments = activeIn(model, version.version);
@@ -66,14 +66,14 @@ const latest = route({
   method: 'GET',
   path: '/api/models/:model/versions/latest',
   permission: 'read',
-  summary: 'The highest version that is neither archived nor, while there is another, a pre-release',
+  summary: 'The highest version that is not archived; a pre-release only if there is no other',
   params: ofModel,
   answer: { status: 200, schema: VersionView },
   errors: ['unknown-model', 'unknown-version'],
   handle({ params }, services) {
     const { model } = findModel(services, params.model);
     const version = latestVersion(model);
-    if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
+    if (version === null) throw new Problem('unknown-version', `${model.name} has no version, or each is archived.`);
     return { json: versionView(model, model.versions.get(version)!) };
   },
 });

@@ -7,7 +7,7 @@ import type { Route } from '../server/route.ts';
 
 type Json = Record<string, unknown>;
 
-/** The OpenAPI 3.1 document of the routes, from the very schemas that check what comes in. */
+/** Returns the OpenAPI 3.1 document of the routes, from the schemas that check the requests. */
 export function openApiDocument(routes: readonly Route[], version: string): Json {
   const schemas: Json = {};
   const paths: Record<string, Json> = {};
@@ -52,7 +52,7 @@ function operationOf(route: Route, schemas: Json): Json {
   };
 }
 
-/** No body at all stands for an empty object. */
+/** A missing body counts as an empty object. */
 function needsBody({ body }: Route): boolean {
   return body === undefined || !body.safeParse({}).success;
 }
@@ -86,7 +86,7 @@ function successOf({ answer, summary }: Route, schemas: Json): Json {
   return { [answer.status]: { description: summary, content } };
 }
 
-/** Refusals by status, each with the codes that travel under it. */
+/** Returns the refusals by status, each with its problem codes. */
 function refusalsOf({ errors, permission, params, query, body, rawBody }: Route): Json {
   const codes = new Set<ProblemCode>([...errors, 'too-many-requests']);
   if (params || query || body || rawBody) codes.add('invalid-request');
@@ -102,7 +102,7 @@ function refusalsOf({ errors, permission, params, query, body, rawBody }: Route)
   return responses;
 }
 
-/** A schema as JSON Schema 2020-12, which OpenAPI 3.1 speaks; named ones go to the components. */
+/** Converts a schema to JSON Schema 2020-12, which OpenAPI 3.1 uses; named schemas become components. */
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
   const { $schema: _, $defs = {}, ...own } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
   const inComponents = (part: unknown) =>
