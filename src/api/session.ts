@@ -5,7 +5,7 @@ export const SessionView = z
     actor: z.string(),
     role: z.string().nullable(),
     groups: z.array(z.string()),
-    expires_at: z.iso.datetime().meta({ description: 'Later if the session is used before' }),
+    expires_at: z.iso.datetime().meta({ description: 'Moves on while the session is used' }),
     ends_at: z.iso.datetime().meta({ description: 'The latest end: after a day, or when the token expires' }),
   })
   .meta({ id: 'Session' });

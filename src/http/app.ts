@@ -96,11 +96,8 @@ function unmatched(routes: readonly Route[]): Route {
       if (c.req.method === 'OPTIONS' && corsOrigins.includes(c.req.header('origin') ?? '')) {
         return { status: 204, headers: preflightHeaders(methods) };
       }
-      throw new Problem(
-        'method-not-allowed',
-        `${c.req.path} does not support ${c.req.method}. Use ${methods.join(' or ')}.`,
-        { methods },
-      );
+      const detail = `${c.req.path} does not support ${c.req.method}. Use ${methods.join(' or ')}.`;
+      throw new Problem('method-not-allowed', detail, { methods });
     },
   });
 }

@@ -68,7 +68,7 @@ export async function receiveMultipart(
     await parts;
     throw error instanceof Problem
       ? error
-      : new Problem('invalid-request', 'The multipart body is malformed or incomplete.', {}, error);
+      : new Problem('invalid-request', 'The multipart body is invalid.', {}, error);
   }
 }
 
@@ -96,12 +96,7 @@ async function readManifest(name: string, part: Readable): Promise<PublishInput>
     return checkManifest(JSON.parse(utf8(Buffer.concat(chunks))), 'part manifest');
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
-    throw new Problem(
-      'invalid-request',
-      `The part "manifest" is not valid JSON: ${(cause as Error).message}.`,
-      {},
-      cause,
-    );
+    throw new Problem('invalid-request', `The part "manifest" is not JSON: ${(cause as Error).message}.`, {}, cause);
   }
 }
 
@@ -109,9 +104,7 @@ function complete(input: PublishInput | null, received: Set<string>): PublishInp
   if (input === null) throw new Problem('invalid-request', 'The body has no part "manifest". Send it first.');
   const missing = input.artifacts.map(({ path }) => path).filter((path) => !received.has(path));
   if (missing.length === 0) return input;
-  throw new Problem('invalid-request', `There is no part for ${missing.join(', ')}, listed in the manifest.`, {
-    missing,
-  });
+  throw new Problem('invalid-request', `There is no part for ${missing.join(', ')}.`, { missing });
 }
 
 function withPath(error: unknown, path: string): unknown {

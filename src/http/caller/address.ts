@@ -33,9 +33,7 @@ function addTo(list: BlockList, text: string): void {
   const longest = family === 'ipv6' ? 128 : 32;
   const length = prefix === undefined ? longest : Number(prefix);
   if (isIP(address) === 0 || !Number.isInteger(length) || length < 0 || length > longest) {
-    throw new Error(
-      `REGISTRY_TRUSTED_PROXIES: "${text}" is not an address or a network, such as 10.0.0.1 or 10.0.0.0/8.`,
-    );
+    throw new Error(`REGISTRY_TRUSTED_PROXIES: "${text}" is not an address or a network such as 10.0.0.0/8.`);
   }
   list.addSubnet(address, length, family);
 }

@@ -32,10 +32,7 @@ export function identify(c: HttpContext, services: CallerServices, admit: Admit)
   if (c.req.header('signature-input') !== undefined) return bySignature(c, services, admit);
   const cookie = sessionCookie(c);
   if (cookie !== undefined) return admitting(bySession(c, cookie, services), admit);
-  throw new Problem(
-    'unauthenticated',
-    'The request has no credential. Send a token as "Authorization: Bearer <token>".',
-  );
+  throw new Problem('unauthenticated', 'There is no credential. Send a token as "Authorization: Bearer <token>".');
 }
 
 /** How long an answer that does not depend on the caller waits for it: probes give up after one second. */

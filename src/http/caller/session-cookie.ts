@@ -12,9 +12,6 @@ export function sessionCookie(c: HttpContext): string | undefined {
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(prefix));
   if (another !== undefined)
-    throw new Problem(
-      'unauthenticated',
-      'The request has two session cookies. Delete the cookies of this site and sign in again.',
-    );
+    throw new Problem('unauthenticated', 'There are two session cookies. Delete the cookies of this site.');
   return cookie?.slice(prefix.length);
 }

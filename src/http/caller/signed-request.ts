@@ -39,10 +39,7 @@ export async function identifySigner(
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   const signature = readSignature(headers as Signable['headers'], hasBody, now());
   if (hasBody && announcedDigest(c.req.header('content-digest')) === null) {
-    throw new Problem(
-      'unauthenticated',
-      'The signature is not valid: the request has a body, but no sha-256 in Content-Digest.',
-    );
+    throw new Problem('unauthenticated', 'The signature is not valid: Content-Digest has no sha-256.');
   }
   const requests = authoritiesOf(headers, publicUrl).map((authority) => signableOf(c, authority));
   const identity = keys.signer(signature.keyid, () =>

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { SESSION_COOKIE } from '../../access/sessions.ts';
-import { problemSchema } from '../../api/problem.ts';
+import { ProblemDocument } from '../../api/problem.ts';
 import { type ProblemCode, problemTable } from '../../domain/errors.ts';
 import { aliasOf } from '../server/aliases.ts';
 import type { Route } from '../server/route.ts';
@@ -19,7 +19,7 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
     const alias = aliasOf(path);
     if (alias) paths[alias] = { ...paths[alias], [method]: withoutModel(operation) };
   }
-  schemas.Problem = problemSchema;
+  schemas.Problem = jsonSchema(ProblemDocument, 'input', schemas);
   return {
     openapi: '3.1.0',
     info: { title: 'Signalbox', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },

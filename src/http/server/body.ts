@@ -46,22 +46,13 @@ async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator
       waiting = true;
     }
   } catch (cause) {
-    throw new Problem(
-      'invalid-request',
-      'The body is incomplete: the connection was closed or was too slow. Send the request again.',
-      {},
-      cause,
-    );
+    throw new Problem('invalid-request', 'The body is incomplete or came too slowly. Send it again.', {}, cause);
   } finally {
     clearInterval(watch);
   }
 }
 
-/**
- * Parses a JSON body; a missing one is an empty object.
- *
- * @throws {Problem} unsupported-media-type, too-large, invalid-request, checksum-mismatch
- */
+/** Parses JSON, by default an empty object. @throws {Problem} unsupported-media-type, too-large, invalid-request, checksum-mismatch */
 export async function readJson(c: HttpContext, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
   const text = await readText(c, maxBytes);
   if (text === '') return {};
@@ -106,7 +97,7 @@ export function checkType(c: HttpContext, ...types: string[]): void {
   if (types.includes(type)) return;
   throw new Problem(
     'unsupported-media-type',
-    `The Content-Type is ${type || 'missing'}. Send the body as ${types.join(' or ')}.`,
+    `Send the body as ${types.join(' or ')}; its type is ${type || 'missing'}.`,
   );
 }
 

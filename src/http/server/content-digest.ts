@@ -19,11 +19,6 @@ function parse(header: string) {
   try {
     return parseDictionary(header);
   } catch (cause) {
-    throw new Problem(
-      'invalid-request',
-      'Content-Digest is not a dictionary of structured fields (RFC 9530), such as sha-256=:<base64>:.',
-      {},
-      cause,
-    );
+    throw new Problem('invalid-request', 'Content-Digest is not valid. Send sha-256=:<base64>: (RFC 9530).', {}, cause);
   }
 }

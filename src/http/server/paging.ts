@@ -20,22 +20,14 @@ function pageStart(listing: unknown[], token: string | undefined): number {
   if (token === undefined) return Number.POSITIVE_INFINITY;
   const [of, revision] = decode(token);
   if (of === fingerprint(listing)) return revision;
-  throw new Problem(
-    'invalid-request',
-    'The page_token belongs to another listing. Start without one, or repeat the query that returned it.',
-  );
+  throw new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
 }
 
 function decode(token: string): [string, number] {
   try {
     return Token.parse(JSON.parse(Buffer.from(token, 'base64url').toString('utf8')));
   } catch (cause) {
-    throw new Problem(
-      'invalid-request',
-      'The page_token is not valid. Send the next_page_token of an answer unchanged.',
-      {},
-      cause,
-    );
+    throw new Problem('invalid-request', 'The page_token is not valid. Send next_page_token unchanged.', {}, cause);
   }
 }
 

@@ -4,10 +4,7 @@ import type { Reply } from './route.ts';
 
 /** Returns a problem document (RFC 9457) of at most 64 KiB. Any error but a `Problem` becomes `internal`, without its text. */
 export function problemReply(error: unknown, request_id: string): Reply {
-  const problem =
-    error instanceof Problem
-      ? error
-      : new Problem('internal', 'The registry failed. Find the cause in its log by the request_id.', {}, error);
+  const problem = error instanceof Problem ? error : new Problem('internal', 'See the log of the registry.', {}, error);
   return {
     status: problem.status,
     headers: { 'Content-Type': 'application/problem+json', ...extraHeaders(problem) },
