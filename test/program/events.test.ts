@@ -20,7 +20,7 @@ const started = shared(async (ends) => {
 interface Followed {
   response: Response;
   events: EventSourceMessage[];
-  /** The next event of a kind that is not passed yet. */
+  /** Returns the next event of a kind. */
   next(kind: string): Promise<{ id: string; data: Record<string, unknown> }>;
   ended: Promise<void>;
 }
@@ -54,7 +54,7 @@ const activate = (program: Program, version: string, environment: string) =>
   ok(program, 'POST', `/api/models/default/versions/${version}/activate`, { environment });
 
 describe('the event stream', () => {
-  it('tells a snapshot, then every move with the whole map', async () => {
+  it('sends a snapshot, then each move with the whole map', async () => {
     const stream = await followed(started());
     expect(stream.response.headers.get('content-type')).toBe('text/event-stream');
     expect(stream.response.headers.get('cache-control')).toContain('no-cache');
@@ -73,12 +73,12 @@ describe('the event stream', () => {
     expect((await stream.next('activation')).data).toMatchObject({ active: { staging: null } });
   });
 
-  it('has the seeds’ spelling', async () => {
+  it('is also available under /api/registry', async () => {
     const stream = await followed(started(), {}, '/api/registry/events');
     expect((await stream.next('snapshot')).data).toMatchObject({ model: 'default' });
   });
 
-  it('tells nothing of other models, and follows a model that is yet to come', async () => {
+  it('sends nothing about other models, and waits for a model without events', async () => {
     const stream = await followed(started(), {}, '/api/models/newcomer/events');
     const { data } = await stream.next('snapshot');
     expect(data.active).toEqual({ production: null, staging: null, dev: null });
@@ -89,7 +89,7 @@ describe('the event stream', () => {
     expect(stream.events.filter(({ event }) => event === 'activation')).toHaveLength(1);
   });
 
-  it('goes on where a follower was, without a reset', async () => {
+  it('continues from the position of a follower without a reset', async () => {
     const first = await followed(started());
     const { id } = await first.next('snapshot');
     await activate(started(), '1.0.0', 'dev');
@@ -104,7 +104,7 @@ describe('the event stream', () => {
     expect(query.events[0]!.event).toBe('snapshot');
   });
 
-  it('resets who comes from the future, another log, or nowhere', async () => {
+  it('sends a reset to followers with a future, foreign or invalid position', async () => {
     const { id } = await (await followed(started())).next('snapshot');
     const [generation, epoch, revision, hash] = id.split('-');
     const strangers = [
@@ -122,7 +122,7 @@ describe('the event stream', () => {
     }
   });
 
-  it('answers the snapshot alone as JSON, with an ETag', async () => {
+  it('answers with only the snapshot as JSON, with an ETag', async () => {
     const program = started();
     const headers = { Accept: 'application/json' };
     const response = await program.ask('GET', EVENTS, undefined, headers);
@@ -138,7 +138,7 @@ describe('the event stream', () => {
     expect((await program.ask('GET', EVENTS, undefined, { ...headers, 'If-None-Match': etag })).status).toBe(200);
   });
 
-  it('asks for a token and a model’s name', async () => {
+  it('requires a token and a valid model name', async () => {
     await problemOf(await fetch(started().url + EVENTS), 401, 'unauthenticated');
     await problemOf(await started().ask('GET', '/api/models/NO/events'), 400, 'invalid-request');
   });
