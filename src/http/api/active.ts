@@ -39,8 +39,8 @@ interface Cached {
 const cached = new WeakMap<Model, Map<string, Cached>>();
 
 /**
- * Returns the answer from a cache that is valid until the next event of the model: services poll it all day. The ETag is the
- * head of the model's chain, which changes with every event, so that no body has to be hashed.
+ * Returns the answer from a cache that is valid until the next event of the model: services poll it all day. The ETag
+ * is the head of the model's chain, which changes with every event, so that no body has to be hashed.
  *
  * @throws {Problem} no-active-version
  */
@@ -63,8 +63,8 @@ function activeReply(model: Model, environment: string, { metrics }: Services): 
 }
 
 /**
- * Answers what was active at an earlier moment. The past does not change: the ETag names the log and the last event of the
- * model up to that moment.
+ * Answers what was active at an earlier moment. The past does not change: the ETag names the log and the last event of
+ * the model up to that moment.
  *
  * @throws {Problem} no-active-version, log-unavailable
  */

@@ -7,7 +7,7 @@ import { notModified } from '../server/etag.ts';
 import type { Reply } from '../server/route.ts';
 
 /**
- * Answers a blob or one range of it. A request for several ranges gets the whole blob, as RFC 9110 (section 14.2) allows.
+ * Answers a blob or one range of it. A request for several ranges gets the whole blob (RFC 9110, section 14.2).
  *
  * @throws {Problem} unknown-blob, range-not-satisfiable
  */

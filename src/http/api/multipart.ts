@@ -9,15 +9,15 @@ import type { HttpContext } from '../server/context.ts';
 import type { Services } from '../services.ts';
 import { checkManifest } from './manifest-input.ts';
 
-/** The manifest, the most files that it may list, and one more: the parser drops the rest, but an extra part is reported. */
+/** The manifest, the most files that it may list, and one more to report: the parser drops the rest. */
 const MAX_PARTS = 1 + 1000 + 1;
 
 /**
- * Receives a version as multipart/form-data in constant memory: the part `manifest`, then one part per file, named by its
- * path. Each part is verified against the manifest while it streams into the store.
+ * Receives a version as multipart/form-data in constant memory: the part `manifest`, then one part per file, named by
+ * its path. Each part is verified against the manifest while it streams into the store.
  *
- * If the request is refused, files that are already stored stay, as another request may have stored or found the same bytes.
- * The collector deletes them after their grace period.
+ * If the request is refused, files that are already stored stay, as another request may have stored or found the same
+ * bytes. The collector deletes them after their grace period.
  *
  * @throws {Problem} invalid-request (a missing, extra or repeated part), checksum-mismatch with its `path`
  */

@@ -56,8 +56,8 @@ function wantsJson(c: HttpContext): boolean {
 }
 
 /**
- * Whether the log holds the position that a follower saw last. A position that this server has not reached is looked up in
- * the log, since another server may know more. If the log cannot be read, the follower is believed.
+ * Whether the log holds the position that a follower saw last. A position that this server has not reached is looked up
+ * in the log, since another server may know more. If the log cannot be read, the follower is believed.
  */
 async function logHolds(id: string, services: Services): Promise<boolean> {
   const seen = parsePositionId(id);

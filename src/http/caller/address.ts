@@ -5,8 +5,8 @@ import type { HttpContext } from '../server/context.ts';
 export type CallerAddress = (c: HttpContext) => string;
 
 /**
- * Returns the address of the connection. If that is a trusted proxy, it returns the last address in X-Forwarded-For that is
- * not: the caller may have written those before it.
+ * Returns the address of the connection. If that is a trusted proxy, it returns the last address in X-Forwarded-For
+ * that is not: the caller may have written those before it.
  *
  * @param trusted addresses and networks, such as `10.0.0.0/8`
  * @throws {Error} for any other text

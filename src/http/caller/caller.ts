@@ -8,7 +8,7 @@ export type Caller = Identity | Session;
 export const ANONYMOUS: Caller = { actor: 'anonymous', role: null, groups: [] };
 
 /**
- * Called once with the caller, after the credential is verified and before anything is stored for the request. If it throws,
- * the request is refused.
+ * Called once with the caller, after the credential is verified and before anything is stored for the request. If it
+ * throws, the request is refused.
  */
 export type Admit = (caller: Caller) => void;

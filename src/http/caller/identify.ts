@@ -39,9 +39,9 @@ export function identify(c: HttpContext, services: CallerServices, admit: Admit)
 const PATIENCE_MS = 500;
 
 /**
- * Identifies the caller of a route that needs no credential but shows some callers more. It returns null without a valid
- * credential, or if identifying takes too long, as when the identity provider does not answer. The request is already counted
- * for its address.
+ * Identifies the caller of a route that needs no credential but shows some callers more. It returns null without a
+ * valid credential, or if identifying takes too long, as when the identity provider does not answer. The request is
+ * already counted for its address.
  */
 export async function identifyIfAny(c: HttpContext, services: CallerServices): Promise<Caller | null> {
   try {

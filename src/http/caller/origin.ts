@@ -6,9 +6,9 @@ import type { HttpContext } from '../server/context.ts';
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * Refuses cookies that a browser may have sent for the page of another site. A cookie is valid only at the public address of
- * the registry, or, if none is set, at a loopback address. A command must also come from a page of that address, as JSON,
- * which no form can send.
+ * Refuses cookies that a browser may have sent for the page of another site. A cookie is valid only at the public
+ * address of the registry, or, if none is set, at a loopback address. A command must also come from a page of that
+ * address, as JSON, which no form can send.
  *
  * @throws {Problem} foreign-origin, unsupported-media-type
  */

@@ -2,7 +2,7 @@ import { SESSION_COOKIE } from '../../access/sessions.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { HttpContext } from '../server/context.ts';
 
-/** Returns the session cookie. @throws {Problem} unauthenticated if there are two: one of them was set by another site */
+/** Returns the session cookie. @throws {Problem} unauthenticated if there are two: another site may have set one */
 export function sessionCookie(c: HttpContext): string | undefined {
   const header = c.req.header('cookie');
   if (header === undefined) return undefined;

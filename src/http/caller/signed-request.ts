@@ -11,7 +11,7 @@ import type { Admit } from './caller.ts';
 
 /** What signatures are verified with. */
 export interface Signing {
-  /** The registry's secrets, from which signing keys are derived; new keys use the first. Without one there are no keys. */
+  /** Secrets that signing keys are derived from; new keys use the first. Empty: there are no signing keys. */
   secrets: readonly Uint8Array[];
   nonces: Nonces;
 }

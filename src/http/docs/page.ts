@@ -26,8 +26,8 @@ const STYLE = `
 export const DOCS_POLICY = `default-src 'none'; style-src 'sha256-${hash('sha256', STYLE, 'base64')}'; frame-ancestors 'none'`;
 
 /**
- * Returns the API documentation as a page that runs no scripts and loads nothing. The renderers of OpenAPI on npm load fonts
- * and scripts from other servers or report their installation.
+ * Returns the API documentation as a page that runs no scripts and loads nothing. The renderers of OpenAPI on npm load
+ * fonts and scripts from other servers or report their installation.
  */
 export function docsPage(document: Record<string, unknown>): string {
   const paths = Object.entries(document.paths as Record<string, Record<string, Operation>>);

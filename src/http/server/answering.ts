@@ -15,8 +15,8 @@ import type { Reply, Route } from './route.ts';
 /**
  * Returns the handler of a route's requests: authenticate, limit, authorize, check, handle, log, respond.
  *
- * Most requests repeat a read of a known caller. They are answered without a promise: the adapter then writes the response
- * at once.
+ * Most requests repeat a read of a known caller. They are answered without a promise: the adapter then writes the
+ * response at once.
  */
 export function answering(route: Route, services: Services) {
   const authenticate = authenticator(route, services);

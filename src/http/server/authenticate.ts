@@ -19,7 +19,7 @@ export function authenticator({ permission }: Route, services: Services) {
   };
 }
 
-/** Charges the caller for one request; without a caller, the address that it came from. @throws {Problem} too-many-requests */
+/** Charges the caller, or without a caller the address, for one request. @throws {Problem} too-many-requests */
 function charge({ c, headers }: Exchange, caller: Caller, { limiter, callerAddress }: Services): void {
   if (!limiter) return;
   // No actor's name begins with a space.

@@ -4,8 +4,8 @@ import type { Services } from '../services.ts';
 import type { Route } from './route.ts';
 
 /**
- * Returns the stage that checks a caller's permission for the model and the environment in `named`: the parsed path, query or
- * body. It throws `forbidden`.
+ * Returns the stage that checks a caller's permission for the model and the environment in `named`: the parsed path,
+ * query or body. It throws `forbidden`.
  */
 export function authorizer({ permission }: Route, { policy }: Services) {
   return (caller: Identity, ...named: unknown[]): void => {

@@ -23,8 +23,8 @@ export function bodyBytes(c: HttpContext, pace = PACE): AsyncGenerator<Uint8Arra
 }
 
 /**
- * Reads Node's stream if there is one, without the web stream around it. The connection stays open if the consumer stops
- * early, so that the refusal can be sent.
+ * Reads Node's stream if there is one, without the web stream around it. The connection stays open if the consumer
+ * stops early, so that the refusal can be sent.
  */
 async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator<Uint8Array> {
   const incoming = c.env?.incoming;
@@ -52,7 +52,7 @@ async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator
   }
 }
 
-/** Parses JSON, by default an empty object. @throws {Problem} unsupported-media-type, too-large, invalid-request, checksum-mismatch */
+/** Parses a body; {} if empty. @throws {Problem} unsupported-media-type, too-large, invalid-request; as `bodyBytes` */
 export async function readJson(c: HttpContext, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
   const text = await readText(c, maxBytes);
   if (text === '') return {};
@@ -77,7 +77,7 @@ async function readText(c: HttpContext, maxBytes: number): Promise<string> {
 
 const strict = new TextDecoder('utf-8', { fatal: true });
 
-/** Decodes strictly: with replacement characters, other text would be stored than was sent. @throws {Problem} invalid-request */
+/** Decodes strictly, so that the text that is stored is the text that was sent. @throws {Problem} invalid-request */
 export function utf8(bytes: Uint8Array): string {
   try {
     return strict.decode(bytes);
@@ -95,10 +95,7 @@ export function mediaType(c: HttpContext): string {
 export function checkType(c: HttpContext, ...types: string[]): void {
   const type = mediaType(c);
   if (types.includes(type)) return;
-  throw new Problem(
-    'unsupported-media-type',
-    `Send the body as ${types.join(' or ')}; its type is ${type || 'missing'}.`,
-  );
+  throw new Problem('unsupported-media-type', `Send the body as ${types.join(' or ')}, not ${type || 'untyped'}.`);
 }
 
 /** Returns the announced size of the body; undefined for a chunked one. */

@@ -5,8 +5,8 @@ import type { Fetch } from './context.ts';
 const LINGER_MS = 2_000;
 
 /**
- * Closes the connection after a request that is answered before its body has ended. The rest is not read, and a caller that
- * sends it slowly would keep the connection open without a limit.
+ * Closes the connection after a request that is answered before its body has ended. The rest is not read, and a caller
+ * that sends it slowly would keep the connection open without a limit.
  */
 export function closingEarly(fetch: Fetch): Fetch {
   return (request, env) => (hasBody(env.incoming) ? answer(request, env) : fetch(request, env));
@@ -34,8 +34,8 @@ function closeAfter(incoming: IncomingMessage, outgoing: ServerResponse): void {
 }
 
 /**
- * Ends our side and keeps reading for a moment. Closing at once would reset the connection, and the caller could lose an
- * answer that it has not read yet (RFC 9112, section 9.6).
+ * Ends our side and keeps reading for a moment. Closing at once would reset the connection, and the caller could lose
+ * an answer that it has not read yet (RFC 9112, section 9.6).
  */
 function linger(incoming: IncomingMessage): void {
   const { socket } = incoming;

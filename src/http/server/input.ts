@@ -15,8 +15,8 @@ export interface Address {
 const MAX_CACHED_LENGTH = 300;
 
 /**
- * Returns a function that parses path and query, and throws `invalid-request`. It caches the last thousand valid addresses:
- * services request the same one all day, and checking it costs more than answering. Callers must not change the result.
+ * Returns a function that parses path and query, and throws `invalid-request`. The last thousand valid addresses are
+ * cached, as services repeat one all day and checking costs more than answering. Callers must not change the result.
  */
 export function addressReader(route: Route): (c: HttpContext) => Address {
   const cached = new BoundedMap<string, Address>(1000);

@@ -5,7 +5,7 @@ import type { Reply, Route } from './route.ts';
 
 const SAMPLED = 100;
 
-/** Returns the stage that writes the log line of a request: of each refusal, and of every 100th success of a frequent route. */
+/** Returns the stage that logs each request; of a frequent route, only refusals and every 100th success. */
 export function requestLogger({ method, permission, event_type }: Route, { log }: Services) {
   const frequent = method === 'GET' || permission === 'report';
   let answered = 0;

@@ -54,8 +54,8 @@ interface Page<T> {
 }
 
 /**
- * Answers the page that starts at the token, with the token of the next one. A page ends at `page_size` entries or at 1 MiB
- * of JSON, but has at least one entry.
+ * Answers the page that starts at the token, with the token of the next one. A page ends at `page_size` entries or at 1
+ * MiB of JSON, but has at least one entry.
  *
  * @throws {Problem} invalid-request for a token of another listing
  */

@@ -4,8 +4,8 @@ import type { Socket } from 'node:net';
 import type { Fetch } from './context.ts';
 
 /**
- * Handles a request after the previous one on the same connection is answered. Node hands over all pipelined requests at
- * once, and would keep hundreds of answers for a caller that reads none.
+ * Handles a request after the previous one on the same connection is answered. Node hands over all pipelined requests
+ * at once, and would keep hundreds of answers for a caller that reads none.
  */
 export function oneAtATime(fetch: Fetch): Fetch {
   const newest = new WeakMap<Socket, ServerResponse>();

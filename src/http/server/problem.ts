@@ -2,7 +2,7 @@ import type { ProblemDocument } from '../../api/problem.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Reply } from './route.ts';
 
-/** Returns a problem document (RFC 9457) of at most 64 KiB. Any error but a `Problem` becomes `internal`, without its text. */
+/** Returns a problem document (RFC 9457) of at most 64 KiB. Other errors become `internal`, without their text. */
 export function problemReply(error: unknown, request_id: string): Reply {
   const problem = error instanceof Problem ? error : new Problem('internal', 'See the log of the registry.', {}, error);
   return {

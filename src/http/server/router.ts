@@ -3,8 +3,8 @@ import { PatternRouter } from 'hono/router/pattern-router';
 import { BoundedMap } from '../../structures/bounded-map.ts';
 
 /**
- * Hono's pattern router with a cache of the last thousand matches, as services request the same path all day. Hono's fastest
- * router does not support our paths.
+ * Hono's pattern router with a cache of the last thousand matches, as services request the same path all day. Hono's
+ * fastest router does not support our paths.
  */
 export class CachingRouter<T> extends PatternRouter<T> {
   override name = 'CachingRouter';

@@ -10,8 +10,8 @@ interface Seen {
 }
 
 /**
- * Closes connections that have data to send and send none of it for `stalledMs`: unread data is held in memory. A caller that
- * reads any of it in that time keeps its connection.
+ * Closes connections that have data to send and send none of it for `stalledMs`: unread data is held in memory. A
+ * caller that reads any of it in that time keeps its connection.
  */
 export function closeStalled(server: Server, stalledMs: number): void {
   const connections = new Map<Socket, Seen>();
@@ -34,8 +34,8 @@ export function closeStalled(server: Server, stalledMs: number): void {
 }
 
 /**
- * Returns a text that changes when data is sent. The first number changes with each chunk; within a chunk, only the handle
- * knows the rest. Node's own socket time-out uses it as well (`_onTimeout` in lib/net.js).
+ * Returns a text that changes when data is sent. The first number changes with each chunk; within a chunk, only the
+ * handle knows the rest. Node's own socket time-out uses it as well (`_onTimeout` in lib/net.js).
  */
 function sentBy(socket: Socket): string {
   const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null };
