@@ -54,8 +54,7 @@ function activeReply(model: Model, environment: string, { metrics }: Services): 
     return known;
   }
   const view = activeView(model, environment);
-  if (!view)
-    throw new Problem('no-active-version', `No version of ${model.name} is active in ${environment}.`, { environment });
+  if (!view) throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
   metrics.manifestCache(false);
   const fresh = { etag, reply: { headers: { ETag: etag }, body: JSON.stringify(view) } };
   replies.set(environment, fresh);
@@ -76,12 +75,7 @@ async function activeAt(
 ): Promise<Reply> {
   const past = modelAt(entry, at);
   const view = activeView(past.model, environment);
-  if (!view)
-    throw new Problem(
-      'no-active-version',
-      `No version of ${entry.model.name} was active in ${environment} at that moment.`,
-      { environment },
-    );
+  if (!view) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
   const { generation, epoch } = services.registry().position;
   const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${past.revision}"` };
   if (notModified(c, headers.ETag)) return { status: 304, headers };

@@ -68,8 +68,7 @@ const shortLatest = route({
   async handle({ query }, services) {
     const model = shortModel(services, query.model);
     const version = latestVersion(model);
-    if (version === null)
-      throw new Problem('unknown-version', `${model.name} has no version yet, or each is archived.`);
+    if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
     return { json: { version, metadata: await metadataOf(model.versions.get(version)!, services.artifacts) } };
   },
 });

@@ -66,9 +66,7 @@ export async function receiveMultipart(
     return complete(input, received);
   } catch (error) {
     await parts;
-    throw error instanceof Problem
-      ? error
-      : new Problem('invalid-request', 'The multipart body is invalid.', {}, error);
+    throw error instanceof Problem ? error : new Problem('invalid-request', 'Invalid multipart body.', {}, error);
   }
 }
 

@@ -15,10 +15,7 @@ const begin = route({
   errors: ['invalid-request'],
   async handle({ identity }, { sessions }) {
     if (identity.reaches || 'session' in identity) {
-      throw new Problem(
-        'invalid-request',
-        'Sign in with a personal token in Authorization, not with an API key or a session.',
-      );
+      throw new Problem('invalid-request', 'Sign in with a personal token, not with an API key or a session.');
     }
     const { cookie, session } = await sessions.begin(identity);
     return { status: 201, headers: { 'Set-Cookie': cookie, 'Cache-Control': 'no-store' }, json: viewOf(session) };

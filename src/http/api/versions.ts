@@ -73,7 +73,7 @@ const latest = route({
   handle({ params }, services) {
     const { model } = findModel(services, params.model);
     const version = latestVersion(model);
-    if (version === null) throw new Problem('unknown-version', `${model.name} has no version, or each is archived.`);
+    if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
     return { json: versionView(model, model.versions.get(version)!) };
   },
 });
