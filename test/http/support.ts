@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { HttpBindings } from '@hono/node-server';
+import { createBlobAccess } from '../../src/access/blob-access.ts';
 import { DEFAULT_POLICY } from '../../src/access/policy.ts';
 import { createSessions } from '../../src/access/sessions.ts';
 import { createSignIns } from '../../src/access/sign-ins.ts';
@@ -9,7 +10,6 @@ import { activate } from '../../src/commands/activate.ts';
 import { publish } from '../../src/commands/publish.ts';
 import { Problem } from '../../src/domain/errors.ts';
 import type { LoaderView } from '../../src/domain/fleet.ts';
-import { createBlobAccess } from '../../src/http/api/blob-access.ts';
 import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import { callerAddress } from '../../src/http/caller/address.ts';
@@ -58,10 +58,12 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     signing: { secrets: [], nonces: { use: unavailable } },
     now: () => new Date(),
     policy: DEFAULT_POLICY,
-    blobAccess: createBlobAccess(() => registry),
+    blobAccess: createBlobAccess(changed.policy ?? DEFAULT_POLICY, () =>
+      [...registry.models.values()].map(({ model }) => model),
+    ),
     registry: () => registry,
     artifacts,
-    dispatch: unavailable,
+    execute: unavailable,
     snapshots: createSnapshotStream({ registry: () => registry, environments: ENVIRONMENTS, stale: () => false }),
     fleet: { of: () => loaders, all: () => loaders, onReport: () => {}, report: unavailable, close: async () => {} },
     readAt: async (revision) => {

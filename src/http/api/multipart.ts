@@ -22,8 +22,8 @@ const MAX_PARTS = 1 + 1000 + 1;
  * @throws {Problem} invalid-request (a missing, extra or repeated part), checksum-mismatch with its `path`
  */
 export async function receiveMultipart(
-  c: HttpContext,
-  { artifacts }: Pick<Services, 'artifacts'>,
+  { c, actor }: { c: HttpContext; actor: string },
+  { artifacts, blobAccess }: Pick<Services, 'artifacts' | 'blobAccess'>,
 ): Promise<PublishInput> {
   const received = new Set<string>();
   let input: PublishInput | null = null;
@@ -57,6 +57,7 @@ export async function receiveMultipart(
     if (received.has(path)) throw new Problem('invalid-request', `The part ${path} is repeated.`, { path });
     received.add(path);
     await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
+    blobAccess.sent(actor, artifact.digest);
   }
 
   try {
