@@ -1,5 +1,5 @@
-import { allows, type Identity } from '../../access/policy.ts';
-import { Problem } from '../../domain/errors.ts';
+import { authorize } from '../../access/authorize.ts';
+import type { Identity } from '../../access/policy.ts';
 import type { Services } from '../services.ts';
 import type { Route } from './route.ts';
 
@@ -11,9 +11,6 @@ export function authorizer({ permission }: Route, { policy }: Services) {
   return (caller: Identity, ...named: unknown[]): void => {
     if (permission === null || permission === 'identified') return;
     const { model, environment } = Object.assign({}, ...named) as { model?: string; environment?: string };
-    if (allows(policy, caller, { permission, model, environment })) return;
-    const where = `${model === undefined ? '' : ` for ${model}`}${environment === undefined ? '' : ` in ${environment}`}`;
-    const detail = `${caller.actor} does not have the permission ${permission}${where}.`;
-    throw new Problem('forbidden', detail, { permission });
+    authorize(policy, caller, { permission, model, environment });
   };
 }
