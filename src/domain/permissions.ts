@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { EnvironmentName } from './names.ts';
 
-/** What a route can require; each route requires one of these, any valid credential, or nothing. */
+/** A route needs one of these, any valid credential, or nothing. */
 export const PERMISSIONS = ['read', 'publish', 'activate', 'force', 'operate', 'report', 'gateway', 'keys'] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 
-/** The pattern of all models that exist or will exist. No model has this name. */
+/** As a request's model: all present and future models. It is not a valid model name. */
 export const EVERY_MODEL = '*';
 
-const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model’s name, in which * stands for anything');
+const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model name, in which * matches any text');
 const Permissions = z.array(z.enum(PERMISSIONS)).min(1).max(100);
 
 export const reachShape = {
@@ -17,6 +17,6 @@ export const reachShape = {
   environments: z.array(EnvironmentName).min(1).max(100).optional(),
 };
 
-/** Permissions, limited to models and to environments; without `environments`, valid in each of them. */
+/** The permissions of a key or a grant, and the models and environments they apply to; default: all. */
 export const Reach = z.strictObject(reachShape);
 export type Reach = z.output<typeof Reach>;

@@ -80,7 +80,7 @@ describe('authorization', () => {
     const { request } = await createTestApp();
     const refused = await request(path, { method, body, headers: { ...user, ...json } });
     const { detail, permission } = await problemOf(refused, 403, 'forbidden');
-    expect(detail).toBe(`uwe does not have the permission ${permission}.`);
+    expect(detail).toContain(`You need the permission ${permission}.`);
     expect((await request(path, { method, body, headers: { ...admin, ...json } })).status).not.toBe(403);
   });
 
@@ -89,8 +89,8 @@ describe('authorization', () => {
     const { request } = await createTestApp({ policy: { grants: [grant], limits: [] } });
     const ask = (path: string) => request(path, { headers: user });
     const where = async (path: string) => (await problemOf(await ask(path), 403, 'forbidden')).detail;
-    expect(await where('/api/models/spam/versions')).toBe('uwe does not have the permission read for spam.');
-    expect(await where(ACTIVE)).toBe('uwe does not have the permission read for fraud in production.');
+    expect(await where('/api/models/spam/versions')).toContain('the permission read for spam.');
+    expect(await where(ACTIVE)).toContain('the permission read for fraud in production.');
     await problemOf(await ask(`${ACTIVE}?environment=staging`), 404, 'no-active-version');
   });
 });
