@@ -76,7 +76,7 @@ grants:
       ['grants: [{ allow: [fly], role: user }]', 'grants'],
       ['grants: [{ allow: [read] }]', 'must name a role, a group or a subject'],
       ['grants: [{ allow: [], role: user }]', 'grants'],
-      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model’s name'],
+      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model name'],
       ['grants: [{ allow: [read], role: user, environment: [dev] }]', 'environment'],
       ['- 1', 'policy.yaml'],
       ['', 'policy.yaml'],
