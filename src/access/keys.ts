@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
-import { Reach } from './policy.ts';
+import { Reach } from '../domain/permissions.ts';
 
 /** The stored record of an API key, without the key itself. */
 export const KeyRecord = z.object({

@@ -2,8 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { MAX_ACTIVATION_LIMIT } from '../domain/model.ts';
-import { EnvironmentName } from '../domain/names.ts';
-import { PERMISSIONS, type Permission } from './permissions.ts';
+import { EVERY_MODEL, type Permission, type Reach, reachShape } from '../domain/permissions.ts';
 
 /** The caller of a verified credential. */
 export interface Identity {
@@ -24,26 +23,11 @@ export interface Wish {
   environment?: string | undefined;
 }
 
-/** In a wish: all models there are and will be. No model is called so. */
-export const EVERY_MODEL = '*';
-
 const Name = z.string().min(1).max(200);
-const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model’s name, in which * stands for anything');
-const Permissions = z.array(z.enum(PERMISSIONS)).min(1).max(100);
-
-const reach = {
-  allow: z.union([z.literal('all').transform(() => [...PERMISSIONS]), Permissions]),
-  models: z.array(Pattern).min(1).max(100).default([EVERY_MODEL]),
-  environments: z.array(EnvironmentName).min(1).max(100).optional(),
-};
-
-/** What may be done, for which models and in which environments; all of these that are not limited. */
-export const Reach = z.strictObject(reach);
-export type Reach = z.output<typeof Reach>;
 
 /** A grant of the policy: a reach for callers that match all of its role, group and subject. */
 const Grant = z
-  .strictObject({ ...reach, role: Name.optional(), group: Name.optional(), subject: Name.optional() })
+  .strictObject({ ...reachShape, role: Name.optional(), group: Name.optional(), subject: Name.optional() })
   .refine(({ role, group, subject }) => role ?? group ?? subject, 'must name a role, a group or a subject');
 type Grant = z.output<typeof Grant>;
 
@@ -53,8 +37,8 @@ const MIN_BYTES_PER_MINUTE = 1024 * 1024;
 /** Limits of the moves of an environment and the writes for a model. The first entry that matches and sets a limit applies. */
 const Limit = z
   .strictObject({
-    models: reach.models,
-    environments: reach.environments,
+    models: reachShape.models,
+    environments: reachShape.environments,
     activations_per_minute: z.int().min(0).max(MAX_ACTIVATION_LIMIT).optional(),
     commands_per_minute: z.int().min(0).optional(),
     bytes_per_minute: z.union([z.literal(0), z.int().min(MIN_BYTES_PER_MINUTE)]).optional(),

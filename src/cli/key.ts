@@ -1,20 +1,9 @@
 import { Command, Option } from 'commander';
-import { PERMISSIONS } from '../access/permissions.ts';
-import type { Reach } from '../access/policy.ts';
+import type { CreatedKey, KeyList, KeyView } from '../api/keys.ts';
+import { PERMISSIONS } from '../domain/permissions.ts';
 import { openSession } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { printJson, printLine, printTable, tell } from './helpers/output.ts';
-
-interface Key {
-  id: string;
-  name: string;
-  kind: string;
-  reach: Reach;
-  created_by: string;
-  expires_at: string | null;
-  last_used_at: string | null;
-  key?: string;
-}
 
 const A_DAY_MS = 24 * 3600_000;
 const MAX_DAYS = 36_500;
@@ -45,10 +34,10 @@ function createVerb(): Command {
       }
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
-      const made = await openSession({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
+      const made = await openSession({ model: 'default' }).client.call<CreatedKey>('POST', '/api/keys', { json: body });
       if (json) return printJson(made);
       tell(`Key ${made.id} for ${name}; this is the only time it is shown:`);
-      printLine(made.key!);
+      printLine(made.key);
     });
 }
 
@@ -57,14 +46,14 @@ function listVerb(): Command {
     .description('list the keys there are')
     .option('--json', 'print the registry’s own answer')
     .action(async ({ json }) => {
-      const found = await openSession({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
+      const found = await openSession({ model: 'default' }).client.call<KeyList>('GET', '/api/keys');
       if (json) return printJson(found);
       const titles = ['ID', 'NAME', 'KIND', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
       printTable(titles, found.keys.map(row));
     });
 }
 
-function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: Key) {
+function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: KeyView) {
   const { allow, models, environments } = reach;
   return [
     id,

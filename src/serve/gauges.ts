@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises';
-import type { EventStream } from '../http/api/snapshot-stream.ts';
+import type { SnapshotStream } from '../http/api/snapshot-stream.ts';
 import type { Health } from '../http/services.ts';
 import type { Nats } from '../log/connection.ts';
 import { readHead } from '../log/stream.ts';
@@ -17,13 +17,13 @@ interface MeasuredParts {
   nats: Nats;
   projector: Projector;
   fleet: Fleet;
-  events: EventStream;
+  snapshots: SnapshotStream;
   health(): Health;
 }
 
 /** Adds the metrics that are read from the other parts at each scrape. */
 export function measure(parts: MeasuredParts): void {
-  const { metrics, environments, volume, nats, projector, fleet, events, health } = parts;
+  const { metrics, environments, volume, nats, projector, fleet, snapshots, health } = parts;
   const { registry, state, onState } = projector;
   addGauges(metrics.register, {
     version,
@@ -35,7 +35,7 @@ export function measure(parts: MeasuredParts): void {
     gaps: () => projector.gaps().length,
     models: () => ({ known: registry().models.size, frozen: frozenCount(registry()) }),
     loaders: fleet.all,
-    followers: events.followers,
+    followers: snapshots.followers,
     problems() {
       const { volume, artifacts, discovery, history } = health();
       const lists = { volume, artifacts, discovery, history };

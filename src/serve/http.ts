@@ -1,5 +1,5 @@
 import { isMove } from '../domain/events.ts';
-import { createEventStream, type EventStream } from '../http/api/snapshot-stream.ts';
+import { createSnapshotStream, type SnapshotStream } from '../http/api/snapshot-stream.ts';
 import { createApp } from '../http/app.ts';
 import { listen } from '../http/server/listen.ts';
 import type { Services } from '../http/services.ts';
@@ -12,14 +12,14 @@ import { version } from '../version.ts';
 import type { Opened } from './opened.ts';
 
 /** Sends each move to the followers of its model; after a restore of the log, followers must connect again. */
-export function openEvents(projector: Projector, environments: readonly string[]): EventStream {
+export function openSnapshots(projector: Projector, environments: readonly string[]): SnapshotStream {
   const { registry } = projector;
-  const events = createEventStream({ registry, environments, stale: () => projector.state() !== 'live' });
+  const snapshots = createSnapshotStream({ registry, environments, stale: () => projector.state() !== 'live' });
   projector.onEvent((applied) => {
-    if (applied === null) events.endAll();
-    else if (isMove(applied.event)) events.tell(applied.event.model);
+    if (applied === null) snapshots.endAll();
+    else if (isMove(applied.event)) snapshots.send(applied.event.model);
   });
-  return events;
+  return snapshots;
 }
 
 type Derived = 'now' | 'registry' | 'readAt' | 'settled' | 'volumeProblems' | 'revision' | 'stale';
@@ -53,7 +53,7 @@ export async function startHttp(parts: HttpParts, opened: Opened): Promise<strin
   const server = await listen(app, { hostname, port });
   opened(() => {
     const served = server.close();
-    services.events.close();
+    services.snapshots.close();
     return served;
   });
   return server.url;

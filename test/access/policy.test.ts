@@ -2,17 +2,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PERMISSIONS } from '../../src/access/permissions.ts';
 import {
   activationLimitOf,
   allows,
   DEFAULT_POLICY,
-  EVERY_MODEL,
   type Identity,
-  Reach,
   readPolicy,
   writeLimitOf,
 } from '../../src/access/policy.ts';
+import { EVERY_MODEL, PERMISSIONS, Reach } from '../../src/domain/permissions.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 const ana: Identity = { actor: 'ana', role: 'scientist', groups: ['risk', 'everyone'] };
@@ -78,7 +76,7 @@ grants:
       ['grants: [{ allow: [fly], role: user }]', 'grants'],
       ['grants: [{ allow: [read] }]', 'must name a role, a group or a subject'],
       ['grants: [{ allow: [], role: user }]', 'grants'],
-      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model’s name'],
+      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model name'],
       ['grants: [{ allow: [read], role: user, environment: [dev] }]', 'environment'],
       ['- 1', 'policy.yaml'],
       ['', 'policy.yaml'],

@@ -9,7 +9,7 @@ import { DEFAULT_POLICY } from '../../src/access/policy.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { Problem } from '../../src/domain/errors.ts';
-import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
+import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { Services } from '../../src/http/services.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
@@ -225,7 +225,7 @@ it('keeps the bytes if the version is refused, or the outcome is unknown', async
         execute: async () => {
           throw new Problem(code, 'as the log says');
         },
-        events: createEventStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
+        snapshots: createSnapshotStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
         fleet: { of: () => [], all: () => [], onReport: () => {}, report: async () => {}, close: async () => {} },
         readAt: async () => null,
         settled: async () => {},

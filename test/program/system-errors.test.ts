@@ -9,7 +9,7 @@ import { SERVERS, startNats } from '../support/nats.ts';
 import { cliWith, ELSEWHERE, MAIN, type Run } from '../support/program.ts';
 import { volumeFolder } from './support.ts';
 
-/** A server that speaks plain HTTP, and its port. */
+/** Starts a plain HTTP server and returns its port. */
 async function plainServer(): Promise<number> {
   const server = createServer((_, response) => response.end());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -17,7 +17,7 @@ async function plainServer(): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A verb run by a user who owns nothing here: root may write everywhere. */
+/** Runs a command as a user that owns no files: root could write everywhere. */
 function runAsStranger(volume: string, verb: string): Promise<Run> {
   const stranger = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   const env = { ...process.env, PORT: '0', NATS_URL: '', REGISTRY_VOLUME: volume };
@@ -31,7 +31,7 @@ function runAsStranger(volume: string, verb: string): Promise<Run> {
   });
 }
 
-describe('what the system refuses is told in a sentence, with what to do', () => {
+describe('an error of the system is reported in one sentence with a remedy', () => {
   it('a port in use, before nats-server is started', async () => {
     const volume = await volumeFolder();
     const port = await plainServer();
@@ -41,7 +41,7 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     expect(existsSync(join(volume, '.nats'))).toBe(false);
   });
 
-  it.each(['serve', 'replay --verify'])('a volume of somebody else, to %s', async (verb) => {
+  it.each(['serve', 'replay --verify'])('a volume of another user, for %s', async (verb) => {
     const volume = await volumeFolder();
     await mkdir(join(volume, '.nats'));
     await chmod(volume, 0o555);
@@ -67,7 +67,7 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     expect(stderr).toContain('Write http://');
   });
 
-  it('a user whom nats-server does not know', async () => {
+  it('a user that nats-server does not know', async () => {
     const { url } = await startNats(SERVERS[0]!.binary(), 'authorization { user: ana, password: right }');
     const NATS_URL = url.replace('nats://', 'nats://ana:topsecret@');
     const { code, stderr } = await cliWith({ REGISTRY_VOLUME: await volumeFolder(), PORT: '0', NATS_URL }, 'serve');
@@ -76,7 +76,7 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
   });
 });
 
-describe('a variable that is wrong is told with what it must be and what it is', () => {
+describe('an invalid variable is reported with its value and the valid ones', () => {
   it.each([
     ['serve', 'PORT', 'abc', 'PORT: must be a whole number from 0 to 65535; it is "abc"'],
     ['serve', 'PORT', '70000', 'PORT: must be a whole number from 0 to 65535; it is "70000"'],
@@ -91,7 +91,7 @@ describe('a variable that is wrong is told with what it must be and what it is',
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
   });
 
-  it('but never a password', async () => {
+  it('but never with a password', async () => {
     const { stderr } = await cliWith({ REGISTRY_DSN: 'ftp://ana:topsecret@host' }, 'list');
     expect(stderr).toContain('REGISTRY_DSN: must begin with http://');
     expect(stderr).not.toContain('topsecret');

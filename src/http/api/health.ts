@@ -1,40 +1,21 @@
 import { z } from 'zod';
-import { allows, EVERY_MODEL } from '../../access/policy.ts';
+import { allows } from '../../access/policy.ts';
+import { Liveness, type ProblemLists, Readiness } from '../../api/health.ts';
+import { EVERY_MODEL } from '../../domain/permissions.ts';
 import { identifyIfAny } from '../caller/identify.ts';
 import type { HttpContext } from '../server/context.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 
-/** Problems for an operator to look at. */
-const Lists = z.object({
-  gaps: z.array(z.object({ first: z.int(), last: z.int() })),
-  frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
-  volume: z.array(z.string()),
-  artifacts: z.array(
-    z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()), missing: z.int() }),
-  ),
-  discovery: z.array(z.string()),
-  history: z.array(z.string()),
-});
-
 /** The metric signalbox_problems counts all of them. */
 const MAX_ARTIFACTS = 100;
-
-const Readiness = z.object({
-  ready: z.boolean().meta({ description: 'Whether this server can answer reads' }),
-  writes: z.boolean().meta({ description: 'Whether this server can store events' }),
-  log: z.enum(['live', 'catching-up', 'cut-off', 'diverged']),
-  counts: z.record(Lists.keyof(), z.int()).meta({ description: 'The length of each list' }),
-  // Shown to some callers only, because they name models, versions and files.
-  ...Lists.partial().shape,
-});
 
 const healthz = route({
   method: 'GET',
   path: '/healthz',
   permission: null,
   summary: 'Whether the process responds',
-  answer: { status: 200, schema: z.object({ status: z.literal('ok') }) },
+  answer: { status: 200, schema: Liveness },
   errors: [],
   handle: () => ({ json: { status: 'ok' } }),
 });
@@ -51,7 +32,7 @@ const readyz = route({
   async handle({ c, query }, services) {
     const { log, complete, ...health } = services.health();
     const lists = { ...health, frozen: frozenModels(services) } satisfies Record<
-      keyof typeof Lists.shape,
+      keyof ProblemLists,
       readonly unknown[]
     >;
     const counts = Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, list.length]));
