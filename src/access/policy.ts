@@ -17,7 +17,7 @@ export interface Identity {
 }
 
 /** The permission that a request needs, with the model and environment that it names. */
-export interface Wish {
+export interface AccessRequest {
   permission: Permission;
   model?: string | undefined;
   environment?: string | undefined;
@@ -80,9 +80,9 @@ export async function readPolicy(path: string): Promise<Policy> {
 }
 
 /** Whether the credential or any grant allows it. A model or environment that the request does not name is not checked. */
-export function allows(policy: Policy, identity: Identity, wish: Wish): boolean {
-  if (identity.reaches?.some((reach) => covers(reach, wish))) return true;
-  return policy.grants.some((grant) => appliesTo(grant, identity) && covers(grant, wish));
+export function allows(policy: Policy, identity: Identity, wanted: AccessRequest): boolean {
+  if (identity.reaches?.some((reach) => covers(reach, wanted))) return true;
+  return policy.grants.some((grant) => appliesTo(grant, identity) && covers(grant, wanted));
 }
 
 function appliesTo({ role, group, subject }: Grant, identity: Identity): boolean {
@@ -110,11 +110,11 @@ function limitOf(limits: Policy['limits'], name: LimitName, where: Where): numbe
   return limits.find((limit) => limit[name] !== undefined && fits(limit, where))?.[name] ?? null;
 }
 
-function covers(reach: Reach, wish: Wish): boolean {
-  return reach.allow.includes(wish.permission) && fits(reach, wish);
+function covers(reach: Reach, wanted: AccessRequest): boolean {
+  return reach.allow.includes(wanted.permission) && fits(reach, wanted);
 }
 
-type Where = Pick<Wish, 'model' | 'environment'>;
+type Where = Pick<AccessRequest, 'model' | 'environment'>;
 
 function fits(
   { models, environments }: Pick<Reach, 'models' | 'environments'>,

@@ -24,11 +24,11 @@ async function policyOf(text: string) {
 describe('the default policy', () => {
   it('lets admins do everything and users read', () => {
     for (const permission of PERMISSIONS) {
-      const wish = { permission, model: 'fraud', environment: 'production' };
-      expect(allows(DEFAULT_POLICY, { ...ana, role: 'admin' }, wish)).toBe(true);
-      expect(allows(DEFAULT_POLICY, { ...ana, role: 'user' }, wish)).toBe(permission === 'read');
-      expect(allows(DEFAULT_POLICY, { ...ana, role: null }, wish)).toBe(false);
-      expect(allows(DEFAULT_POLICY, ana, wish)).toBe(false);
+      const wanted = { permission, model: 'fraud', environment: 'production' };
+      expect(allows(DEFAULT_POLICY, { ...ana, role: 'admin' }, wanted)).toBe(true);
+      expect(allows(DEFAULT_POLICY, { ...ana, role: 'user' }, wanted)).toBe(permission === 'read');
+      expect(allows(DEFAULT_POLICY, { ...ana, role: null }, wanted)).toBe(false);
+      expect(allows(DEFAULT_POLICY, ana, wanted)).toBe(false);
     }
   });
 });
@@ -40,7 +40,7 @@ grants:
   - { allow: [activate], group: risk, models: [fraud-*], environments: [staging] }
   - { allow: [read], group: everyone, models: [fraud-*, churn] }
 `);
-    const may = (wish: Parameters<typeof allows>[2]) => allows(policy, ana, wish);
+    const may = (wanted: Parameters<typeof allows>[2]) => allows(policy, ana, wanted);
     expect(may({ permission: 'activate', model: 'fraud-eu', environment: 'staging' })).toBe(true);
     expect(may({ permission: 'activate', model: 'fraud-eu', environment: 'production' })).toBe(false);
     expect(may({ permission: 'activate', model: 'churn', environment: 'staging' })).toBe(false);
@@ -53,10 +53,10 @@ grants:
 
   it('applies a grant to callers that match all of its role, group and subject', async () => {
     const policy = await policyOf('grants: [{ allow: all, role: scientist, group: risk, subject: ana }]');
-    const wish = { permission: 'operate' as const };
-    expect(allows(policy, ana, wish)).toBe(true);
+    const wanted = { permission: 'operate' as const };
+    expect(allows(policy, ana, wanted)).toBe(true);
     for (const other of [{ role: 'user' }, { groups: [] }, { actor: 'ben' }]) {
-      expect(allows(policy, { ...ana, ...other }, wish)).toBe(false);
+      expect(allows(policy, { ...ana, ...other }, wanted)).toBe(false);
     }
   });
 

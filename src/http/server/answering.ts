@@ -1,4 +1,4 @@
-import { allows, type Wish } from '../../access/policy.ts';
+import { type AccessRequest, allows } from '../../access/policy.ts';
 import type { Caller } from '../caller/caller.ts';
 import type { Services } from '../services.ts';
 import { authenticator } from './authenticate.ts';
@@ -73,7 +73,7 @@ export function answering(route: Route, services: Services) {
   }
 
   function requestOf({ c, request_id }: Exchange, caller: Caller, { params, query }: Address, body: unknown) {
-    const may = (wish: Wish) => allows(services.policy, caller, wish);
+    const may = (wanted: AccessRequest) => allows(services.policy, caller, wanted);
     return { c, params, query, body, actor: caller.actor, identity: caller, request_id, may };
   }
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { z } from 'zod';
-import type { Wish } from '../../access/policy.ts';
+import type { AccessRequest } from '../../access/policy.ts';
 import type { ProblemCode } from '../../domain/errors.ts';
 import type { Permission } from '../../domain/permissions.ts';
 import type { Caller } from '../caller/caller.ts';
@@ -31,7 +31,7 @@ export interface Request<P, Q, B> {
   identity: Caller;
   request_id: string;
   /** Whether the caller has another permission. Listings show only what the caller may read. */
-  may(wish: Wish): boolean;
+  may(wanted: AccessRequest): boolean;
 }
 
 type Shape = z.ZodType;
