@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { Problem } from '../domain/errors.ts';
-import { openSession } from './helpers/connection.ts';
+import { openConnection } from './helpers/connection.ts';
 import { tell } from './helpers/output.ts';
 import { untilStopped } from './helpers/signals.ts';
 
-export function agentVerb(): Command {
+export function agentCommand(): Command {
   return new Command('agent')
     .description('keep a folder at the active version, for a service that opens <dir>/current/model.joblib')
     .addOption(new Option('-m, --model <name>', 'the model').env('REGISTRY_MODEL').default('default'))
@@ -44,7 +44,7 @@ const ANSWER_WITHIN_MS = 5_000;
  * @throws {Problem} unknown-environment, unless a version was kept here that must go on serving
  */
 async function checkFollowable(model: string, environment: string, folder: string): Promise<void> {
-  const { client, base } = openSession({ model });
+  const { client, base } = openConnection({ model });
   const ask = (path: string) =>
     client.call('GET', base + path, { query: { environment }, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   try {

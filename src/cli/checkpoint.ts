@@ -10,16 +10,16 @@ import { HistoryBroken, type LogSource } from '../proof/source.ts';
 import { withLogSource } from './helpers/log.ts';
 import { clean, printLine, printLines, printTable, progressBar, revisions, tell } from './helpers/output.ts';
 
-export function checkpointVerb(): Command {
+export function checkpointCommand(): Command {
   return new Command('checkpoint')
     .description('signed statements of where the log stood, to hold against it later; docs/proof.md')
-    .addCommand(keyVerb())
-    .addCommand(saveVerb())
-    .addCommand(checkVerb())
+    .addCommand(keyCommand())
+    .addCommand(saveCommand())
+    .addCommand(checkCommand())
     .addHelpText('after', '\nExample:\n  signalbox checkpoint key private.pem public.pem');
 }
 
-function keyVerb(): Command {
+function keyCommand(): Command {
   return new Command('key')
     .description('make a pair of Ed25519 keys; keep the private one where the log is not')
     .argument('<private.pem>')
@@ -33,7 +33,7 @@ function keyVerb(): Command {
     });
 }
 
-function saveVerb(): Command {
+function saveCommand(): Command {
   return new Command('save')
     .description('sign where the log stands now')
     .argument('<file>')
@@ -62,7 +62,7 @@ async function readAll(source: LogSource): Promise<Chain> {
   return chain;
 }
 
-function checkVerb(): Command {
+function checkCommand(): Command {
   return new Command('check')
     .description('hold the log against a checkpoint, or all of a folder, and refuse one that is not what it was')
     .argument('<file>', 'a checkpoint, or a folder of them')

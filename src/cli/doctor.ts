@@ -4,7 +4,7 @@ import { printCheck } from './helpers/checks.ts';
 import { clientFor } from './helpers/connection.ts';
 import { printJson } from './helpers/output.ts';
 
-export function doctorVerb(): Command {
+export function doctorCommand(): Command {
   return new Command('doctor')
     .description('say what is wrong with an installation, and what to do about it')
     .option('--json', 'print what was found as JSON')

@@ -5,7 +5,7 @@ import { exportLog } from '../proof/export.ts';
 import { withLogSource } from './helpers/log.ts';
 import { clean, progressBar, revisions, tell } from './helpers/output.ts';
 
-export function exportVerb(): Command {
+export function exportCommand(): Command {
   return new Command('export')
     .description('write the whole log as JSON lines, with the exact bytes of every event; docs/proof.md')
     .argument('[file]', 'where to; standard output, if not said', '-')

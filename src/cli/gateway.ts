@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { tell } from './helpers/output.ts';
 import { untilStopped } from './helpers/signals.ts';
 
-export function gatewayVerb(): Command {
+export function gatewayCommand(): Command {
   return new Command('gateway')
     .description('serve /admin/models and /admin/models/latest to holders of an API key; docs/security.md')
     .addHelpText(

@@ -1,12 +1,12 @@
 import { Command, Option } from 'commander';
 import type { EventView } from '../api/views.ts';
 import { EVENT_TYPES } from '../domain/events.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { printJson, printTable } from './helpers/output.ts';
 import { count, pages } from './helpers/pages.ts';
 
-export function historyVerb(): Command {
-  return withSession(new Command('history'))
+export function historyCommand(): Command {
+  return withConnection(new Command('history'))
     .description('who did what, when and why, newest first')
     .addOption(new Option('--type <type>', 'only this type of event').choices(EVENT_TYPES))
     .option('-e, --env <environment>', 'only events of this environment')
@@ -17,7 +17,7 @@ export function historyVerb(): Command {
     .option('-n, --limit <count>', 'at most so many', count, 50)
     .addHelpText('after', '\nExample:\n  signalbox history --env production --type version.rolled_back')
     .action(async ({ type, env: environment, of: version, actor, since, until, limit, json, ...options }) => {
-      const { client, base } = openSession(options);
+      const { client, base } = openConnection(options);
       const query = { type, environment, version, actor, since, until };
       const events = await pages<EventView>(client, `${base}/history`, 'events', query, limit);
       if (json) return printJson({ events });

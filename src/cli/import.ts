@@ -7,10 +7,10 @@ import type { RegistryClient } from '../client/client.ts';
 import { missingBlobs, sendBlob } from '../client/publish.ts';
 import { clientVariables, readConfig } from '../config.ts';
 import { activateVersion } from './activate.ts';
-import { openSession, readSigningKey } from './helpers/connection.ts';
+import { openConnection, readSigningKey } from './helpers/connection.ts';
 import { printLine, progressBar } from './helpers/output.ts';
 
-export function importVerb(): Command {
+export function importCommand(): Command {
   return new Command('import')
     .description('carry out what a bundle of "signalbox publish --offline" says')
     .argument('<bundle>', 'the file; REGISTRY_SIGNING_KEY must be the key that it is signed with')
@@ -37,8 +37,8 @@ function wishOf({ model, version, activate, expires_at }: Statement): string {
 /** Does nothing twice: what was stored of an earlier attempt is found by the nonce. */
 async function carryOut(bundle: Bundle): Promise<void> {
   const { model, version, manifest, notes, activate, nonce } = bundle.statement;
-  const session = openSession({ model });
-  const { client, base } = session;
+  const connection = openConnection({ model });
+  const { client, base } = connection;
   await sendBlobs(client, bundle);
   const once = (command: string) => ({ 'Idempotency-Key': `bundle-${nonce}-${command}` });
   const json = { ...manifest, version, notes: notes ?? undefined };
@@ -48,7 +48,7 @@ async function carryOut(bundle: Bundle): Promise<void> {
   if (!activate) return;
   const { environment, reason } = activate;
   const body = { environment, reason: reason ?? undefined };
-  await activateVersion(session, version, body, { headers: once('activate') });
+  await activateVersion(connection, version, body, { headers: once('activate') });
 }
 
 /** A bundle that changed since it was verified is refused by the registry, which verifies every blob. */

@@ -20,7 +20,7 @@ interface InitOptions extends Record<string, unknown> {
   json?: boolean;
 }
 
-export function initVerb(): Command {
+export function initCommand(): Command {
   const verb = new Command('init').description(
     'set an installation up: ask, try everything, then write .env and .env.loader; docs/setup.md',
   );

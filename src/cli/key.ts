@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { PERMISSIONS } from '../access/permissions.ts';
 import type { Reach } from '../access/policy.ts';
-import { openSession } from './helpers/connection.ts';
+import { openConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { printJson, printLine, printTable, tell } from './helpers/output.ts';
 
@@ -19,15 +19,15 @@ interface Key {
 const A_DAY_MS = 24 * 3600_000;
 const MAX_DAYS = 36_500;
 
-export function keyVerb(): Command {
+export function keyCommand(): Command {
   return new Command('key')
     .description('API keys for services, which reach no further than they must')
-    .addCommand(createVerb())
-    .addCommand(listVerb())
-    .addCommand(revokeVerb());
+    .addCommand(createCommand())
+    .addCommand(listCommand())
+    .addCommand(revokeCommand());
 }
 
-function createVerb(): Command {
+function createCommand(): Command {
   const allow = new Option('--allow <permissions...>', 'what it allows').choices(PERMISSIONS).makeOptionMandatory();
   return new Command('create')
     .description('make a key; it is printed once')
@@ -45,19 +45,19 @@ function createVerb(): Command {
       }
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
-      const made = await openSession({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
+      const made = await openConnection({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
       if (json) return printJson(made);
       tell(`Key ${made.id} for ${name}; this is the only time it is shown:`);
       printLine(made.key!);
     });
 }
 
-function listVerb(): Command {
+function listCommand(): Command {
   return new Command('list')
     .description('list the keys there are')
     .option('--json', 'print the registry’s own answer')
     .action(async ({ json }) => {
-      const found = await openSession({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
+      const found = await openConnection({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
       if (json) return printJson(found);
       const titles = ['ID', 'NAME', 'KIND', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
       printTable(titles, found.keys.map(row));
@@ -79,12 +79,12 @@ function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: Ke
   ];
 }
 
-function revokeVerb(): Command {
+function revokeCommand(): Command {
   return new Command('revoke')
     .description('take a key back, on every server within seconds')
     .argument('<id>')
     .action(async (id: string) => {
-      await openSession({ model: 'default' }).client.call('DELETE', `/api/keys/${encodeURIComponent(id)}`);
+      await openConnection({ model: 'default' }).client.call('DELETE', `/api/keys/${encodeURIComponent(id)}`);
       printLine(`${id} is revoked.`);
     });
 }

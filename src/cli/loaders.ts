@@ -1,18 +1,18 @@
 import { Command } from 'commander';
 import type { FleetView, LoaderView } from '../domain/fleet.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { summaryOf } from './helpers/convergence.ts';
 import { printJson, printLine, printTable } from './helpers/output.ts';
 
 const TITLES = ['INSTANCE', 'ENVIRONMENT', 'STATE', 'CURRENT', 'TARGET', 'SINCE', 'HEARD', 'ERROR'];
 
-export function loadersVerb(): Command {
-  return withSession(new Command('loaders'))
+export function loadersCommand(): Command {
+  return withConnection(new Command('loaders'))
     .description('list the processes that serve a model, and what each of them serves')
     .option('-e, --env <environment>', 'only those of this environment')
     .addHelpText('after', '\nExamples:\n  signalbox loaders\n  signalbox loaders --env production --json')
     .action(async ({ env: environment, json, ...options }) => {
-      const { client, base } = openSession(options);
+      const { client, base } = openConnection(options);
       const fleet = await client.call<FleetView>('GET', `${base}/loaders`, { query: { environment } });
       if (json) return printJson(fleet);
       if (fleet.loaders.length === 0) return printLine('No loader is there.');

@@ -1,32 +1,32 @@
 import { Command } from 'commander';
 import { loadEnvFile } from '../setup/env-file.ts';
 import { version } from '../version.ts';
-import { activateVerb } from './activate.ts';
-import { agentVerb } from './agent.ts';
-import { archiveVerb, unarchiveVerb } from './archive.ts';
-import { checkpointVerb } from './checkpoint.ts';
-import { deactivateVerb } from './deactivate.ts';
-import { doctorVerb } from './doctor.ts';
-import { exportVerb } from './export.ts';
-import { gatewayVerb } from './gateway.ts';
+import { activateCommand } from './activate.ts';
+import { agentCommand } from './agent.ts';
+import { archiveCommand, unarchiveCommand } from './archive.ts';
+import { checkpointCommand } from './checkpoint.ts';
+import { deactivateCommand } from './deactivate.ts';
+import { doctorCommand } from './doctor.ts';
+import { exportCommand } from './export.ts';
+import { gatewayCommand } from './gateway.ts';
 import { failed } from './helpers/failure.ts';
 import { tell } from './helpers/output.ts';
-import { historyVerb } from './history.ts';
-import { importVerb } from './import.ts';
-import { initVerb } from './init.ts';
-import { keyVerb } from './key.ts';
-import { latestVerb } from './latest.ts';
-import { listVerb } from './list.ts';
-import { loadersVerb } from './loaders.ts';
-import { notesVerb } from './notes.ts';
-import { publishVerb } from './publish.ts';
-import { replayVerb } from './replay.ts';
-import { restoreVerb } from './restore.ts';
-import { rollbackVerb } from './rollback.ts';
-import { runtimeVerb } from './runtime.ts';
-import { serveVerb } from './serve.ts';
-import { showVerb } from './show.ts';
-import { tokenVerb } from './token.ts';
+import { historyCommand } from './history.ts';
+import { importCommand } from './import.ts';
+import { initCommand } from './init.ts';
+import { keyCommand } from './key.ts';
+import { latestCommand } from './latest.ts';
+import { listCommand } from './list.ts';
+import { loadersCommand } from './loaders.ts';
+import { notesCommand } from './notes.ts';
+import { publishCommand } from './publish.ts';
+import { replayCommand } from './replay.ts';
+import { restoreCommand } from './restore.ts';
+import { rollbackCommand } from './rollback.ts';
+import { runtimeCommand } from './runtime.ts';
+import { serveCommand } from './serve.ts';
+import { showCommand } from './show.ts';
+import { tokenCommand } from './token.ts';
 
 const EXIT_CODES = `
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or a permission · 4 not found · 5 the registry or its log is away ·
@@ -43,31 +43,31 @@ const program = new Command('signalbox')
   .exitOverride();
 
 for (const verb of [
-  initVerb,
-  doctorVerb,
-  serveVerb,
-  publishVerb,
-  importVerb,
-  activateVerb,
-  rollbackVerb,
-  deactivateVerb,
-  notesVerb,
-  archiveVerb,
-  unarchiveVerb,
-  listVerb,
-  showVerb,
-  latestVerb,
-  historyVerb,
-  replayVerb,
-  exportVerb,
-  restoreVerb,
-  checkpointVerb,
-  loadersVerb,
-  runtimeVerb,
-  agentVerb,
-  tokenVerb,
-  keyVerb,
-  gatewayVerb,
+  initCommand,
+  doctorCommand,
+  serveCommand,
+  publishCommand,
+  importCommand,
+  activateCommand,
+  rollbackCommand,
+  deactivateCommand,
+  notesCommand,
+  archiveCommand,
+  unarchiveCommand,
+  listCommand,
+  showCommand,
+  latestCommand,
+  historyCommand,
+  replayCommand,
+  exportCommand,
+  restoreCommand,
+  checkpointCommand,
+  loadersCommand,
+  runtimeCommand,
+  agentCommand,
+  tokenCommand,
+  keyCommand,
+  gatewayCommand,
 ]) {
   program.addCommand(throwing(verb()));
 }

@@ -4,14 +4,14 @@ import { publishFolder } from '../client/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { ModelName } from '../domain/names.ts';
 import { Version } from '../domain/versions.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { publishOffline } from './helpers/offline.ts';
 import { printJson, printLine, progressBar } from './helpers/output.ts';
 import { readFolder } from './helpers/read-folder.ts';
 
-export function publishVerb(): Command {
-  return withSession(new Command('publish'))
+export function publishCommand(): Command {
+  return withConnection(new Command('publish'))
     .description('publish a folder as a version')
     .argument('<folder>', 'the files; metadata.json, MLmodel and requirements.txt among them are read')
     .addOption(new Option('--version <version>', 'the version').conflicts('bump'))
@@ -31,7 +31,7 @@ export function publishVerb(): Command {
       if (activate ?? reason ?? days) throw new WrongUsage('--activate, --reason and --days go with --offline.');
       const { version, bump, notes, json, ...options } = given;
       if (version === undefined && bump === undefined) throw new WrongUsage('Give --version or --bump.');
-      const { client, model } = openSession(options);
+      const { client, model } = openConnection(options);
       checkNames(model, version);
       const manifest = await readFolder(folder);
       const progress = progressBar('Sending');

@@ -39,7 +39,7 @@ Examples:
   signalbox replay --file export.jsonl --verify
   signalbox replay --timeline --html march.html`;
 
-export function replayVerb(): Command {
+export function replayCommand(): Command {
   return new Command('replay')
     .description('read the log again from its first event, by rules of its own, and tell what happened')
     .option('--at <moment>', 'what there was, and what was active, at a moment', moment)

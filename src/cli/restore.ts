@@ -9,7 +9,7 @@ import { openLogAlone } from './helpers/log.ts';
 import { clean, printLine, progressBar, revisions, tell } from './helpers/output.ts';
 import { count } from './helpers/pages.ts';
 
-export function restoreVerb(): Command {
+export function restoreCommand(): Command {
   return new Command('restore')
     .description(
       'rebuild an empty registry’s log from an export, with the same revisions; every registry must be stopped',

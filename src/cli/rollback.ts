@@ -1,13 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
 import type { MoveView } from '../api/views.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { printMove, withEnvironment } from './helpers/moved.ts';
 import { tell } from './helpers/output.ts';
 import { waitForLoaders, withWait } from './helpers/wait.ts';
 
-export function rollbackVerb(): Command {
-  return withWait(withEnvironment(withSession(new Command('rollback'))))
+export function rollbackCommand(): Command {
+  return withWait(withEnvironment(withConnection(new Command('rollback'))))
     .description('undo the newest activation or deactivation of an environment')
     .requiredOption('--reason <text>', 'why')
     .option('--to <version>', 'back to the last time this version was active')
@@ -17,8 +17,8 @@ export function rollbackVerb(): Command {
     .addHelpText('after', '\nExample:\n  signalbox rollback --env production --reason "recall dropped"')
     .action(
       async ({ env: environment, reason, to: to_version, overrideRuntime, dryRun, yes, wait, json, ...options }) => {
-        const session = openSession(options);
-        const { client, base } = session;
+        const connection = openConnection(options);
+        const { client, base } = connection;
         const override = overrideRuntime ? ['runtime'] : undefined;
         const rollBack = (more: object) =>
           client.call<MoveView>('POST', `${base}/rollback`, {
@@ -33,7 +33,7 @@ export function rollbackVerb(): Command {
         printMove(move, json);
         const { revision, active } = move;
         if (wait)
-          await waitForLoaders(session, { environment, version: active?.version ?? null, revision }, wait, json);
+          await waitForLoaders(connection, { environment, version: active?.version ?? null, revision }, wait, json);
       },
     );
 }

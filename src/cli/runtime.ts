@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import type { RuntimeView } from '../api/views.ts';
 import { type Runtime, spelled } from '../domain/requires.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { withEnvironment } from './helpers/moved.ts';
 import { clean, printJson, printLine } from './helpers/output.ts';
 
-export function runtimeVerb(): Command {
-  return withEnvironment(withSession(new Command('runtime')))
+export function runtimeCommand(): Command {
+  return withEnvironment(withConnection(new Command('runtime')))
     .description('print, declare or clear the runtime of an environment, which activations are checked against')
     .option('--python <version>', 'such as 3.11.7')
     .option('--node <version>', 'such as 24.1.0')
@@ -27,7 +27,7 @@ Examples:
       const facts = runtimeOf([...given('python', python), ...given('node', node), ...stated.map(fact)]);
       const none = Object.keys(facts).length === 0;
       if (clear && !none) throw new WrongUsage('--clear takes no versions.');
-      const { client, base } = openSession(options);
+      const { client, base } = openConnection(options);
       const path = `${base}/environments/${encodeURIComponent(environment)}/runtime`;
       const asked = none && !clear;
       const answer = await client.call<RuntimeView>(asked ? 'GET' : 'PUT', path, asked ? {} : { json: facts });

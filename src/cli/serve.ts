@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { clientVariables, readConfig, serverVariables } from '../config.ts';
 import { tell } from './helpers/output.ts';
 
-export function serveVerb(): Command {
+export function serveCommand(): Command {
   return new Command('serve')
     .description('run the registry; docs/configuration.md has its variables')
     .addHelpText('after', '\nExample:\n  PORT=9000 REGISTRY_VOLUME=/srv/models signalbox serve')

@@ -1,12 +1,12 @@
 import { Command } from 'commander';
 import type { ActiveView, VersionView } from '../api/views.ts';
 import { spelled } from '../domain/requires.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { clean, printJson, printLine } from './helpers/output.ts';
 
-export function showVerb(): Command {
-  return withSession(new Command('show'))
+export function showCommand(): Command {
+  return withConnection(new Command('show'))
     .description('show a version, or the one that is active in an environment')
     .argument('[version]')
     .option('-e, --env <environment>', 'show what is active there')
@@ -21,7 +21,7 @@ Examples:
     .action(async (version: string | undefined, { env: environment, at, json, ...options }) => {
       if ((version === undefined) === (environment === undefined)) throw new WrongUsage('Give a version or --env.');
       if (at !== undefined && version !== undefined) throw new WrongUsage('--at goes with --env.');
-      const { client, base } = openSession(options);
+      const { client, base } = openConnection(options);
       const path =
         version === undefined ? `${base}/versions/active` : `${base}/versions/${encodeURIComponent(version)}`;
       const state = await client.call<VersionView | ActiveView>('GET', path, { query: { environment, at } });

@@ -5,7 +5,7 @@ import { clientVariables, readConfig } from '../config.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { printLine } from './helpers/output.ts';
 
-export function tokenVerb(): Command {
+export function tokenCommand(): Command {
   return new Command('token')
     .description('print a token for a registry whose volume is on this machine')
     .option('--role <role>', 'what it allows: admin, user, or another that the policy knows', 'admin')

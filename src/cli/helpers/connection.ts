@@ -7,7 +7,7 @@ import { createClient, type RegistryClient, type Unsigned } from '../../client/c
 import { type ClientConfig, clientVariables, readConfig } from '../../config.ts';
 import { WrongUsage } from './failure.ts';
 
-export interface Session {
+export interface Connection {
   client: RegistryClient;
   /** The address of the model's routes. */
   base: string;
@@ -15,13 +15,13 @@ export interface Session {
 }
 
 /** The options that every verb that asks the registry takes. */
-export function withSession(verb: Command): Command {
-  return verb
+export function withConnection(command: Command): Command {
+  return command
     .addOption(new Option('-m, --model <name>', 'the model').default('default').env('REGISTRY_MODEL'))
     .option('--json', 'print the registry’s own answer');
 }
 
-export function openSession({ model }: { model: string }): Session {
+export function openConnection({ model }: { model: string }): Connection {
   const client = clientFor(readConfig(clientVariables, process.env));
   return { client, base: `/api/models/${encodeURIComponent(model)}`, model };
 }

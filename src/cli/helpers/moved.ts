@@ -3,8 +3,8 @@ import type { MoveView } from '../../api/views.ts';
 import { clean, printJson, printLine, tell } from './output.ts';
 
 /** Where something is moved, the environment is always said, never assumed. */
-export function withEnvironment(verb: Command): Command {
-  return verb.requiredOption('-e, --env <environment>', 'the environment, such as production');
+export function withEnvironment(command: Command): Command {
+  return command.requiredOption('-e, --env <environment>', 'the environment, such as production');
 }
 
 /** Tells what an activation, rollback or deactivation did or would do. */

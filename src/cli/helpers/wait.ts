@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { RegistryUnreachable } from '../../client/client.ts';
 import { type FleetView, hasGivenUp, type LoaderView } from '../../domain/fleet.ts';
-import type { Session } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { activeOf, laggards, progressOf } from './convergence.ts';
 import { NotConverged } from './failure.ts';
 import { printLine, tell } from './output.ts';
@@ -12,9 +12,9 @@ const POLL_MS = 500;
 const ANSWER_WITHIN_MS = 10_000;
 const MAX_TOLD = 20;
 
-export function withWait(verb: Command): Command {
+export function withWait(command: Command): Command {
   const wait = new Option('--wait [seconds]', 'return when every loader of the environment serves it, or fail with 6');
-  return verb.addOption(wait.preset('120').argParser(count));
+  return command.addOption(wait.preset('120').argParser(count));
 }
 
 /** What the loaders are to serve: what an event made active; null for nothing. */
@@ -29,11 +29,16 @@ export interface Move {
  *
  * @throws {NotConverged} at the deadline, or as soon as waiting cannot help any more
  */
-export async function waitForLoaders(session: Session, move: Move, seconds: number, json: boolean): Promise<void> {
+export async function waitForLoaders(
+  connection: Connection,
+  move: Move,
+  seconds: number,
+  json: boolean,
+): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
   let told = '';
   for (;;) {
-    const answer = await ask(session, move.environment);
+    const answer = await ask(connection, move.environment);
     const last = performance.now() >= deadline;
     if (answer instanceof RegistryUnreachable) {
       if (last) throw answer;
@@ -49,7 +54,7 @@ export async function waitForLoaders(session: Session, move: Move, seconds: numb
 }
 
 /** A registry that is away for a while does not end the waiting. */
-async function ask({ client, base }: Session, environment: string): Promise<FleetView | RegistryUnreachable> {
+async function ask({ client, base }: Connection, environment: string): Promise<FleetView | RegistryUnreachable> {
   const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
   try {
     return await client.call<FleetView>('GET', `${base}/loaders`, { query: { environment }, signal });
