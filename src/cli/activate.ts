@@ -8,12 +8,12 @@ import { waitForLoaders, withWait } from './helpers/wait.ts';
 
 export function activateCommand(): Command {
   return withWait(withEnvironment(withConnection(new Command('activate'))))
-    .description('make a version the active one of an environment')
+    .description('activate a version in an environment')
     .argument('<version>')
     .option('--reason <text>', 'why')
-    .option('--expect <version>', 'refuse unless this version is active now; "none" for none')
-    .option('--dry-run', 'tell what would happen, and change nothing')
-    .option('--force', 'pass the limit of activations a minute')
+    .option('--expect <version>', 'refuse unless this version is active now; "none" for no active version')
+    .option('--dry-run', 'print what would happen and change nothing')
+    .option('--force', 'exceed the limit of activations per minute')
     .addHelpText('after', '\nExample:\n  signalbox activate 1.2.0 --env production --reason "better recall" --wait')
     .action(
       async (version: string, { env: environment, reason, expect, dryRun: dry_run, force, wait, json, ...options }) => {
@@ -26,7 +26,7 @@ export function activateCommand(): Command {
     );
 }
 
-/** Activates a version and tells so, or that it is active already; gives the revision that made it so. */
+/** Activates a version, or reports that it is already active. Returns the revision that activated it. */
 export async function activateVersion(
   { client, base }: Connection,
   version: string,
@@ -41,7 +41,7 @@ export async function activateVersion(
   } catch (error) {
     if (!(error instanceof Problem) || error.code !== 'already-active') throw error;
     if (json) printJson({ code: error.code, ...error.fields });
-    else printLine(`${version} is active in ${body.environment} already.`);
+    else printLine(`${version} is already active in ${body.environment}.`);
     return Number(error.fields.revision);
   }
 }

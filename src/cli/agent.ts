@@ -8,19 +8,22 @@ import { untilStopped } from './helpers/signals.ts';
 
 export function agentCommand(): Command {
   return new Command('agent')
-    .description('keep a folder at the active version, for a service that opens <dir>/current/model.joblib')
+    .description('keep <dir>/current at the active version, for a service that opens <dir>/current/model.joblib')
     .addOption(new Option('-m, --model <name>', 'the model').env('REGISTRY_MODEL').default('default'))
     .requiredOption('-e, --env <environment>', 'the environment, such as production')
-    .requiredOption('--dir <folder>', 'where to keep "current"')
-    .option('--python <interpreter>', 'the service’s own, whose versions must fit')
-    .option('--on-change <command or url>', 'what to run, or to POST to, when it has changed')
-    .option('--volume <folder>', 'the registry’s volume, where it is mounted: read files there')
+    .requiredOption('--dir <folder>', 'the folder that holds "current"')
+    .option(
+      '--python <interpreter>',
+      'the service’s Python interpreter: its versions must satisfy the model’s requirements',
+    )
+    .option('--on-change <command or url>', 'a command to run or a URL to POST to after each change')
+    .option('--volume <folder>', 'the registry’s volume, if it is mounted: files are read from there')
     .addHelpText(
       'after',
       '\nExample:\n  signalbox agent -m fraud -e production --dir /models --python /usr/bin/python3 --on-change "systemctl reload scorer"',
     )
     .action(async ({ model, env: environment, dir: folder, python, onChange, volume }) => {
-      // Loaded here, so that the other verbs start without the loader's parts.
+      // Imported here, so that other commands start without the loader.
       const [{ startAgent }, { createLogger }] = await Promise.all([
         import('../loader/agent.ts'),
         import('../telemetry.ts'),
@@ -38,25 +41,26 @@ export function agentCommand(): Command {
 const ANSWER_WITHIN_MS = 5_000;
 
 /**
- * Asks the registry once whether there is anything to follow. A registry that does not answer is waited for, and so is a model
- * that was not published yet; a wrong environment would be waited for without end.
+ * Checks once that the model can be followed. The agent waits for a registry that does not answer and for a model that is
+ * not published yet. It would wait for a misspelled environment forever.
  *
- * @throws {Problem} unknown-environment, unless a version was kept here that must go on serving
+ * @throws {Problem} unknown-environment, unless this folder keeps a version that must stay in service
  */
 async function checkFollowable(model: string, environment: string, folder: string): Promise<void> {
   const { client, base } = openConnection({ model });
-  const ask = (path: string) =>
+  const get = (path: string) =>
     client.call('GET', base + path, { query: { environment }, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   try {
-    await ask('/loaders');
-    await ask('/versions/active');
+    await get('/loaders');
+    await get('/versions/active');
   } catch (error) {
     const code = error instanceof Problem ? error.code : null;
     const kept = existsSync(join(folder, '.signalbox', 'last-good', `${model}.${environment}.json`));
     if (code === 'unknown-environment' && !kept) throw error;
-    if (code === 'unknown-environment') tell(`${(error as Problem).message} The last good version serves on.`);
-    if (code === 'unknown-model') tell(`${(error as Problem).message} It is followed as soon as it is published.`);
+    if (code === 'unknown-environment') tell(`${(error as Problem).message} The last good version stays in service.`);
+    if (code === 'unknown-model')
+      tell(`${(error as Problem).message} The agent follows it as soon as it is published.`);
     if (code === 'no-active-version')
-      tell(`${(error as Problem).message} The first one that becomes active is followed.`);
+      tell(`${(error as Problem).message} The agent loads the first version that becomes active.`);
   }
 }

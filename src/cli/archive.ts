@@ -4,19 +4,23 @@ import { openConnection, withConnection } from './helpers/connection.ts';
 import { printJson, printLine } from './helpers/output.ts';
 
 export function archiveCommand(): Command {
-  return statusCommand('archive', 'archive', 'take a version out of use: not latest, and not to be activated');
+  return statusCommand(
+    'archive',
+    'archive',
+    'take a version out of use: it is no longer latest and cannot be activated',
+  );
 }
 
 export function unarchiveCommand(): Command {
   return statusCommand('unarchive', 'restore', 'put an archived version back into use');
 }
 
-function statusCommand(verb: string, action: 'archive' | 'restore', description: string): Command {
-  return withConnection(new Command(verb))
+function statusCommand(name: string, action: 'archive' | 'restore', description: string): Command {
+  return withConnection(new Command(name))
     .description(description)
     .argument('<version>')
     .option('--reason <text>', 'why')
-    .addHelpText('after', `\nExample:\n  signalbox ${verb} 1.0.0 --reason "trained on a broken split"`)
+    .addHelpText('after', `\nExample:\n  signalbox ${name} 1.0.0 --reason "trained on a broken split"`)
     .action(async (version: string, { reason, json, ...options }) => {
       const { client, base } = openConnection(options);
       const path = `${base}/versions/${encodeURIComponent(version)}/${action}`;

@@ -7,7 +7,7 @@ export function deactivateCommand(): Command {
   return withEnvironment(withConnection(new Command('deactivate')))
     .description('leave an environment with no active version')
     .requiredOption('--reason <text>', 'why')
-    .addHelpText('after', '\nExample:\n  signalbox deactivate --env staging --reason "end of the trial"')
+    .addHelpText('after', '\nExample:\n  signalbox deactivate --env staging --reason "trial finished"')
     .action(async ({ env: environment, reason, json, ...options }) => {
       const { client, base } = openConnection(options);
       const body = { environment, reason };

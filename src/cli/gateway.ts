@@ -4,13 +4,13 @@ import { untilStopped } from './helpers/signals.ts';
 
 export function gatewayCommand(): Command {
   return new Command('gateway')
-    .description('serve /admin/models and /admin/models/latest to holders of an API key; docs/security.md')
+    .description('serve /admin/models and /admin/models/latest to callers with an API key; docs/security.md')
     .addHelpText(
       'after',
       '\nExample:\n  REGISTRY_DSN=https://registry REGISTRY_TOKEN=$(signalbox key create edge --allow gateway) signalbox gateway',
     )
     .action(async () => {
-      // Loaded here, so that the other verbs start without its parts.
+      // Imported here, so that other commands start without it.
       const [{ startGateway }, { createLogger }, { gatewayVariables, readConfig }] = await Promise.all([
         import('../gateway.ts'),
         import('../telemetry.ts'),

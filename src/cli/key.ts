@@ -21,40 +21,42 @@ const MAX_DAYS = 36_500;
 
 export function keyCommand(): Command {
   return new Command('key')
-    .description('API keys for services, which reach no further than they must')
+    .description('manage API keys for services, limited by permission, model and environment')
     .addCommand(createCommand())
     .addCommand(listCommand())
     .addCommand(revokeCommand());
 }
 
 function createCommand(): Command {
-  const allow = new Option('--allow <permissions...>', 'what it allows').choices(PERMISSIONS).makeOptionMandatory();
+  const allow = new Option('--allow <permissions...>', 'the permissions of the key')
+    .choices(PERMISSIONS)
+    .makeOptionMandatory();
   return new Command('create')
-    .description('make a key; it is printed once')
-    .argument('<name>', 'who acts, as key:<name>, in every event')
+    .description('create a key and print it; it cannot be shown again')
+    .argument('<name>', 'the actor in its events, as key:<name>')
     .addOption(allow)
-    .option('--signing', 'a key that signs requests and bundles, and is never sent')
+    .option('--signing', 'create a key that signs requests and bundles and is never sent itself')
     .option('--models <patterns...>', 'only for these models, such as fraud-*')
     .option('--envs <environments...>', 'only in these environments')
-    .option('--days <count>', 'how long it is good; for ever, if not said', Number)
+    .option('--days <count>', 'lifetime in days; default: no expiry', Number)
     .option('--json', 'print the registry’s own answer')
     .addHelpText('after', '\nExample:\n  signalbox key create scorer --allow read report --models fraud --days 365')
     .action(async (name: string, { allow, signing, models, envs: environments, days, json }) => {
       if (days !== undefined && !(days > 0 && days <= MAX_DAYS)) {
-        throw new WrongUsage(`--days must be above 0, and at most ${MAX_DAYS}.`);
+        throw new WrongUsage(`--days must be greater than 0 and at most ${MAX_DAYS}.`);
       }
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
       const made = await openConnection({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
       if (json) return printJson(made);
-      tell(`Key ${made.id} for ${name}; this is the only time it is shown:`);
+      tell(`Created key ${made.id} for ${name}. Copy it now; it cannot be shown again:`);
       printLine(made.key!);
     });
 }
 
 function listCommand(): Command {
   return new Command('list')
-    .description('list the keys there are')
+    .description('list the keys')
     .option('--json', 'print the registry’s own answer')
     .action(async ({ json }) => {
       const found = await openConnection({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
@@ -81,7 +83,7 @@ function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: Ke
 
 function revokeCommand(): Command {
   return new Command('revoke')
-    .description('take a key back, on every server within seconds')
+    .description('revoke a key; every server refuses it within seconds')
     .argument('<id>')
     .action(async (id: string) => {
       await openConnection({ model: 'default' }).client.call('DELETE', `/api/keys/${encodeURIComponent(id)}`);

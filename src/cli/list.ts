@@ -10,8 +10,8 @@ export function listCommand(): Command {
     .option('--models', 'list models')
     .option('--active', 'only versions that are active somewhere')
     .option('--archived', 'only archived versions')
-    .addOption(new Option('--at <moment>', 'as it stood then: a time, or a revision').conflicts('models'))
-    .option('-n, --limit <count>', 'at most so many', count, 100)
+    .addOption(new Option('--at <moment>', 'the versions as they were at a time or a revision').conflicts('models'))
+    .option('-n, --limit <count>', 'maximum number of entries', count, 100)
     .addHelpText(
       'after',
       '\nExamples:\n  signalbox list --active\n  signalbox list --at 2026-03-03T14:05:00Z\n  signalbox list --models --json',

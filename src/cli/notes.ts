@@ -5,9 +5,9 @@ import { printJson, printLine, printLines } from './helpers/output.ts';
 
 export function notesCommand(): Command {
   return withConnection(new Command('notes'))
-    .description('replace the notes of a version, or print them')
+    .description('print the notes of a version, or replace them')
     .argument('<version>')
-    .argument('[text]', 'the new notes; the earlier ones stay in the history')
+    .argument('[text]', 'the new notes; the old ones stay in the history')
     .addHelpText('after', '\nExample:\n  signalbox notes 1.2.0 "watch the drift of feature 7"')
     .action(async (version: string, text: string | undefined, { json, ...options }) => {
       const { client, base } = openConnection(options);
@@ -18,6 +18,6 @@ export function notesCommand(): Command {
           : await client.call<VersionView>('PATCH', `${path}/notes`, { json: { notes: text } });
       if (json) printJson(state);
       else if (text === undefined) printLines(state.notes);
-      else printLine(`The notes of ${version} are changed.`);
+      else printLine(`Changed the notes of ${version}.`);
     });
 }

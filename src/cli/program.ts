@@ -29,20 +29,20 @@ import { showCommand } from './show.ts';
 import { tokenCommand } from './token.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or a permission · 4 not found · 5 the registry or its log is away ·
-6 not every loader serves it · 7 the history does not verify`;
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or for a missing permission · 4 not found ·
+5 registry or log unavailable · 6 not every loader serves the version · 7 the history does not verify`;
 
 const program = new Command('signalbox')
-  .description('A model registry whose only truth is an append-only log')
+  .description('A self-hosted model registry on an append-only log')
   .version(version)
   .addHelpText('after', EXIT_CODES)
-  // So that --version behind a verb is the verb's own.
+  // So that --version after a command is that command's option.
   .enablePositionalOptions()
-  // Before the verb's own options are read, some of which come from variables.
+  // Before the options of the command are read, as some have variables as defaults.
   .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => tell(`signalbox: ${line}`)))
   .exitOverride();
 
-for (const verb of [
+for (const create of [
   initCommand,
   doctorCommand,
   serveCommand,
@@ -69,16 +69,16 @@ for (const verb of [
   keyCommand,
   gatewayCommand,
 ]) {
-  program.addCommand(throwing(verb()));
+  program.addCommand(throwing(create()));
 }
 
-/** Commander ends the process with 1 where it is not told to throw, and a verb of a verb is not told by that one. */
-function throwing(verb: Command): Command {
-  for (const part of verb.commands) throwing(part as Command);
-  return verb.exitOverride();
+/** Without exitOverride Commander ends the process with 1. A subcommand does not inherit it. */
+function throwing(command: Command): Command {
+  for (const subcommand of command.commands) throwing(subcommand as Command);
+  return command.exitOverride();
 }
 
-// Whoever reads has read enough, as in `signalbox list | head`.
+// The reader closed the pipe, as in `signalbox list | head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

@@ -114,7 +114,7 @@ describe('the agent', () => {
     await writeFile(join(dir, `.signalbox/last-good/${model.name}.old.json`), '{}');
     const agent = await startAgent(model, dir, ['--env', 'old']);
     await until(() => agent.told().includes('Following'));
-    expect(agent.told()).toContain('The last good version serves on.');
+    expect(agent.told()).toContain('The last good version stays in service.');
     expect(await agent.stop()).toBe(0);
   });
 

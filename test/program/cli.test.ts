@@ -164,7 +164,7 @@ describe('exit codes', () => {
     await nats.kill();
     await until(async () => (await fetch(`${program.url}/readyz`)).status === 503);
     const { code, stderr } = await cli(program, 'activate', '1.0.0', '--env', 'dev');
-    expect([code, stderr]).toEqual([5, expect.stringContaining('recovers by itself')]);
+    expect([code, stderr]).toEqual([5, expect.stringContaining('recovers when NATS')]);
   });
 
   it('1 without a token or with a bad one, 3 with one that may not, and says why', async () => {
@@ -173,7 +173,7 @@ describe('exit codes', () => {
     for (const args of [['list'], sample]) {
       const bad = await cliWith({ ...env, REGISTRY_TOKEN: 'x.y.z' }, ...args);
       expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('The token is not valid')]);
-      expect(bad.stderr).toContain('The token of REGISTRY_TOKEN was sent. Replace it');
+      expect(bad.stderr).toContain('The token came from REGISTRY_TOKEN. Replace it');
       expect(bad.stderr).not.toContain('Set REGISTRY_TOKEN');
     }
     const user = await cliWith({ ...env, REGISTRY_TOKEN: await program().token('user') }, ...sample);
@@ -195,7 +195,7 @@ describe('exit codes', () => {
     const late = await cliWith({ ...env, REGISTRY_TOKEN: expired }, 'list');
     expect([late.code, late.stderr]).toEqual([
       1,
-      expect.stringMatching(/The token has expired\.\nThe token of REGISTRY_TOKEN/),
+      expect.stringMatching(/The token has expired\.\nThe token came from REGISTRY_TOKEN/),
     ]);
     const key = await cliWith({ ...env, REGISTRY_SIGNING_KEY: `sbs_0123456789ab_${'A'.repeat(43)}` }, 'list');
     expect([key.code, key.stderr]).toEqual([1, expect.stringContaining('signed with REGISTRY_SIGNING_KEY.')]);
@@ -206,7 +206,7 @@ describe('exit codes', () => {
       (error) => error,
     );
     expect(fromFile.stderr).toContain(
-      `The token of REGISTRY_TOKEN (from ${join(await realpath(folder), '.env')}) was sent`,
+      `The token came from REGISTRY_TOKEN (from ${join(await realpath(folder), '.env')})`,
     );
   });
 
@@ -302,7 +302,7 @@ describe('publish', () => {
     const bare = await run('publish', folder, '--version', '1.0.0', '-m', 'bare', '--json');
     expect([bare.code, bare.stderr]).toEqual([
       0,
-      expect.stringMatching(/^Warning: .* model\.joblib, .*metadata\.json/),
+      expect.stringMatching(/^Warning: .* model\.joblib needs, .*metadata\.json/),
     ]);
     expect(JSON.parse(bare.stdout)).toMatchObject({ manifest: { requires: {} } });
     // As the warning says.
@@ -366,13 +366,13 @@ describe('runtime', () => {
     expect(await runtime()).toMatchObject({ code: 0, stdout: printed });
     expect(JSON.parse((await runtime('--json')).stdout)).toEqual({ environment: 'dev', runtime: declared, revision });
 
-    expect(await runtime('--clear')).toMatchObject({ code: 0, stdout: 'The runtime of dev is cleared.\n' });
+    expect(await runtime('--clear')).toMatchObject({ code: 0, stdout: 'Cleared the runtime of dev.\n' });
     expect(await runtime()).toMatchObject({ code: 0, stdout: 'No runtime is declared for dev.\n' });
   });
 
   it('takes python and node for what they are, and npm:… for a package of npm', async () => {
     const { code, stdout } = await runtime('python=3.11.7', 'node==24.1.0', 'joblib==1.4.2', 'npm:@x/y==1.0.0');
-    expect([code, stdout]).toEqual([0, 'The runtime of dev is declared.\n']);
+    expect([code, stdout]).toEqual([0, 'Declared the runtime of dev.\n']);
     expect(await ok(program(), 'GET', path)).toMatchObject({
       runtime: { python: '3.11.7', node: '24.1.0', packages: { joblib: '1.4.2' }, npm: { '@x/y': '1.0.0' } },
     });
@@ -394,7 +394,7 @@ describe('activate', () => {
   it('exits 0 for what is active already', async () => {
     const activate = () => run('activate', '1.0.0', '--env', 'production', '--reason', 'r');
     expect((await activate()).stdout).toMatch(/^production went from none to 1\.0\.0/);
-    expect(await activate()).toMatchObject({ code: 0, stdout: '1.0.0 is active in production already.\n' });
+    expect(await activate()).toMatchObject({ code: 0, stdout: '1.0.0 is already active in production.\n' });
   });
 
   it('rehearses, and refuses what is not as expected', async () => {

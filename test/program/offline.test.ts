@@ -96,7 +96,7 @@ describe('a bundle', () => {
     );
     expect(await bringIn(bundles[0]!)).toMatchObject({ code: 0 });
     const second = await bringIn(bundles[1]!);
-    expect(second).toMatchObject({ code: 0, stdout: expect.stringContaining('1.0.0 is active in dev already.') });
+    expect(second).toMatchObject({ code: 0, stdout: expect.stringContaining('1.0.0 is already active in dev.') });
     expect(await eventsOf('same')).toEqual(['version.published', 'version.activated']);
   });
 
@@ -192,7 +192,7 @@ describe('the examples of docs/offline.md', () => {
     const { stdout } = await promisify(execFile)('sh', ['-c', script], { cwd: folder, env });
     expect(stdout.split('\n')).toEqual([
       expect.stringContaining('bundle.tar holds fraud 1.2.0'),
-      expect.stringContaining('The bundle is whole.'),
+      expect.stringContaining('The bundle is complete.'),
       'fraud 1.2.0 is published (revision 1).',
       'production went from none to 1.2.0 (revision 2).',
       '1.2.0',

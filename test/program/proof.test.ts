@@ -86,7 +86,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     expect(await cliWith(on(fresh), ...restoring)).toMatchObject({ code: 2, stderr: expect.stringContaining('--yes') });
     expect(await cliWith(on(fresh), ...restoring, '--yes')).toMatchObject({
       code: 0,
-      stdout: 'The log is restored to revision 6, as generation 1.\n',
+      stdout: 'Restored the log to revision 6, as generation 1.\n',
     });
     expect(await cliWith(on(fresh), ...restoring, '--yes')).toMatchObject({
       code: 3,
@@ -94,7 +94,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     });
     expect(await cliWith(on(fresh), 'checkpoint', 'check', at('kept.jws'), '--key', publicKey)).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining('agrees; it was restored since, as generation 1'),
+      stdout: expect.stringContaining('agrees; the log was restored since then, as generation 1'),
     });
 
     const again = await serveOn(fresh, volume, { PORT: new URL(first.url).port });
@@ -125,7 +125,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
 
     expect(await cliWith(on(fresh), 'restore', at('log.jsonl'), '--yes', '--generation', '7')).toMatchObject({
       code: 0,
-      stdout: 'The log is restored to revision 6, as generation 7.\n',
+      stdout: 'Restored the log to revision 6, as generation 7.\n',
     });
     const restored = await serveOn(fresh, await volumeFolder());
     expect(await wholeHistory(restored)).toEqual(await wholeHistory(first));

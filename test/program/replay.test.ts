@@ -49,7 +49,10 @@ describe('beside a running registry', () => {
   });
 
   it('says that nothing had happened by then', async () => {
-    expect(await run('--at', '2001-01-01')).toMatchObject({ code: 0, stdout: 'Nothing had happened by then.\n' });
+    expect(await run('--at', '2001-01-01')).toMatchObject({
+      code: 0,
+      stdout: 'There are no events up to this moment.\n',
+    });
     expect(await run('--at', '2001-01-01', '-m', 'other', '--env', 'dev')).toMatchObject({ code: 0 });
   });
 
@@ -57,7 +60,7 @@ describe('beside a running registry', () => {
     const told = 'Up to revision 9 every event follows from the ones before it. Events: 9. Models: 2.';
     expect(await run('--verify')).toMatchObject({ code: 0, stdout: `${told}\n` });
     const against = await run('--verify', '--against', program().url);
-    expect(against).toMatchObject({ code: 0, stdout: `${told}\nThe registry answers what follows from them.\n` });
+    expect(against).toMatchObject({ code: 0, stdout: `${told}\nThe answers of the registry follow from them.\n` });
     expect(await json(run('--verify', '--json'))).toMatchObject({ verified: true, revision: 9, findings: [] });
   });
 
@@ -88,7 +91,7 @@ describe('beside a running registry', () => {
   it('writes a page, on which nothing is told but to read it', async () => {
     const page = join(await temporaryFolder(), 'page.html');
     const { code, stderr } = await run('--timeline', '--html', page);
-    expect([code, stderr]).toEqual([0, `${page} is written.\n`]);
+    expect([code, stderr]).toEqual([0, `Wrote ${page}.\n`]);
     expect(await readFile(page, 'utf8')).toContain('bad  [31mred [0m, &#34;quoted&#34;');
   });
 });
@@ -108,7 +111,7 @@ describe('a file', () => {
       ['--at', '2026-03-03 14:05', '-m', 'fraud', '-e', 'production'],
       /production +1\.1\.0 +2026-03-03T09:30:00\.000Z +ana +better AUC/,
     ],
-    [['--rollbacks', '-m', 'churn'], /before: 2\n[\s\S]*nightly was too slow .* implicit\n/],
+    [['--rollbacks', '-m', 'churn'], /implicit: 2\n[\s\S]*nightly was too slow .* implicit\n/],
     [['--diff', '2026-03-01', '2026-04-01', '-e', 'staging', '-m', 'churn'], /active +staging +- +- +4 +cem +85/],
     [['--diff', '12', '12'], /^Nothing changed from revision 12 to 12\.\n$/],
     [['--timeline', '-e', 'staging', '-m', 'churn'], /^churn\nstaging {2}b+c+·+\n/],

@@ -24,7 +24,7 @@ describe('npm start', { timeout: 90_000 }, () => {
 
 it('says what the command line needs to find it on another port', async () => {
   const { url, lines } = await startProgram(await volumeFolder(), { REGISTRY_DISCOVERY: 'off', REGISTRY_DSN: '' });
-  await until(() => lines.includes(`For the command line: export REGISTRY_DSN=${url}`));
+  await until(() => lines.includes(`To use the command line with this registry: export REGISTRY_DSN=${url}`));
 });
 
 describe('an old Node', () => {

@@ -2,12 +2,12 @@ import type { Command } from 'commander';
 import type { MoveView } from '../../api/views.ts';
 import { clean, printJson, printLine, tell } from './output.ts';
 
-/** Where something is moved, the environment is always said, never assumed. */
+/** Adds the option for the environment. It is required: a default could move the wrong environment. */
 export function withEnvironment(command: Command): Command {
   return command.requiredOption('-e, --env <environment>', 'the environment, such as production');
 }
 
-/** Tells what an activation, rollback or deactivation did or would do. */
+/** Prints what an activation, rollback or deactivation did or would do. */
 export function printMove(move: MoveView, json: boolean): void {
   if (json) {
     printJson(move);
