@@ -55,7 +55,7 @@ describe('a folder to publish', () => {
     ['is too long', `${'a/'.repeat(511)}b.bin`],
   ])('is refused with a path that %s, which is named', async (_, path) => {
     const folder = await folderOf(path);
-    await expect(describeFolder(folder)).rejects.toThrow(`${join(folder, path)} cannot be published under its name`);
+    await expect(describeFolder(folder)).rejects.toThrow(`${join(folder, path)} cannot be published under this name`);
   });
 
   test('is refused in sentences, not in JSON, for what no manifest can have', async () => {
@@ -68,6 +68,6 @@ describe('a folder to publish', () => {
   test('is refused for a manifest that is too large, before a file is sent', async () => {
     const long = 'x'.repeat(240);
     const folder = await folderOf(...Array.from({ length: 900 }, (_, i) => `${long}${i}`));
-    await expect(describeFolder(folder)).rejects.toThrow(/would have \d+ bytes; 262144 is the most/);
+    await expect(describeFolder(folder)).rejects.toThrow(/would have \d+ bytes; the maximum is 262144/);
   });
 });

@@ -94,7 +94,7 @@ describe('the agent', () => {
     await until(async () => (await reported(model))?.state === 'failed');
     expect((await reported(model))?.error).toMatchObject({
       code: 'hydrate-failed',
-      message: expect.stringContaining('is no link; move it away'),
+      message: expect.stringContaining('is not a link. Move it away'),
     });
     expect(await opened(dir)).toBe('somebody’s own');
   });

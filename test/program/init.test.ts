@@ -279,6 +279,6 @@ it('a broken .env stops every verb, and says where it is broken', async () => {
   const { folder } = await place();
   await writeFile(join(folder, '.env'), 'REGISTRY_DSN=http://127.0.0.1:1\nnonsense\n');
   const { code, stderr } = await runIn(folder, 'list');
-  expect([code, stderr]).toEqual([1, expect.stringMatching(/^signalbox: Line 2 of .*\.env is not of the form/)]);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^signalbox: Line 2 of .*\.env does not have the form/)]);
   expect(await runIn(folder, '--version')).toMatchObject({ code: 0 });
 });

@@ -36,7 +36,7 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     const volume = await volumeFolder();
     const port = await plainServer();
     const { code, stderr } = await cliWith({ REGISTRY_VOLUME: volume, PORT: String(port), NATS_URL: '' }, 'serve');
-    const sentence = `Nothing can listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE).\nStop the program`;
+    const sentence = `Cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE).\nStop the program`;
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
     expect(existsSync(join(volume, '.nats'))).toBe(false);
   });
@@ -46,13 +46,13 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     await mkdir(join(volume, '.nats'));
     await chmod(volume, 0o555);
     const { code, stderr } = await runAsStranger(volume, verb);
-    const sentence = `The volume ${volume} cannot be used: permission denied (EACCES). Run this as the user that owns it`;
+    const sentence = `The volume ${volume} cannot be used: permission denied (EACCES). Run this command as the owner`;
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
   });
 
   it('a volume that is a file', async () => {
     const { stderr } = await cliWith({ REGISTRY_VOLUME: MAIN, PORT: '0' }, 'serve');
-    expect(stderr).toContain(`The volume ${MAIN} cannot be used: a part of the path is no folder (ENOTDIR).`);
+    expect(stderr).toContain(`The volume ${MAIN} cannot be used: a part of the path is not a folder (ENOTDIR).`);
   });
 
   it('a folder that does not exist', async () => {
@@ -63,8 +63,8 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
   it('https:// to a server that does not speak TLS', async () => {
     const REGISTRY_DSN = `https://127.0.0.1:${await plainServer()}`;
     const { code, stderr } = await cliWith({ REGISTRY_DSN, REGISTRY_TOKEN: 'any' }, 'list');
-    expect([code, stderr]).toEqual([5, expect.stringContaining('the server does not speak TLS')]);
-    expect(stderr).toContain('Write http://');
+    expect([code, stderr]).toEqual([5, expect.stringContaining('the server does not use TLS')]);
+    expect(stderr).toContain('Use http://');
   });
 
   it('a user whom nats-server does not know', async () => {
@@ -78,13 +78,13 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
 
 describe('a variable that is wrong is told with what it must be and what it is', () => {
   it.each([
-    ['serve', 'PORT', 'abc', 'PORT: must be a whole number from 0 to 65535; it is "abc"'],
-    ['serve', 'PORT', '70000', 'PORT: must be a whole number from 0 to 65535; it is "70000"'],
+    ['serve', 'PORT', 'abc', 'PORT: must be a whole number from 0 to 65535 (is "abc")'],
+    ['serve', 'PORT', '70000', 'PORT: must be a whole number from 0 to 65535 (is "70000")'],
     [
       'list',
       'REGISTRY_DSN',
       'localhost:8080',
-      'must begin with http:// or https://, such as http://127.0.0.1:8080; it is',
+      'must start with http:// or https://, such as http://127.0.0.1:8080 (is',
     ],
   ])('%s with %s=%s', async (verb, name, value, sentence) => {
     const { code, stderr } = await cliWith({ [name]: value }, verb);
@@ -93,7 +93,7 @@ describe('a variable that is wrong is told with what it must be and what it is',
 
   it('but never a password', async () => {
     const { stderr } = await cliWith({ REGISTRY_DSN: 'ftp://ana:topsecret@host' }, 'list');
-    expect(stderr).toContain('REGISTRY_DSN: must begin with http://');
+    expect(stderr).toContain('REGISTRY_DSN: must start with http://');
     expect(stderr).not.toContain('topsecret');
   });
 });

@@ -90,7 +90,7 @@ describe('a .env', () => {
             { name: 'C', value: 'c', comment: 'c' },
           ]);
         } catch (error) {
-          expect(error).toMatchObject({ message: 'A has characters that a .env cannot hold.' });
+          expect(error).toMatchObject({ message: 'A contains characters that cannot be written to a .env.' });
           return;
         }
         expect(await read(text)).toEqual({ A: value, C: 'c' });

@@ -6,7 +6,8 @@ import {
   type LoaderView,
   whyNot,
 } from '../../domain/fleet.ts';
-import { atMost, clean } from './output.ts';
+import { atMost } from '../../structures/at-most.ts';
+import { clean } from './output.ts';
 
 export function activeOf({ active, manifest_digest, revision }: Convergence): Active | null {
   if (active === null || manifest_digest === null) return null;

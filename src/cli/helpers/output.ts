@@ -48,12 +48,6 @@ export function cleanLines(text: string): string {
     .join('\n');
 }
 
-/** The first `limit` items, and how many more there are. */
-export function atMost(items: string[], limit: number): string[] {
-  const more = items.length - limit;
-  return more > 0 ? [...items.slice(0, limit), `and ${more} more`] : items;
-}
-
 /** Returns a function that draws a progress bar if standard error is a terminal; `unit` formats the total. */
 export function progressBar(label: string, unit = megabytes): (sent: number, total: number) => void {
   if (!process.stderr.isTTY) return () => {};

@@ -2,10 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { RegistryUnreachable } from '../../client/client.ts';
 import { type FleetView, hasGivenUp, type LoaderView } from '../../domain/fleet.ts';
+import { atMost } from '../../structures/at-most.ts';
 import type { Connection } from './connection.ts';
 import { activeOf, laggards, progressOf } from './convergence.ts';
 import { NotConverged } from './failure.ts';
-import { atMost, printLine, tell } from './output.ts';
+import { printLine, tell } from './output.ts';
 import { count } from './pages.ts';
 
 const POLL_MS = 500;
