@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { Problem } from '../domain/errors.ts';
 import { openConnection } from './helpers/connection.ts';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 import { untilStopped } from './helpers/signals.ts';
 
 export function agentCommand(): Command {
@@ -32,7 +32,7 @@ export function agentCommand(): Command {
       const stopped = untilStopped();
       const log = createLogger();
       const agent = await startAgent({ model, environment, folder, python, onChange, volume, log });
-      tell(`Following ${model} in ${environment}: the service opens ${folder}/current`);
+      notify(`Following ${model} in ${environment}: the service opens ${folder}/current`);
       await stopped;
       await agent.close();
     });
@@ -57,10 +57,10 @@ async function checkFollowable(model: string, environment: string, folder: strin
     const code = error instanceof Problem ? error.code : null;
     const kept = existsSync(join(folder, '.signalbox', 'last-good', `${model}.${environment}.json`));
     if (code === 'unknown-environment' && !kept) throw error;
-    if (code === 'unknown-environment') tell(`${(error as Problem).message} The last good version stays in service.`);
+    if (code === 'unknown-environment') notify(`${(error as Problem).message} The last good version stays in service.`);
     if (code === 'unknown-model')
-      tell(`${(error as Problem).message} The agent follows it as soon as it is published.`);
+      notify(`${(error as Problem).message} The agent follows it as soon as it is published.`);
     if (code === 'no-active-version')
-      tell(`${(error as Problem).message} The agent loads the first version that becomes active.`);
+      notify(`${(error as Problem).message} The agent loads the first version that becomes active.`);
   }
 }

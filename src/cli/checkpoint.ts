@@ -8,7 +8,7 @@ import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpo
 import { generateKeyPair, readPrivateKey, readPublicKey } from '../proof/checkpoint-key.ts';
 import { HistoryBroken, type LogSource } from '../proof/source.ts';
 import { withLogSource } from './helpers/log.ts';
-import { clean, printLine, printLines, printTable, progressBar, revisions, tell } from './helpers/output.ts';
+import { clean, notify, printLine, printLines, printTable, progressBar, revisions } from './helpers/output.ts';
 
 export function checkpointCommand(): Command {
   return new Command('checkpoint')
@@ -47,7 +47,7 @@ function saveCommand(): Command {
       await replaceFile(path, `${jws}\n`, 0o644);
       const { revision, generation, models } = checkpoint;
       printLine(`Signed revision ${revision} of generation ${generation} in ${path}. Models: ${models}.`);
-      for (const finding of findingsOf(chain)) tell(clean(finding));
+      for (const finding of findingsOf(chain)) notify(clean(finding));
     });
 }
 

@@ -3,7 +3,7 @@ import { replaceFileWith } from '../files/replace.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
 import { exportLog } from '../proof/export.ts';
 import { withLogSource } from './helpers/log.ts';
-import { clean, progressBar, revisions, tell } from './helpers/output.ts';
+import { clean, notify, progressBar, revisions } from './helpers/output.ts';
 
 export function exportCommand(): Command {
   return new Command('export')
@@ -19,7 +19,7 @@ export function exportCommand(): Command {
         const { revision } = await (path === '-'
           ? write(toStandardOutput)
           : replaceFileWith(path, 0o600, (file) => write((bytes) => file.appendFile(bytes))));
-        tell(`Exported ${revision} revisions of ${clean(source.name)}, generation ${source.generation}.`);
+        notify(`Exported ${revision} revisions of ${clean(source.name)}, generation ${source.generation}.`);
       });
     });
 }

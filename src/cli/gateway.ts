@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 import { untilStopped } from './helpers/signals.ts';
 
 export function gatewayCommand(): Command {
@@ -18,7 +18,7 @@ export function gatewayCommand(): Command {
       ]);
       const stopped = untilStopped();
       const gateway = await startGateway({ config: readConfig(gatewayVariables, process.env), log: createLogger() });
-      tell(`The gateway serves on ${gateway.url}`);
+      notify(`The gateway serves on ${gateway.url}`);
       await stopped;
       await gateway.close();
     });

@@ -9,7 +9,7 @@ import { type Answers, type Plan, planOf, presetsIn } from '../setup/plan.ts';
 import { SETTINGS, type Setting } from '../setup/settings.ts';
 import { printCheck } from './helpers/checks.ts';
 import { WrongUsage } from './helpers/failure.ts';
-import { printJson, printLine, tell } from './helpers/output.ts';
+import { notify, printJson, printLine } from './helpers/output.ts';
 
 interface InitOptions extends Record<string, unknown> {
   model: string;
@@ -77,7 +77,7 @@ async function install(plan: Plan, report: (check: Check) => void): Promise<{ ch
   };
   for await (const check of tryOut(plan)) take(check);
   if (checks.some(isWrong)) return { checks, files: [] };
-  const { check, key } = await tryStart(plan, tell);
+  const { check, key } = await tryStart(plan, notify);
   take(check);
   return { checks, files: key ? await writeFiles(plan, key) : [] };
 }
@@ -125,6 +125,6 @@ async function askFor(
     const value = answer.trim() || preset;
     const problem = serverVariables.shape[name].safeParse(value === '' ? undefined : value).error;
     if (!problem) return value;
-    tell(problem.issues.map(({ message }) => message).join('; '));
+    notify(problem.issues.map(({ message }) => message).join('; '));
   }
 }

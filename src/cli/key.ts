@@ -3,7 +3,7 @@ import { PERMISSIONS } from '../access/permissions.ts';
 import type { Reach } from '../access/policy.ts';
 import { openConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
-import { printJson, printLine, printTable, tell } from './helpers/output.ts';
+import { notify, printJson, printLine, printTable } from './helpers/output.ts';
 
 interface Key {
   id: string;
@@ -49,7 +49,7 @@ function createCommand(): Command {
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
       const made = await openConnection({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
       if (json) return printJson(made);
-      tell(`Created key ${made.id} for ${name}. Copy it now; it cannot be shown again:`);
+      notify(`Created key ${made.id} for ${name}. Copy it now; it cannot be shown again:`);
       printLine(made.key!);
     });
 }

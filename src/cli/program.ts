@@ -10,7 +10,7 @@ import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import { gatewayCommand } from './gateway.ts';
 import { failed } from './helpers/failure.ts';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 import { historyCommand } from './history.ts';
 import { importCommand } from './import.ts';
 import { initCommand } from './init.ts';
@@ -39,7 +39,7 @@ const program = new Command('signalbox')
   // So that --version after a command is that command's option.
   .enablePositionalOptions()
   // Before the options of the command are read, as some have variables as defaults.
-  .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => tell(`signalbox: ${line}`)))
+  .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => notify(`signalbox: ${line}`)))
   .exitOverride();
 
 for (const create of [

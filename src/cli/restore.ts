@@ -6,7 +6,7 @@ import { type ExportFile, openExportFile } from '../proof/export-file.ts';
 import { confirmed } from './helpers/confirm.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { openLogAlone } from './helpers/log.ts';
-import { clean, printLine, progressBar, revisions, tell } from './helpers/output.ts';
+import { clean, notify, printLine, progressBar, revisions } from './helpers/output.ts';
 import { count } from './helpers/pages.ts';
 
 export function restoreCommand(): Command {
@@ -21,8 +21,8 @@ export function restoreCommand(): Command {
       const { restoreLog, verifyExport } = await import('../proof/restore.ts');
       const file = await open(path);
       const chain = await verifyExport(file, key === undefined ? undefined : await readPublicKey(key));
-      for (const finding of findingsOf(chain)) tell(clean(finding));
-      tell(`${path} is complete: ${chain.revision} revisions, exported at ${file.ending().checkpoint.time}.`);
+      for (const finding of findingsOf(chain)) notify(clean(finding));
+      notify(`${path} is complete: ${chain.revision} revisions, exported at ${file.ending().checkpoint.time}.`);
       if (!yes) await confirm();
       const { nats, close } = await openLogAlone();
       try {

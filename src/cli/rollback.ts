@@ -3,7 +3,7 @@ import type { MoveView } from '../api/views.ts';
 import { confirmed } from './helpers/confirm.ts';
 import { openConnection, withConnection } from './helpers/connection.ts';
 import { printMove, withEnvironment } from './helpers/moved.ts';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 import { waitForLoaders, withWait } from './helpers/wait.ts';
 
 export function rollbackCommand(): Command {
@@ -30,7 +30,7 @@ export function rollbackCommand(): Command {
         const plan = await rollBack({ dry_run: true });
         if (dryRun) return printMove(plan, json);
         const from = plan.previous?.version ?? null;
-        tell(`This takes ${environment} from ${from ?? 'none'} back to ${plan.active?.version ?? 'none'}.`);
+        notify(`This takes ${environment} from ${from ?? 'none'} back to ${plan.active?.version ?? 'none'}.`);
         if (!yes && process.stdin.isTTY && !(await confirmed('Continue?')))
           throw new Error('Not confirmed. Nothing was changed.');
         const move = await rollBack({ expected_active: from });

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { clientVariables, readConfig, serverVariables } from '../config.ts';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 
 export function serveCommand(): Command {
   return new Command('serve')
@@ -20,12 +20,12 @@ export function serveCommand(): Command {
         process.once(signal, () => (serving ? stopped.resolve() : process.exit(1)));
       }
       const config = readConfig(serverVariables, process.env);
-      const server = await serve({ config, log: createLogger(), progress: tell });
+      const server = await serve({ config, log: createLogger(), progress: notify });
       serving = true;
-      tell(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
+      notify(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
       const local = localUrl({ HOST: config.HOST, PORT: Number(new URL(server.url).port || 80) });
       if (!process.env.REGISTRY_DSN && local !== clientVariables.shape.REGISTRY_DSN.parse(undefined)) {
-        tell(`To use the command line with this registry: export REGISTRY_DSN=${local}`);
+        notify(`To use the command line with this registry: export REGISTRY_DSN=${local}`);
       }
       await stopped.promise;
       await server.close();

@@ -2,7 +2,7 @@ import { logVariables, readConfig } from '../../config.ts';
 import { lockVolume } from '../../files/lock.ts';
 import type { OpenLog } from '../../proof/open.ts';
 import type { LogSource } from '../../proof/source.ts';
-import { tell } from './output.ts';
+import { notify } from './output.ts';
 
 /** Opens the log (an exported file, or the stream that the variables name), passes it to `use` and closes it. */
 export async function withLogSource<T>(file: string | undefined, use: (source: LogSource) => Promise<T>): Promise<T> {
@@ -33,5 +33,5 @@ function opening() {
 function logOptions() {
   // Without a handler the signal would end this process before its exit handlers stop the nats-server that it started.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-  return { place: readConfig(logVariables, process.env), lock: lockVolume, progress: tell };
+  return { place: readConfig(logVariables, process.env), lock: lockVolume, progress: notify };
 }

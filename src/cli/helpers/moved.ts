@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { MoveView } from '../../api/views.ts';
-import { clean, printJson, printLine, tell } from './output.ts';
+import { clean, notify, printJson, printLine } from './output.ts';
 
 /** Adds the option for the environment. It is required: a default could move the wrong environment. */
 export function withEnvironment(command: Command): Command {
@@ -18,5 +18,5 @@ export function printMove(move: MoveView, json: boolean): void {
   const did = dry_run ? 'would go' : 'went';
   const at = dry_run ? '' : ` (revision ${revision})`;
   printLine(`${environment} ${did} from ${name(previous)} to ${name(active)}${at}.`);
-  for (const warning of warnings) tell(`Warning: ${clean(warning)}`);
+  for (const warning of warnings) notify(`Warning: ${clean(warning)}`);
 }

@@ -17,7 +17,7 @@ export function printLines(text: string): void {
 }
 
 /** Prints a message to standard error: it is not part of the output. */
-export function tell(text: string): void {
+export function notify(text: string): void {
   process.stderr.write(`${cleanLines(text)}\n`);
 }
 

@@ -2,14 +2,14 @@ import { stat } from 'node:fs/promises';
 import type { Manifest } from '../../domain/manifest.ts';
 import { describeFolder } from '../../files/describe.ts';
 import { isErrno } from '../../files/errno.ts';
-import { clean, tell } from './output.ts';
+import { clean, notify } from './output.ts';
 
 /** Describes a folder to publish. Warns if its model states no runtime. @throws as `describeFolder` */
 export async function readFolder(folder: string): Promise<Manifest> {
   await checkFolder(folder);
   const manifest = await describeFolder(folder);
   const warning = unstatedRuntime(manifest);
-  if (warning) tell(clean(warning));
+  if (warning) notify(clean(warning));
   return manifest;
 }
 

@@ -6,7 +6,7 @@ import { atMost } from '../../structures/at-most.ts';
 import type { Connection } from './connection.ts';
 import { activeOf, laggards, progressOf } from './convergence.ts';
 import { NotConverged } from './failure.ts';
-import { printLine, tell } from './output.ts';
+import { notify, printLine } from './output.ts';
 import { count } from './pages.ts';
 
 const POLL_MS = 500;
@@ -48,9 +48,9 @@ export async function waitForLoaders(
       if (last) throw answer;
     } else {
       const { verdict, line, why } = judge(answer, move);
-      if (verdict === 'converged') return (json ? tell : printLine)(line);
+      if (verdict === 'converged') return (json ? notify : printLine)(line);
       if (last || verdict === 'hopeless') throw new NotConverged([`${line}.`, ...why].join('\n  '));
-      if (line !== printed) tell(line);
+      if (line !== printed) notify(line);
       printed = line;
     }
     await sleep(POLL_MS);

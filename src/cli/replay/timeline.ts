@@ -5,7 +5,7 @@ import { lanesOf, type Span } from '../../audit/pictures/lanes.ts';
 import { timelinePage } from '../../audit/pictures/page.ts';
 import { secondsOf, type Tenure, tenureKeeper } from '../../audit/reports/tenure.ts';
 import type { LogSource } from '../../proof/source.ts';
-import { tell } from '../helpers/output.ts';
+import { notify } from '../helpers/output.ts';
 import { checkScope, movesOf, type Report, readLog, type Scope } from './report.ts';
 
 export interface TimelineOptions {
@@ -27,7 +27,7 @@ export async function timelineReport(source: LogSource, scope: Scope, { now, htm
   if (html !== undefined) {
     const notes = findings.map((finding) => `Revision ${finding.revision}: ${finding.what}`);
     await writeFile(html, timelinePage({ lanes, span, name: source.name, revision, findings: notes }));
-    tell(`Wrote ${html}.`);
+    notify(`Wrote ${html}.`);
   }
   const titles = ['MODEL', 'ENVIRONMENT', 'VERSION', 'FROM', 'TO', 'HOW LONG', 'BY', 'WHY', 'ENDED BY'];
   return {

@@ -44,7 +44,7 @@ function comparison(answers: Answer[], differences: Difference[]) {
 }
 
 function aheadOf({ head }: LogSource, { revision }: Answer): Difference {
-  return { revision: head, model: null, what: 'how far the log goes', expected: head, actual: revision };
+  return { revision: head, model: null, what: 'the end of the log', expected: head, actual: revision };
 }
 
 function success({ events, models, revision }: Replay, answers: Answer[] | null): string[] {
