@@ -8,7 +8,6 @@ const environments = list
   .pipe(z.array(EnvironmentName).min(1))
   .refine((names) => new Set(names).size === names.length, 'must not name an environment twice');
 
-/** A variable that holds a whole number. */
 function whole(min: number, max: number) {
   const error = `must be a whole number from ${min} to ${max}`;
   return z.coerce.number(error).int(error).min(min, error).max(max, error);
@@ -60,7 +59,6 @@ export const clientVariables = z.object({
 });
 export type ClientConfig = z.output<typeof clientVariables>;
 
-/** The variables of the gateway. */
 export const gatewayVariables = z.object({
   REGISTRY_DSN: clientVariables.shape.REGISTRY_DSN,
   REGISTRY_TOKEN: z.string('is not set'),
@@ -69,7 +67,6 @@ export const gatewayVariables = z.object({
 });
 export type GatewayConfig = z.output<typeof gatewayVariables>;
 
-/** The variables of loaders. */
 export const loaderVariables = clientVariables.extend({
   REGISTRY_MODEL: ModelName.default('default'),
   REGISTRY_ENVIRONMENT: EnvironmentName.default('production'),
@@ -92,9 +89,7 @@ export function readConfig<T>(variables: z.ZodType<T>, env: NodeJS.ProcessEnv): 
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const result = variables.safeParse(given);
   if (result.success) return result.data;
-  const wrong = result.error.issues.map(
-    ({ path, message }) => `${path.join('.')}: ${message}${shownValue(path[0], given)}`,
-  );
+  const wrong = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}${shown(path[0], given)}`);
   throw new Error(`Invalid variables: ${wrong.join('; ')}.`, { cause: result.error });
 }
 
@@ -102,7 +97,7 @@ const MAY_BE_SECRET = /SECRET|TOKEN|KEY/;
 const MAX_SHOWN = 100;
 
 /** The invalid value, unless it may be or contain a secret. */
-function shownValue(name: PropertyKey | undefined, given: NodeJS.ProcessEnv): string {
+function shown(name: PropertyKey | undefined, given: NodeJS.ProcessEnv): string {
   const value = given[String(name)];
   if (value === undefined || MAY_BE_SECRET.test(String(name)) || value.includes('@')) return '';
   return ` (is "${value.slice(0, MAX_SHOWN)}")`;

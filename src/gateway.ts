@@ -39,9 +39,7 @@ export function startGateway({ config, log, timeoutMs = TIMEOUT_MS }: GatewayOpt
     app.get(path, (c) => answer(c, (request_id) => forward(c, target, request_id)));
   }
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
-  app.notFound((c) =>
-    answer(c, () => Promise.reject(new Problem('not-found', `The gateway has no route ${c.req.path}.`))),
-  );
+  app.notFound((c) => answer(c, () => Promise.reject(new Problem('not-found', `There is no route ${c.req.path}.`))));
   return listen(app, { hostname, port });
 
   async function answer(c: HttpContext, handle: (request_id: string) => Promise<object>): Promise<Response> {
@@ -116,12 +114,7 @@ function ownRefusal(error: unknown, model: string): Problem | null {
     return new Problem('bad-gateway', detail, {}, error);
   }
   if (error.code !== 'unauthenticated') return null;
-  return new Problem(
-    'bad-gateway',
-    'The registry refused the gateway’s own token. Replace its REGISTRY_TOKEN.',
-    {},
-    error,
-  );
+  return new Problem('bad-gateway', 'The registry refused the gateway’s own token (REGISTRY_TOKEN).', {}, error);
 }
 
 /** Passes the registry's problems on, and maps a missing or invalid response to a problem of the gateway. */

@@ -12,10 +12,7 @@ export function agentCommand(): Command {
     .addOption(new Option('-m, --model <name>', 'the model').env('REGISTRY_MODEL').default('default'))
     .requiredOption('-e, --env <environment>', 'the environment, such as production')
     .requiredOption('--dir <folder>', 'the folder that holds "current"')
-    .option(
-      '--python <interpreter>',
-      'the service’s Python interpreter: its versions must satisfy the model’s requirements',
-    )
+    .option('--python <interpreter>', 'the service’s Python; must satisfy the model’s requirements')
     .option('--on-change <command or url>', 'a command to run or a URL to POST to after each change')
     .option('--volume <folder>', 'the registry’s volume, if it is mounted: files are read from there')
     .addHelpText(
@@ -23,7 +20,6 @@ export function agentCommand(): Command {
       '\nExample:\n  signalbox agent -m fraud -e production --dir /models --python /usr/bin/python3 --on-change "systemctl reload scorer"',
     )
     .action(async ({ model, env: environment, dir: folder, python, onChange, volume }) => {
-      // Imported here, so that other commands start without the loader.
       const [{ startAgent }, { createLogger }] = await Promise.all([
         import('../loader/agent.ts'),
         import('../telemetry.ts'),
@@ -39,6 +35,13 @@ export function agentCommand(): Command {
 }
 
 const ANSWER_WITHIN_MS = 5_000;
+
+/** What the agent does next, by problem code. */
+const NEXT: Partial<Record<string, string>> = {
+  'unknown-environment': 'The last good version stays in service.',
+  'unknown-model': 'The agent follows it as soon as it is published.',
+  'no-active-version': 'The agent loads the first version that becomes active.',
+};
 
 /**
  * Checks once that the model can be followed. The agent waits for a registry that does not answer and for a model that is
@@ -57,10 +60,7 @@ async function checkFollowable(model: string, environment: string, folder: strin
     const code = error instanceof Problem ? error.code : null;
     const kept = existsSync(join(folder, '.signalbox', 'last-good', `${model}.${environment}.json`));
     if (code === 'unknown-environment' && !kept) throw error;
-    if (code === 'unknown-environment') notify(`${(error as Problem).message} The last good version stays in service.`);
-    if (code === 'unknown-model')
-      notify(`${(error as Problem).message} The agent follows it as soon as it is published.`);
-    if (code === 'no-active-version')
-      notify(`${(error as Problem).message} The agent loads the first version that becomes active.`);
+    const next = code && NEXT[code];
+    if (next) notify(`${(error as Problem).message} ${next}`);
   }
 }

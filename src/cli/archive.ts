@@ -4,11 +4,7 @@ import { openConnection, withConnection } from './helpers/connection.ts';
 import { printJson, printLine } from './helpers/output.ts';
 
 export function archiveCommand(): Command {
-  return statusCommand(
-    'archive',
-    'archive',
-    'take a version out of use: it is no longer latest and cannot be activated',
-  );
+  return statusCommand('archive', 'archive', 'take a version out of use: never latest, cannot be activated');
 }
 
 export function unarchiveCommand(): Command {

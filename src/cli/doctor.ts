@@ -13,7 +13,6 @@ export function doctorCommand(): Command {
       '\nExamples:\n  signalbox doctor\n  REGISTRY_DSN=https://registry REGISTRY_TOKEN=… signalbox doctor --json',
     )
     .action(async ({ json }) => {
-      // Imported here, so that other commands start without it.
       const [{ examine }, { isWrong }] = await Promise.all([
         import('../setup/examination.ts'),
         import('../setup/check.ts'),

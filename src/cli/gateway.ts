@@ -10,7 +10,6 @@ export function gatewayCommand(): Command {
       '\nExample:\n  REGISTRY_DSN=https://registry REGISTRY_TOKEN=$(signalbox key create edge --allow gateway) signalbox gateway',
     )
     .action(async () => {
-      // Imported here, so that other commands start without it.
       const [{ startGateway }, { createLogger }, { gatewayVariables, readConfig }] = await Promise.all([
         import('../gateway.ts'),
         import('../telemetry.ts'),

@@ -10,6 +10,7 @@ import { SETTINGS, type Setting } from '../setup/settings.ts';
 import { printCheck } from './helpers/checks.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { notify, printJson, printLine } from './helpers/output.ts';
+import { exitOnSignal } from './helpers/signals.ts';
 
 interface InitOptions extends Record<string, unknown> {
   model: string;
@@ -51,12 +52,10 @@ async function init(options: InitOptions): Promise<void> {
   const answers = interactive ? await ask(given, presetsIn(folder)) : given;
   const plan = await planOf(answers, { loader: { model, environment }, folder, force });
   if (environment !== undefined && !plan.config.REGISTRY_ENVIRONMENTS.includes(environment)) {
-    throw new WrongUsage(
-      `There is no environment ${environment}; there are ${plan.config.REGISTRY_ENVIRONMENTS.join(', ')}.`,
-    );
+    const all = plan.config.REGISTRY_ENVIRONMENTS.join(', ');
+    throw new WrongUsage(`There is no environment ${environment}; there are ${all}.`);
   }
-  // A start can take minutes if nats-server must be downloaded. Exiting here stops the nats-server child too.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  exitOnSignal();
   const { checks, files } = await install(plan, options.json ? () => undefined : printCheck);
   if (options.json) printJson({ installed: files.length > 0, checks, files });
   else if (files.length === 0) printLine('Nothing was written.');
@@ -65,7 +64,6 @@ async function init(options: InitOptions): Promise<void> {
 }
 
 async function install(plan: Plan, report: (check: Check) => void): Promise<{ checks: Check[]; files: string[] }> {
-  // Imported here, so that other commands start without the server.
   const [{ tryOut, tryStart, writeFiles }, { isWrong }] = await Promise.all([
     import('../setup/installation.ts'),
     import('../setup/check.ts'),

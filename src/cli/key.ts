@@ -28,9 +28,7 @@ export function keyCommand(): Command {
 }
 
 function createCommand(): Command {
-  const allow = new Option('--allow <permissions...>', 'the permissions of the key')
-    .choices(PERMISSIONS)
-    .makeOptionMandatory();
+  const allow = new Option('--allow <permissions...>', 'its permissions').choices(PERMISSIONS).makeOptionMandatory();
   return new Command('create')
     .description('create a key and print it; it cannot be shown again')
     .argument('<name>', 'the actor in its events, as key:<name>')

@@ -42,6 +42,7 @@ const program = new Command('signalbox')
   .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => notify(`signalbox: ${line}`)))
   .exitOverride();
 
+// Commands import the server, the loader and NATS only in their actions, so that other commands start without them.
 for (const create of [
   initCommand,
   doctorCommand,

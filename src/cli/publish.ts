@@ -15,16 +15,9 @@ export function publishCommand(): Command {
     .description('publish a folder as a version')
     .argument('<folder>', 'the folder; metadata.json, MLmodel and requirements.txt in it describe the version')
     .addOption(new Option('--version <version>', 'the version').conflicts('bump'))
-    .addOption(
-      new Option('--bump <part>', 'publish as the next version after the highest').choices(['major', 'minor', 'patch']),
-    )
+    .addOption(new Option('--bump <part>', 'the next version after the highest').choices(['major', 'minor', 'patch']))
     .option('--notes <text>', 'notes for the version')
-    .addOption(
-      new Option(
-        '--offline <bundle>',
-        'write a signed bundle for "signalbox import", without contacting the registry',
-      ).conflicts('bump'),
-    )
+    .addOption(new Option('--offline <bundle>', 'write a signed bundle for "signalbox import"').conflicts('bump'))
     .option('--activate <environment>', 'with --offline: activate the version there on import')
     .option('--reason <text>', 'with --activate: reason for the activation')
     .option('--days <count>', 'with --offline: lifetime of the bundle in days, up to 30 (default: 30)', Number)

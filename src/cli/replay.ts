@@ -79,7 +79,6 @@ function modeOf(options: Options): Mode {
   return mode;
 }
 
-/** Imports the mode on demand, so that other commands start without it. */
 async function reportOf(mode: Mode, options: Options, source: LogSource, answers: Answer[] | null): Promise<Report> {
   const { model, env, file, html } = options;
   const scope: Scope = { models: model.length > 0 ? new Set(model) : undefined, environment: env };

@@ -7,7 +7,6 @@ export function serveCommand(): Command {
     .description('run the registry; docs/configuration.md lists its variables')
     .addHelpText('after', '\nExample:\n  PORT=9000 REGISTRY_VOLUME=/srv/models signalbox serve')
     .action(async () => {
-      // Imported here, so that other commands start without the server.
       const [{ serve }, { createLogger }, { localUrl }] = await Promise.all([
         import('../serve.ts'),
         import('../telemetry.ts'),

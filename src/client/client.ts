@@ -43,7 +43,6 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** An HTTP client of the registry. */
 export interface RegistryClient {
   /** Returns the JSON of the response. @throws {Problem} from the registry; {RegistryUnreachable} */
   call<T>(method: string, path: string, options?: CallOptions): Promise<T>;
@@ -69,7 +68,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
       if (!response.ok) throw await problemOf(response);
       if (response.status === 204) return undefined as T;
       return (await response.json().catch((cause: unknown) => {
-        throw new RegistryUnreachable(`${dsn} answered, but not as a Signalbox registry does.`, { cause });
+        throw new RegistryUnreachable(`${dsn} answered, but not as a registry does.`, { cause });
       })) as T;
     },
     async has(path) {
@@ -112,9 +111,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
     } catch {
       // Not a problem document, so not a registry: see below.
     }
-    return new RegistryUnreachable(
-      `${dsn} answered with status ${response.status}, but not as a Signalbox registry does.`,
-    );
+    return new RegistryUnreachable(`${dsn} answered ${response.status}, but not as a registry does.`);
   }
 }
 

@@ -96,7 +96,5 @@ function checkPath(folder: string, path: string): void {
 
 function tooMany(folder: string): Error {
   const max = MAX_ARTIFACTS.toLocaleString('en');
-  return new Error(
-    `${folder} has more than ${max} files, the maximum of a version. Pack some of them into an archive.`,
-  );
+  return new Error(`${folder} has more than ${max} files, the maximum of a version. Pack some into an archive.`);
 }

@@ -34,9 +34,7 @@ async function currentTarget(path: string): Promise<string | null> {
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return null;
     if (isErrno(error, 'EINVAL') && !(await lstat(path)).isSymbolicLink()) {
-      throw new Error(`${path} is not a link. Move it away, so that Signalbox can create a link there.`, {
-        cause: error,
-      });
+      throw new Error(`${path} is not a link. Move it away: Signalbox needs a link there.`, { cause: error });
     }
     throw error;
   }

@@ -18,11 +18,7 @@ export function localUrl({ HOST, PORT }: Pick<ServerConfig, 'HOST' | 'PORT'>): s
 export async function checkAddress({ HOST, PORT }: Pick<ServerConfig, 'HOST' | 'PORT'>): Promise<Check> {
   const at = `${HOST}:${PORT}`;
   if (PORT === 0)
-    return wrong(
-      'address',
-      'Port 0 means a different port at every start.',
-      'Set a fixed port, which loaders can be configured with.',
-    );
+    return wrong('address', 'Port 0 is a different port at every start.', 'Set a fixed PORT, which loaders can use.');
   try {
     await probe(HOST, PORT);
     return ok('address', `${at} is free`);

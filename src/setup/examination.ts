@@ -40,15 +40,9 @@ function checkVariables<T>(name: string, read: () => T): { check: Check; config:
 function checkLock(volume: string): { running: boolean; lock: Check } {
   try {
     const running = isVolumeLocked(volume);
-    return {
-      running,
-      lock: ok('lock', running ? 'a Signalbox runs on the volume' : 'no Signalbox runs on the volume'),
-    };
+    return { running, lock: ok('lock', `${running ? 'a' : 'no'} Signalbox runs on the volume`) };
   } catch (error) {
-    return {
-      running: false,
-      lock: skipped('lock', `Cannot check whether a Signalbox runs on the volume: ${reasonOf(error)}.`),
-    };
+    return { running: false, lock: skipped('lock', `The lock of the volume cannot be read: ${reasonOf(error)}.`) };
   }
 }
 
@@ -63,12 +57,7 @@ async function* examineServer(config: ServerConfig): AsyncGenerator<Check> {
   }
   const nearest = await nearestFolder(volume);
   if (nearest === null || nearest === volume) yield* await checkVolume(volume);
-  else
-    yield warning(
-      'volume',
-      `${volume} does not exist.`,
-      'The first start creates it. Check that REGISTRY_VOLUME is right.',
-    );
+  else yield warning('volume', `${volume} does not exist.`, 'Check REGISTRY_VOLUME. The first start creates it.');
   yield await checkSecretFile(volume);
   yield lock;
   yield await checkPolicy(config.REGISTRY_POLICY);

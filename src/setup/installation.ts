@@ -5,7 +5,7 @@ import { signToken } from '../access/tokens.ts';
 import { createClient } from '../client/client.ts';
 import { isVolumeLocked } from '../files/lock.ts';
 import { replaceFile } from '../files/replace.ts';
-import { reasonOf } from '../files/system-error.ts';
+import { reasonOf, sentenceOf } from '../files/system-error.ts';
 import { serve } from '../serve.ts';
 import { createLogger } from '../telemetry.ts';
 import { checkAddress, checkPublicUrl, localUrl } from './address.ts';
@@ -42,8 +42,8 @@ function checkFree(volume: string): Check {
   try {
     if (!isVolumeLocked(volume)) return ok('lock', 'no Signalbox runs on the volume');
   } catch (error) {
-    const remedy = 'Run this command as the owner of the volume.';
-    return wrong('lock', `Cannot check whether a Signalbox runs on ${volume}: ${reasonOf(error)}.`, remedy);
+    const detail = `The lock of ${volume} cannot be read: ${reasonOf(error)}.`;
+    return wrong('lock', detail, 'Run this command as the owner of the volume.');
   }
   const remedy = 'Stop it, or use another volume. To create a key for another loader, run "signalbox key create".';
   return wrong('lock', `A Signalbox runs on ${volume}.`, remedy);
@@ -53,14 +53,13 @@ async function checkFiles(folder: string, force: boolean): Promise<Check> {
   const files = Object.values(filesOf(folder));
   const existing = files.filter((path) => existsSync(path));
   if (existing.length > 0 && !force) {
-    const remedy = 'Add --force to replace them, or give another folder with --out.';
-    return wrong('files', `${existing.join(' and ')} would be overwritten.`, remedy);
+    return wrong('files', `${existing.join(' and ')} would be overwritten.`, 'Add --force, or give another --out.');
   }
   try {
     await access((await nearestFolder(folder)) ?? folder, constants.W_OK);
     return ok('files', `${files.join(' and ')} can be written`);
   } catch (error) {
-    return wrong('files', `${folder} cannot be written: ${reasonOf(error)}.`, 'Give another folder with --out.');
+    return wrong('files', `${folder} cannot be written: ${reasonOf(error)}.`, 'Give another --out.');
   }
 }
 
@@ -74,7 +73,7 @@ export async function tryStart(
     return { check: ok('start', `the registry starts; it created the API key ${key.id} for loaders`), key };
   } catch (error) {
     const remedy = 'Correct the problem, and run this command again.';
-    return { check: wrong('start', error instanceof Error ? error.message : String(error), remedy), key: null };
+    return { check: wrong('start', sentenceOf(error), remedy), key: null };
   }
 }
 
@@ -112,11 +111,7 @@ function serverFile({ config, kept }: Plan): Variable[] {
   return [
     ...SETTINGS.map(({ name, what }) => ({ name, value: config[name]?.toString(), comment: what })),
     { name: 'REGISTRY_JWT_SECRET', value: secret, comment: 'signs tokens; anyone who knows it can act as an admin' },
-    {
-      name: 'REGISTRY_DSN',
-      value: localUrl(config),
-      comment: 'address of the registry for the command line on this machine',
-    },
+    { name: 'REGISTRY_DSN', value: localUrl(config), comment: 'address for the command line on this machine' },
     ...Object.entries(kept).map(([name, value]) => ({ name, value, comment: 'kept from the previous file' })),
   ];
 }
@@ -125,11 +120,7 @@ function loaderFile({ config, loader: { model, environment } }: Plan, { id, key 
   const dsn = config.REGISTRY_PUBLIC_URL ?? localUrl(config);
   return [
     { name: 'REGISTRY_DSN', value: dsn, comment: 'address of the registry' },
-    {
-      name: 'REGISTRY_TOKEN',
-      value: key,
-      comment: `API key ${id}: may read ${model} and report the state of its loaders`,
-    },
+    { name: 'REGISTRY_TOKEN', value: key, comment: `API key ${id}: may read ${model} and report loader states` },
     { name: 'REGISTRY_MODEL', value: model, comment: 'the model to follow' },
     { name: 'REGISTRY_ENVIRONMENT', value: environment, comment: 'the environment to follow, if not production' },
   ];

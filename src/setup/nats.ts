@@ -28,8 +28,7 @@ export async function checkNats(url: string, volume?: string): Promise<Check[]> 
   try {
     return await checkLog(parseNatsUrl(url), volume, false);
   } catch (error) {
-    if (error instanceof TypeError)
-      return [wrong('nats', error.message, 'Use the form nats://user:password@host:4222.')];
+    if (error instanceof TypeError) return [wrong('nats', error.message, 'Use nats://user:password@host:4222.')];
     throw error;
   }
 }
@@ -37,8 +36,7 @@ export async function checkNats(url: string, volume?: string): Promise<Check[]> 
 /** Checks the embedded server while a registry runs it. */
 export async function checkEmbedded(volume: string): Promise<Check[]> {
   const { url, user, password } = await lastAddress(`${volume}/.nats`);
-  if (new URL(url).port === '0')
-    return [skipped('nats', `Only the owner of ${volume}/.nats can read the address of the server.`)];
+  if (new URL(url).port === '0') return [skipped('nats', `Only the owner of ${volume}/.nats can read its address.`)];
   return checkLog({ servers: [url], user, pass: password }, volume, true);
 }
 
@@ -130,9 +128,5 @@ function checkReplicas({ config, cluster }: StreamInfo): Check {
   if (!cluster?.leader) return wrong('replicas', `${STREAM} has no leader.`, 'Start the other servers of the cluster.');
   if (behind.length === 0) return ok('replicas', `${STREAM} has ${copies} copies, all of them current`);
   const names = behind.map(({ name }) => name).join(', ');
-  return warning(
-    'replicas',
-    `Behind or offline: ${names}, of ${copies} copies.`,
-    'Check these servers of the cluster.',
-  );
+  return warning('replicas', `Behind or offline: ${names} (of ${copies} copies).`, 'Check these servers.');
 }

@@ -6,7 +6,6 @@ import { isErrno } from '../files/errno.ts';
 import { readEnvFile } from './env-file.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 
-/** The installation to create. */
 export interface Plan {
   /** Always has a secret, however users sign in: the secret is needed to create the loaders' key. */
   config: ServerConfig;

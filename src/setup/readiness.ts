@@ -75,11 +75,7 @@ function checkLog(log: string): Check {
     case 'catching-up':
       return warning('log', 'The registry is still reading its log.', 'Wait, and run this command again.');
     case 'cut-off':
-      return wrong(
-        'log',
-        'The registry has lost its connection to NATS.',
-        'Start NATS again. The registry then recovers.',
-      );
+      return wrong('log', 'The registry has no connection to NATS.', 'Start NATS. The registry then recovers.');
     default:
       return wrong(
         'log',

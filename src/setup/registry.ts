@@ -4,7 +4,7 @@ import type { RegistryClient } from '../client/client.ts';
 import type { ClientConfig } from '../config.ts';
 import { Problem } from '../domain/errors.ts';
 import { type FleetView, hasFailed, type LoaderView } from '../domain/fleet.ts';
-import { reasonOf } from '../files/system-error.ts';
+import { reasonOf, sentenceOf } from '../files/system-error.ts';
 import { version } from '../version.ts';
 import { type Check, isWrong, listed, ok, skipped, warning, wrong } from './check.ts';
 import { checkReadiness } from './readiness.ts';
@@ -39,7 +39,7 @@ export async function checkReached(name: string, url: string, remedy: string): P
   try {
     const { status, json } = await get(url, '/healthz');
     if (status === 200 && (json as { status?: unknown } | null)?.status === 'ok') return ok(name, `${url} answers`);
-    return wrong(name, `${url} answers with status ${status}, but not as a Signalbox registry does.`, remedy);
+    return wrong(name, `${url} answered ${status}, but not as a registry does.`, remedy);
   } catch (error) {
     return wrong(name, `${url} does not answer: ${reasonOf(error)}.`, remedy);
   }
@@ -79,8 +79,7 @@ function checkClock(theirs: number, ours: number): Check {
   if (Number.isNaN(theirs)) return skipped('clock', 'The response of the registry has no date.');
   // The header has whole seconds only.
   const seconds = Math.round((ours - theirs) / 1000);
-  if (Math.abs(seconds) <= MAX_CLOCK_DIFFERENCE_S)
-    return ok('clock', 'the registry’s clock agrees with that of this machine');
+  if (Math.abs(seconds) <= MAX_CLOCK_DIFFERENCE_S) return ok('clock', 'the registry’s clock agrees with this one');
   const remedy = 'Run NTP on both machines: the validity of tokens depends on the clock.';
   return warning(
     'clock',
@@ -102,7 +101,7 @@ async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenera
     yield permissions.includes('read') ? await checkLoaders(client) : skipped('loaders', `${actor} may not read.`);
   } catch (error) {
     const remedy = 'Set REGISTRY_TOKEN to a token from "signalbox token" or a key from "signalbox key create".';
-    yield wrong('token', error instanceof Error ? error.message : String(error), remedy);
+    yield wrong('token', sentenceOf(error), remedy);
   }
 }
 
@@ -128,11 +127,9 @@ async function checkLoaders(client: RegistryClient): Promise<Check> {
   }
   const failed = all.filter(hasFailed);
   const remedy = 'See "signalbox loaders", and docs/loaders.md, "States".';
-  if (failed.length > 0)
-    return wrong('loaders', `${failed.length} of ${all.length} have failed: ${named(failed)}.`, remedy);
+  if (failed.length > 0) return wrong('loaders', `${failed.length} of ${all.length} failed: ${named(failed)}.`, remedy);
   const stale = all.filter((loader) => loader.stale);
-  if (stale.length > 0)
-    return warning('loaders', `${stale.length} of ${all.length} are stale: ${named(stale)}.`, remedy);
+  if (stale.length > 0) return warning('loaders', `${stale.length} of ${all.length} stale: ${named(stale)}.`, remedy);
   return ok('loaders', `${all.length} running, none failed or stale`);
 }
 

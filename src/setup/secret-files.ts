@@ -9,11 +9,8 @@ export async function checkSecretFile(volume: string): Promise<Check> {
   const mode = await modeOf(path);
   if (mode === null) return skipped('secret file', `${path} does not exist.`);
   if (!isOpen(mode)) return ok('secret file', `only the owner can read ${path}`);
-  return wrong(
-    'secret file',
-    `Other users can access ${path}, and anyone who reads it can act as an admin.`,
-    `Run "chmod 600 ${path}".`,
-  );
+  const detail = `Other users can access ${path}, and anyone who reads it can act as an admin.`;
+  return wrong('secret file', detail, `chmod 600 ${path}`);
 }
 
 /** Checks the `.env` of the folder, which may hold secrets. */
@@ -21,11 +18,7 @@ export async function checkEnvFile(path: string): Promise<Check> {
   const mode = await modeOf(path);
   if (mode === null) return skipped('.env', 'This folder has no .env.');
   if (!isOpen(mode)) return ok('.env', `${path} is loaded; only the owner can read it`);
-  return warning(
-    '.env',
-    `${path} is loaded, and other users of this machine can access it.`,
-    `Run "chmod 600 ${path}".`,
-  );
+  return warning('.env', `${path} is loaded, and other users can access it.`, `chmod 600 ${path}`);
 }
 
 function isOpen(mode: number): boolean {

@@ -3,7 +3,7 @@ import { isLoopback } from '../access/loopback.ts';
 import { readPolicy } from '../access/policy.ts';
 import { MIN_SECRET_BYTES } from '../access/tokens.ts';
 import type { ServerConfig } from '../config.ts';
-import { reasonOf } from '../files/system-error.ts';
+import { reasonOf, sentenceOf } from '../files/system-error.ts';
 import { type Check, ok, warning, wrong } from './check.ts';
 
 const TIMEOUT_MS = 5_000;
@@ -40,11 +40,7 @@ async function checkProvider(config: ServerConfig, url: string): Promise<Check> 
   const name = 'identity provider';
   if (config.REGISTRY_JWT_ISSUER === undefined || config.REGISTRY_JWT_AUDIENCE === undefined) {
     const remedy = 'Set REGISTRY_JWT_ISSUER and REGISTRY_JWT_AUDIENCE.';
-    return wrong(
-      name,
-      'Every token of the provider would be accepted, even if it was issued for another service.',
-      remedy,
-    );
+    return wrong(name, 'Tokens that the provider issued for other services would be accepted.', remedy);
   }
   const remedy = 'Correct REGISTRY_JWKS_URL. It is the jwks_uri in the provider’s discovery document.';
   try {
@@ -68,10 +64,6 @@ export async function checkPolicy(path: string | undefined): Promise<Check> {
     if (grants.some(({ allow }) => allow.includes('keys'))) return ok('policy', `${path} has ${grants.length} grants`);
     return warning('policy', `${path} allows no caller to create API keys.`, 'Add a grant with "keys" or "all".');
   } catch (error) {
-    return wrong(
-      'policy',
-      error instanceof Error ? error.message : String(error),
-      'See docs/security.md, "Who may what".',
-    );
+    return wrong('policy', sentenceOf(error), 'See docs/security.md, "Who may what".');
   }
 }

@@ -63,9 +63,5 @@ async function checkRoom(folder: string): Promise<Check> {
   const { bavail, bsize } = await statfs(folder);
   const free = `${Math.floor((bavail * bsize) / MB)} MiB free`;
   if (bavail * bsize > DISK_RESERVE_BYTES) return ok('space', free);
-  return wrong(
-    'space',
-    free,
-    `Free some space: uploads are refused while less than ${DISK_RESERVE_BYTES / MB} MiB are free.`,
-  );
+  return wrong('space', free, `Free some space: uploads are refused below ${DISK_RESERVE_BYTES / MB} MiB.`);
 }

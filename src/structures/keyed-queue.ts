@@ -9,8 +9,7 @@ export function keyedQueue() {
   /** @throws {Problem} conflict if too many tasks of the key are waiting */
   return async function enqueue<T>(key: string, task: () => Promise<T>): Promise<T> {
     const queue = queues.get(key) ?? { tail: Promise.resolve(), waiting: 0 };
-    if (queue.waiting >= MAX_WAITING)
-      throw new Problem('conflict', `${MAX_WAITING} commands for ${key} are already waiting. Retry later.`);
+    if (queue.waiting >= MAX_WAITING) throw new Problem('conflict', `${MAX_WAITING} commands for ${key} are waiting.`);
     queues.set(key, queue);
     queue.waiting++;
     const result = queue.tail.then(task);

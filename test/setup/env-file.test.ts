@@ -68,7 +68,9 @@ describe('a .env', () => {
     ['A=1\n-----BEGIN KEY-----\n', 2],
   ])('with a line that is no variable is told by its number, without the line: %j', async (text, line) => {
     const error = await loaded(text).catch((error: Error) => error);
-    expect(error).toMatchObject({ message: expect.stringMatching(new RegExp(`^Line ${line} of /.*/\\.env is not`)) });
+    expect(error).toMatchObject({
+      message: expect.stringMatching(new RegExp(`^Line ${line} of /.*/\\.env does not have`)),
+    });
     expect(String(error)).not.toContain('hunter2');
   });
 

@@ -7,7 +7,6 @@ import { createClient, type RegistryClient, type Unsigned } from '../../client/c
 import { type ClientConfig, clientVariables, readConfig } from '../../config.ts';
 import { WrongUsage } from './failure.ts';
 
-/** A client of the registry, and the model that a command is about. */
 export interface Connection {
   client: RegistryClient;
   /** The path of the model's routes. */
@@ -39,9 +38,7 @@ export function readSigningKey({
 }: Pick<ClientConfig, 'REGISTRY_SIGNING_KEY'>): SigningKey {
   const key = parseSigningKey(text);
   if (key) return key;
-  throw new WrongUsage(
-    'REGISTRY_SIGNING_KEY is missing or not valid. Set it to a key from "signalbox key create <name> --signing".',
-  );
+  throw new WrongUsage('Set REGISTRY_SIGNING_KEY to a key from "signalbox key create <name> --signing".');
 }
 
 function signer(key: SigningKey) {

@@ -25,8 +25,7 @@ export interface OfflineOptions {
 export async function publishOffline(folder: string, options: OfflineOptions): Promise<void> {
   const { offline, model, version, activate, reason, notes = null, days = MAX_DAYS, json } = options;
   const key = readSigningKey(readConfig(clientVariables, process.env));
-  if (version === undefined)
-    throw new WrongUsage('--offline needs --version: without the registry the next version is not known.');
+  if (version === undefined) throw new WrongUsage('Give --version: --bump needs a registry.');
   if (!(days > 0 && days <= MAX_DAYS)) throw new WrongUsage(`--days must be greater than 0 and at most ${MAX_DAYS}.`);
   if (reason !== undefined && activate === undefined) throw new WrongUsage('--reason requires --activate.');
   const now = Date.now();

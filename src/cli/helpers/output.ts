@@ -2,7 +2,6 @@ import { visible, visibleJson } from '../../domain/visible.ts';
 
 // Text from a registry must not control the terminal, so all output goes through these functions.
 
-/** Prints a value as JSON. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
 }

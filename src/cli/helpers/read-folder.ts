@@ -18,8 +18,7 @@ async function checkFolder(folder: string): Promise<void> {
     if (isErrno(cause, 'ENOENT', 'ENOTDIR')) throw new Error(`There is no folder ${folder}.`, { cause });
     throw cause;
   });
-  if (!found.isDirectory())
-    throw new Error(`${folder} is not a folder. Put the file into a folder, and publish the folder.`);
+  if (!found.isDirectory()) throw new Error(`${folder} is not a folder. Put it into a folder, and publish that.`);
 }
 
 const EXAMPLE = '{"requires": {"python": "~=3.11.0", "packages": {"scikit-learn": "~=1.5.0"}}}';

@@ -1,3 +1,8 @@
+/** Exits on SIGINT or SIGTERM: without a handler, the exit handler that stops an embedded nats-server would not run. */
+export function exitOnSignal(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+}
+
 /** Resolves on SIGINT or SIGTERM. */
 export function untilStopped(): Promise<void> {
   const stopped = Promise.withResolvers<void>();

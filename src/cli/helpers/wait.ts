@@ -14,10 +14,7 @@ const ANSWER_WITHIN_MS = 10_000;
 const MAX_NAMED = 20;
 
 export function withWait(command: Command): Command {
-  const wait = new Option(
-    '--wait [seconds]',
-    'wait until every loader of the environment serves it (default: 120); exit code 6 if not',
-  );
+  const wait = new Option('--wait [seconds]', 'wait (default: 120) until every loader serves it; exit code 6 if not');
   return command.addOption(wait.preset('120').argParser(count));
 }
 
@@ -33,16 +30,11 @@ export interface Move {
  *
  * @throws {NotConverged} at the deadline, or as soon as waiting longer cannot help
  */
-export async function waitForLoaders(
-  connection: Connection,
-  move: Move,
-  seconds: number,
-  json: boolean,
-): Promise<void> {
+export async function waitForLoaders(to: Connection, move: Move, seconds: number, json: boolean): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
   let printed = '';
   for (;;) {
-    const answer = await readFleet(connection, move.environment);
+    const answer = await readFleet(to, move.environment);
     const last = performance.now() >= deadline;
     if (answer instanceof RegistryUnreachable) {
       if (last) throw answer;

@@ -67,7 +67,5 @@ async function* pagesOf<T>(client: RegistryClient, path: string, key: string) {
 function revisionOf(response: Response): number {
   const [, revision] = /-(\d+)$/.exec(response.headers.get('registry-revision') ?? '') ?? [];
   if (revision !== undefined) return Number(revision);
-  throw new RegistryUnreachable(
-    `${response.url} answered, but is not a Signalbox registry: it sent no Registry-Revision.`,
-  );
+  throw new RegistryUnreachable(`${response.url} answered without the header Registry-Revision.`);
 }
