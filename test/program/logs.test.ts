@@ -24,7 +24,7 @@ function linesOf({ lines }: Program): Line[] {
   return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Line);
 }
 
-/** The one line of a request. */
+/** Returns the only log line of a request. */
 async function lineOf(program: Program, request_id: string): Promise<Line> {
   const found = () => linesOf(program).filter((line) => line.request_id === request_id);
   await until(() => found().length > 0);
@@ -112,7 +112,7 @@ describe('every write path', () => {
     ],
   ];
 
-  it('tells of each command under one request id: in its log line, its metric, its event and, of a move, its history line', async () => {
+  it('reports each command with one request id in its log line, metric, event and, for a move, history line', async () => {
     const { program, file } = started();
     for (const [i, [command, event_type, version, run]] of commands.entries()) {
       const id = `write-${i}`;
@@ -147,7 +147,7 @@ describe('every write path', () => {
     ]);
   });
 
-  it('tells of a refusal, too, by its code', async () => {
+  it('reports a refusal with its code', async () => {
     const { program } = started();
     const refused = await asking(program, 'refused-1', 'POST', '/versions/9.9.9/activate', {});
     expect(refused.status).toBe(404);
@@ -161,7 +161,7 @@ describe('every write path', () => {
     });
   });
 
-  it('tells of bytes and of keys', async () => {
+  it('reports uploads and keys', async () => {
     const { program } = started();
     const admin = { actor: 'tester', result: 'ok', latency_ms: expect.any(Number) };
     await send(program, 'PUT', `/api/blobs/${sha256('blob')}`, 'blob', { 'X-Request-Id': 'blob-1' });
@@ -183,7 +183,7 @@ describe('every write path', () => {
     expect(await lineOf(program, 'key-2')).toMatchObject({ event_type: 'key.revoked', key_id: id, ...admin });
   });
 
-  it('tells of what is adopted from the volume, and of what is not', async () => {
+  it('reports folders that are adopted from the volume and folders that are not', async () => {
     const volume = await volumeFolder();
     await copySample('1.0.0', join(volume, 'versions/1.0.0'));
     await copySample('1.0.0', join(volume, 'versions/not-a-version'));
@@ -223,7 +223,7 @@ describe('every write path', () => {
   const of = (snapshot: unknown) => (snapshot as Record<string, string | null>).production;
 });
 
-it('has one request id from the request to the loaders that follow it', async () => {
+it('uses one request id from the request to the loaders', async () => {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
   await publish(program, '1.0.0', { 'model.txt': 'one' });
@@ -248,7 +248,7 @@ it('has one request id from the request to the loaders that follow it', async ()
 });
 
 describe('secrets', () => {
-  it('are in no line, wherever they were sent', async () => {
+  it('are in no log line, wherever they were sent', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const secret = (n: number) => `S3CRET${n}${'x'.repeat(37)}`;
     const jwt = `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.${secret(1)}`;

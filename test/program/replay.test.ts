@@ -25,8 +25,8 @@ const program = shared(async (ends) => {
 });
 const run = (...args: string[]) => cli(program(), 'replay', ...args);
 
-describe('beside a running registry', () => {
-  it('says what was active at a revision', async () => {
+describe('with a running registry', () => {
+  it('reports what was active at a revision', async () => {
     const { code, stdout } = await run('--at', '6', '-m', 'default', '--env', 'production');
     expect(code).toBe(0);
     expect(stdout).toMatch(/^As of revision 6:\nMODEL .*\ndefault +1\.2\.0 +production +1\.1\.0 /);
@@ -48,7 +48,7 @@ describe('beside a running registry', () => {
     ]);
   });
 
-  it('says that nothing had happened by then', async () => {
+  it('reports that there were no events up to a moment', async () => {
     expect(await run('--at', '2001-01-01')).toMatchObject({
       code: 0,
       stdout: 'There are no events up to this moment.\n',
@@ -56,7 +56,7 @@ describe('beside a running registry', () => {
     expect(await run('--at', '2001-01-01', '-m', 'other', '--env', 'dev')).toMatchObject({ code: 0 });
   });
 
-  it('verifies the log, and what the registry answers', async () => {
+  it('verifies the log and the answers of the registry', async () => {
     const told = 'Up to revision 9 every event follows from the ones before it. Events: 9. Models: 2.';
     expect(await run('--verify')).toMatchObject({ code: 0, stdout: `${told}\n` });
     const against = await run('--verify', '--against', program().url);
@@ -64,7 +64,7 @@ describe('beside a running registry', () => {
     expect(await json(run('--verify', '--json'))).toMatchObject({ verified: true, revision: 9, findings: [] });
   });
 
-  it('finds every answer of a registry that is not of this log', async () => {
+  it('finds every answer of a registry on another log', async () => {
     const { code, stdout, stderr } = await ofMonth('--verify', '--against', program().url, '--json');
     expect(stderr).toContain('REGISTRY_TOKEN');
     expect([code, stdout]).toEqual([1, '']);
@@ -78,7 +78,7 @@ describe('beside a running registry', () => {
     expect(named).toContain('default 1.0.0');
   });
 
-  it('prints no control characters on a terminal, and no formulas into a spreadsheet', async () => {
+  it('prints no control characters to a terminal and no formulas to CSV', async () => {
     const { stdout } = await run('--rollbacks');
     expect(stdout).toContain('bad  [31mred [0m, "quoted"');
     const csv = await run('--timeline', '--csv');
@@ -88,7 +88,7 @@ describe('beside a running registry', () => {
     expect(lines).toHaveLength(1 + 3 + 1);
   });
 
-  it('writes a page, on which nothing is told but to read it', async () => {
+  it('writes a page, in which foreign text is escaped', async () => {
     const page = join(await temporaryFolder(), 'page.html');
     const { code, stderr } = await run('--timeline', '--html', page);
     expect([code, stderr]).toEqual([0, `Wrote ${page}.\n`]);
@@ -96,7 +96,7 @@ describe('beside a running registry', () => {
   });
 });
 
-it('reads the log of a registry that is stopped', async () => {
+it('reads the log of a stopped registry', async () => {
   const volume = await volumeFolder();
   const stopped = await startProgram(volume, { REGISTRY_DISCOVERY: 'off' });
   await publish(stopped, '1.0.0');
@@ -120,7 +120,7 @@ describe('a file', () => {
     expect(await ofMonth(...args)).toMatchObject({ code: 0, stdout: expect.stringMatching(expected), stderr: '' });
   });
 
-  it('that was edited is refused', async () => {
+  it('is refused if it was edited', async () => {
     const edited = join(await temporaryFolder(), 'edited.jsonl');
     await writeFile(edited, (await readFile(MONTH, 'utf8')).replace('first model', 'worst model'));
     const { code, stdout } = await cliWith({}, 'replay', '--file', edited, '--at', '3');
@@ -128,7 +128,7 @@ describe('a file', () => {
   });
 });
 
-it('names what somebody else put into the stream, in every mode', async () => {
+it('reports a message written directly to NATS, in every mode', async () => {
   const server = await startNats(process.env.NATS_SERVER_BIN!);
   const env = { NATS_URL: server.url, REGISTRY_VOLUME: await volumeFolder() };
   const registry = await startProgram(env.REGISTRY_VOLUME, { NATS_URL: server.url, REGISTRY_DISCOVERY: 'off' });
@@ -144,7 +144,7 @@ it('names what somebody else put into the stream, in every mode', async () => {
   expect(csv.stdout).toContain('3,default,encoding,It is not JSON.,,hello,1\r\n');
   const at = await cliWith(env, 'replay', '--at', '4');
   expect([at.code, at.stdout]).toEqual([7, expect.stringContaining('1.1.0')]);
-  // The registry stops there, too, and answers what was before.
+  // The registry stops at that message too, and answers with the state before it.
   const against = await cliWith(env, 'replay', '--verify', '--against', registry.url, '--json');
   expect(JSON.parse(against.stdout)).toMatchObject({ differences: [], findings: [finding] });
 });
@@ -161,7 +161,7 @@ describe('docs/audit.md', async () => {
     expect([code, stdout]).toEqual([0, output]);
   });
 
-  it('goes through the month', () => expect(blocks.length).toBeGreaterThan(5));
+  it('has more than five examples', () => expect(blocks.length).toBeGreaterThan(5));
 });
 
 describe('exit codes', () => {
@@ -187,18 +187,18 @@ describe('exit codes', () => {
     expect(told.stderr).not.toBe('');
   });
 
-  it('5 where there is no log to be reached', async () => {
+  it('5 if NATS cannot be reached', async () => {
     const away = await cliWith({ NATS_URL: 'nats://127.0.0.1:1' }, 'replay', '--verify');
     expect([away.code, away.stdout]).toEqual([5, '']);
   });
 
-  it('4 where there is no log', async () => {
+  it('4 if there is no log', async () => {
     expect(await cliWith({ REGISTRY_VOLUME: await temporaryFolder() }, 'replay', '--verify')).toMatchObject({
       code: 4,
     });
   });
 
-  it('1 where there is no file', async () => {
+  it('1 if the file does not exist', async () => {
     expect(await cliWith({}, 'replay', '--file', '/nowhere.jsonl', '--verify')).toMatchObject({ code: 1, stdout: '' });
   });
 });

@@ -17,21 +17,21 @@ async function plainServer(): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A verb run by a user who owns nothing here: root may write everywhere. */
-function runAsStranger(volume: string, verb: string): Promise<Run> {
+/** Runs a command as another user, since root may write everywhere. */
+function runAsStranger(volume: string, command: string): Promise<Run> {
   const stranger = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   const env = { ...process.env, PORT: '0', NATS_URL: '', REGISTRY_VOLUME: volume };
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [MAIN, ...verb.split(' ')],
+      [MAIN, ...command.split(' ')],
       { env, cwd: ELSEWHERE, ...stranger },
       (error, stdout, stderr) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
     );
   });
 }
 
-describe('what the system refuses is told in a sentence, with what to do', () => {
+describe('system errors are reported in a sentence with a remedy', () => {
   it('a port in use, before nats-server is started', async () => {
     const volume = await volumeFolder();
     const port = await plainServer();
@@ -41,11 +41,11 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     expect(existsSync(join(volume, '.nats'))).toBe(false);
   });
 
-  it.each(['serve', 'replay --verify'])('a volume of somebody else, to %s', async (verb) => {
+  it.each(['serve', 'replay --verify'])('a volume of another user, for %s', async (command) => {
     const volume = await volumeFolder();
     await mkdir(join(volume, '.nats'));
     await chmod(volume, 0o555);
-    const { code, stderr } = await runAsStranger(volume, verb);
+    const { code, stderr } = await runAsStranger(volume, command);
     const sentence = `The volume ${volume} cannot be used: permission denied (EACCES). Run this command as the owner`;
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
   });
@@ -60,14 +60,14 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
     expect([code, stderr]).toEqual([1, 'signalbox: There is no folder /nowhere.\n']);
   });
 
-  it('https:// to a server that does not speak TLS', async () => {
+  it('https:// for a server without TLS', async () => {
     const REGISTRY_DSN = `https://127.0.0.1:${await plainServer()}`;
     const { code, stderr } = await cliWith({ REGISTRY_DSN, REGISTRY_TOKEN: 'any' }, 'list');
     expect([code, stderr]).toEqual([5, expect.stringContaining('the server does not use TLS')]);
     expect(stderr).toContain('Use http://');
   });
 
-  it('a user whom nats-server does not know', async () => {
+  it('a user that nats-server does not know', async () => {
     const { url } = await startNats(SERVERS[0]!.binary(), 'authorization { user: ana, password: right }');
     const NATS_URL = url.replace('nats://', 'nats://ana:topsecret@');
     const { code, stderr } = await cliWith({ REGISTRY_VOLUME: await volumeFolder(), PORT: '0', NATS_URL }, 'serve');
@@ -76,7 +76,7 @@ describe('what the system refuses is told in a sentence, with what to do', () =>
   });
 });
 
-describe('a variable that is wrong is told with what it must be and what it is', () => {
+describe('an invalid variable is reported with the rule and the value', () => {
   it.each([
     ['serve', 'PORT', 'abc', 'PORT: must be a whole number from 0 to 65535 (is "abc")'],
     ['serve', 'PORT', '70000', 'PORT: must be a whole number from 0 to 65535 (is "70000")'],
@@ -86,8 +86,8 @@ describe('a variable that is wrong is told with what it must be and what it is',
       'localhost:8080',
       'must start with http:// or https://, such as http://127.0.0.1:8080 (is',
     ],
-  ])('%s with %s=%s', async (verb, name, value, sentence) => {
-    const { code, stderr } = await cliWith({ [name]: value }, verb);
+  ])('%s with %s=%s', async (command, name, value, sentence) => {
+    const { code, stderr } = await cliWith({ [name]: value }, command);
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
   });
 

@@ -5,7 +5,7 @@ import { checkNats } from '../../src/setup/nats.ts';
 import { until } from '../log/support.ts';
 import { connected, startCluster } from '../support/nats.ts';
 
-test('in a cluster, a log of one copy and a server that is away are told', { timeout: 120_000 }, async () => {
+test('reports a log with one copy and an offline server in a cluster', { timeout: 120_000 }, async () => {
   const servers = await startCluster(process.env.NATS_SERVER_BIN!);
   const nats = await connected(...servers);
   const url = servers.map(({ url }) => url).join(',');
