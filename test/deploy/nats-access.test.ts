@@ -152,7 +152,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       ['fraud', 'appends to its model', publishes('registry.models.fraud')],
       ['fraud', 'appends to another model', publishes('registry.models.churn')],
       ['fraud', 'reports for another model', publishes(`$KV.${BUCKET}.churn.a`)],
-      ['fraud', 'tells a change of another model', publishes('registry.loaders.churn.a')],
+      ['fraud', 'publishes a change of another model', publishes('registry.loaders.churn.a')],
       ['fraud', 'makes a key', publishes(`$KV.${KEYS}.0f3a`)],
       ['fraud', 'uses up a nonce', publishes(`$KV.${NONCES}.0f3a`)],
       ['fraud', 'forgets nonces', ({ jsm }) => jsm.streams.purge(`KV_${NONCES}`)],
@@ -214,13 +214,13 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
 
     // Within one account both would delete the named stream despite permissions, as VICTIM shows.
     describe('there is no bypass', () => {
-      const away = '$JS.API.STREAM.DELETE.';
+      const deletes = '$JS.API.STREAM.DELETE.';
       const missing = JSON.stringify({ seq: 1_000_000 });
 
       test('with a reply that the server sends elsewhere', async () => {
         const { admin, registry, fraud } = started().users;
         const before = await wholeState();
-        for (const reply of [away + STREAM, 'log.STREAM.DELETE']) {
+        for (const reply of [deletes + STREAM, 'log.STREAM.DELETE']) {
           registry.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply });
         }
         const elsewhere = [
@@ -229,12 +229,12 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
           `$KV.${BUCKET}.churn.a`,
           `$KV.${KEYS}.0f3a`,
         ];
-        for (const reply of [away + STREAM, ...elsewhere]) {
+        for (const reply of [deletes + STREAM, ...elsewhere]) {
           fraud.nc.publish(`$JS.API.STREAM.MSG.GET.${STREAM}`, '{"seq":1}', { reply });
         }
         await Promise.all([registry.nc.flush(), fraud.nc.flush()]);
         await admin.jsm.streams.add({ name: 'VICTIM', subjects: ['victim'] });
-        admin.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply: `${away}VICTIM` });
+        admin.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply: `${deletes}VICTIM` });
         await until(async () => !(await namesOf(admin)).includes('VICTIM'));
         expect(await wholeState()).toEqual(before);
       });
@@ -245,7 +245,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
         await registry.jsm.streams.add({
           name: 'VICTIM',
           subjects: ['victim.*'],
-          republish: { src: 'victim.*', dest: `${away}{{wildcard(1)}}`, headers_only: true },
+          republish: { src: 'victim.*', dest: `${deletes}{{wildcard(1)}}`, headers_only: true },
         });
         for (const named of [STREAM, 'VICTIM']) registry.nc.publish(`victim.${named}`);
         await until(async () => !(await namesOf(registry)).includes('VICTIM'));

@@ -44,5 +44,5 @@ async function portsFile(folder: string, server: ChildProcess): Promise<{ nats: 
     if (written.endsWith('}')) return JSON.parse(written);
     await new Promise((wake) => setTimeout(wake, 50));
   }
-  throw new Error('nats-server did not say which ports it listens on');
+  throw new Error('nats-server did not write the ports that it listens on');
 }

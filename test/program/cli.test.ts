@@ -314,9 +314,9 @@ describe('publish', () => {
   });
 
   it('sends nothing for an invalid version or model name', async () => {
-    const asked: string[] = [];
+    const requests: string[] = [];
     const url = await serverThat((request, response) => {
-      asked.push(request.url!);
+      requests.push(request.url!);
       response.end('{}');
     });
     const env = { REGISTRY_DSN: url, REGISTRY_VOLUME: program().volume };
@@ -330,7 +330,7 @@ describe('publish', () => {
         expect.stringMatching(/^signalbox: The (version must be a canonical|model must match) .*\.\n$/),
       ]);
     }
-    expect(asked).toEqual([]);
+    expect(requests).toEqual([]);
   });
 
   it('reports what is wrong with a folder', async () => {

@@ -106,16 +106,16 @@ describe('doctor', { timeout: 60_000 }, () => {
   it('names loaders that have failed or are stale', async () => {
     const { program, variables } = await onNats();
     await publish(program, '1.0.0');
-    const say = (instance: string, report: object) =>
+    const report = (instance: string, report: object) =>
       program.ask('PUT', `/api/models/default/loaders/${instance}`, report);
-    await say('slow', reportOf({ state: 'ready', stale: true }));
+    await report('slow', reportOf({ state: 'ready', stale: true }));
     const stale = await doctor(variables);
     expect([stale.code, stale.warnings, detail(stale, 'loaders')]).toEqual([
       0,
       ['loaders'],
       expect.stringContaining('slow of default'),
     ]);
-    await say('broken', reportOf({ state: 'failed', error: errorOf('golden-mismatch', 'golden request 3') }));
+    await report('broken', reportOf({ state: 'failed', error: errorOf('golden-mismatch', 'golden request 3') }));
     const failed = await doctor(variables);
     expect([failed.code, failed.wrong, detail(failed, 'loaders')]).toEqual([
       1,

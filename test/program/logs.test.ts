@@ -136,8 +136,8 @@ describe('every write path', () => {
       if (!('previous' in event!.data)) continue;
       await until(async () => (await historyLines(file)).at(-1)?.revision === event!.revision);
       const { environment, reason, previous } = event!.data;
-      const told = { event_type, request_id: id, actor: 'tester', version, environment, reason, previous };
-      expect((await historyLines(file)).at(-1)).toMatchObject({ ...told, model: 'fraud', time: event!.time });
+      const expected = { event_type, request_id: id, actor: 'tester', version, environment, reason, previous };
+      expect((await historyLines(file)).at(-1)).toMatchObject({ ...expected, model: 'fraud', time: event!.time });
     }
     expect((await historyLines(file)).map(({ before, after }) => [of(before), of(after)])).toEqual([
       [null, '1.0.0'],
@@ -188,13 +188,13 @@ describe('every write path', () => {
     await copySample('1.0.0', join(volume, 'versions/1.0.0'));
     await copySample('1.0.0', join(volume, 'versions/not-a-version'));
     const program = await startProgram(volume);
-    const told = (msg: string) => linesOf(program).find((line) => line.msg === msg);
-    await until(() => told('adopted') !== undefined && told('not adopted') !== undefined);
+    const lineOf = (msg: string) => linesOf(program).find((line) => line.msg === msg);
+    await until(() => lineOf('adopted') !== undefined && lineOf('not adopted') !== undefined);
     const by = { event_type: 'version.published', actor: 'volume', model: 'default', latency_ms: expect.any(Number) };
-    expect(told('adopted')).toMatchObject({ ...by, version: '1.0.0', result: 'ok', revision: 1 });
-    expect(told('not adopted')).toMatchObject({ ...by, version: 'not-a-version', result: 'not-adopted' });
+    expect(lineOf('adopted')).toMatchObject({ ...by, version: '1.0.0', result: 'ok', revision: 1 });
+    expect(lineOf('not adopted')).toMatchObject({ ...by, version: 'not-a-version', result: 'not-adopted' });
     const { events } = await ok(program, 'GET', '/api/models/default/history');
-    expect(events).toMatchObject([{ request_id: told('adopted')!.request_id }]);
+    expect(events).toMatchObject([{ request_id: lineOf('adopted')!.request_id }]);
   });
 
   function asking(program: Program, id: string, method: string, path: string, body: object): Promise<Response> {
@@ -227,17 +227,17 @@ it('uses one request id from the request to the loaders', async () => {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
   await publish(program, '1.0.0', { 'model.txt': 'one' });
-  const told: Line[][] = [[], []];
+  const logged: Line[][] = [[], []];
   const loaders = await Promise.all(
     [undefined, nats.url].map((endpoint, i) =>
-      follow(program, { endpoint, log: { ...silent, info: (line) => told[i]!.push(line as Line) } }),
+      follow(program, { endpoint, log: { ...silent, info: (line) => logged[i]!.push(line as Line) } }),
     ),
   );
   const path = '/api/models/default/versions/1.0.0/activate';
   const answer = await program.ask('POST', path, { reason: 'r' }, { 'X-Request-Id': 'pipeline-7' });
   const { revision } = (await answer.json()) as { revision: number };
   await Promise.all(loaders.map((loader) => serves(loader, '1.0.0')));
-  for (const lines of told) {
+  for (const lines of logged) {
     expect(lines).toContainEqual({ version: '1.0.0', revision, request_id: 'pipeline-7' });
     expect(lines).toContainEqual(expect.objectContaining({ version: '1.0.0', revision, previous: null }));
   }

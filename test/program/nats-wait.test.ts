@@ -31,12 +31,12 @@ it('a start reports that it waits for NATS, then the reason and a remedy, and co
   const server = await startNats(binary());
   await server.kill();
   const lines = await starting(server.url.replace('nats://', 'nats://ana:topsecret@'));
-  const told = (text: string) => lines.some((line) => line.includes(text));
-  await until(() => told(`Connecting to NATS at ${server.url}`));
-  await until(() => told(`NATS cannot be reached at ${server.url}: nothing listens there (ECONNREFUSED). Start`));
+  const printed = (text: string) => lines.some((line) => line.includes(text));
+  await until(() => printed(`Connecting to NATS at ${server.url}`));
+  await until(() => printed(`NATS cannot be reached at ${server.url}: nothing listens there (ECONNREFUSED). Start`));
   expect(lines.join('\n')).not.toContain('topsecret');
   await server.start();
-  await until(() => told('Signalbox serves on'));
+  await until(() => printed('Signalbox serves on'));
 }, 90_000);
 
 it('reports that JetStream does not answer', async () => {

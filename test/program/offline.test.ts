@@ -210,11 +210,11 @@ async function proxyTo(url: string, first: () => Promise<void>): Promise<string>
     called ??= first();
     await called;
     const { method, url: path, headers } = incoming;
-    const asked = request(url + path, { method, headers }, (answer) => {
+    const forwarded = request(url + path, { method, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode!, answer.headers);
       answer.pipe(outgoing);
     });
-    incoming.pipe(asked);
+    incoming.pipe(forwarded);
   });
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');

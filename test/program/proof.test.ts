@@ -19,8 +19,8 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 async function keys() {
   const folder = await temporaryFolder();
   const at = (name: string) => join(folder, name);
-  const made = await cliWith({}, 'checkpoint', 'key', at('private.pem'), at('public.pem'));
-  expect(made).toMatchObject({ code: 0 });
+  const created = await cliWith({}, 'checkpoint', 'key', at('private.pem'), at('public.pem'));
+  expect(created).toMatchObject({ code: 0 });
   return { at, privateKey: at('private.pem'), publicKey: at('public.pem') };
 }
 
@@ -207,8 +207,8 @@ describe('a log that changed', { timeout: 120_000 }, () => {
       ['edited.jsonl', 'line 5: the file was changed after it was written'],
       ['cut.jsonl', 'line 3: the file was cut off'],
     ];
-    for (const [name, said] of refusals) {
-      const refused = { code: 7, stderr: expect.stringContaining(said) };
+    for (const [name, reason] of refusals) {
+      const refused = { code: 7, stderr: expect.stringContaining(reason) };
       expect(await check(at('kept'), '--file', at(name))).toMatchObject(refused);
       expect(await cliWith(on(nats), 'restore', at(name), '--yes')).toMatchObject(refused);
     }
@@ -357,7 +357,7 @@ describe('a registry that publishes checkpoints', { timeout: 120_000 }, () => {
     [{ REGISTRY_CHECKPOINT_KEY: 'private.pem' }, 'Set both'],
     [{ REGISTRY_CHECKPOINTS: 'https://store/proof', REGISTRY_CHECKPOINT_KEY: 'private.pem' }, 'ends in /'],
     [{ REGISTRY_CHECKPOINTS: 'kept', REGISTRY_CHECKPOINT_KEY: 'missing.pem' }, 'missing.pem'],
-  ])('does not start with %j', async (more, said) => {
-    await expect(startProgram(await volumeFolder(), more)).rejects.toThrow(said);
+  ])('does not start with %j', async (more, reason) => {
+    await expect(startProgram(await volumeFolder(), more)).rejects.toThrow(reason);
   });
 });

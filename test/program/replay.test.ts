@@ -57,10 +57,10 @@ describe('with a running registry', () => {
   });
 
   it('verifies the log and the answers of the registry', async () => {
-    const told = 'Up to revision 9 every event follows from the ones before it. Events: 9. Models: 2.';
-    expect(await run('--verify')).toMatchObject({ code: 0, stdout: `${told}\n` });
+    const verified = 'Up to revision 9 every event follows from the ones before it. Events: 9. Models: 2.';
+    expect(await run('--verify')).toMatchObject({ code: 0, stdout: `${verified}\n` });
     const against = await run('--verify', '--against', program().url);
-    expect(against).toMatchObject({ code: 0, stdout: `${told}\nThe answers of the registry follow from them.\n` });
+    expect(against).toMatchObject({ code: 0, stdout: `${verified}\nThe answers of the registry follow from them.\n` });
     expect(await json(run('--verify', '--json'))).toMatchObject({ verified: true, revision: 9, findings: [] });
   });
 
@@ -101,8 +101,8 @@ it('reads the log of a stopped registry', async () => {
   const stopped = await startProgram(volume, { REGISTRY_DISCOVERY: 'off' });
   await publish(stopped, '1.0.0');
   await stopped.stop();
-  const told = await cliWith({ REGISTRY_VOLUME: volume }, 'replay', '--verify', '--json');
-  expect(JSON.parse(told.stdout)).toMatchObject({ verified: true, events: 1 });
+  const report = await cliWith({ REGISTRY_VOLUME: volume }, 'replay', '--verify', '--json');
+  expect(JSON.parse(report.stdout)).toMatchObject({ verified: true, events: 1 });
 });
 
 describe('a file', () => {
@@ -176,20 +176,20 @@ describe('exit codes', () => {
     [2, ['--verify', '--env', 'dev']],
     [2, ['--at', '1', '--against', 'http://127.0.0.1:1']],
     [2, ['--rollbacks', '--html', 'page.html']],
-    [4, ['--at', '50', '-m', 'nobody']],
-    [4, ['--rollbacks', '-m', 'fraud', '-m', 'nobody']],
+    [4, ['--at', '50', '-m', 'missing']],
+    [4, ['--rollbacks', '-m', 'fraud', '-m', 'missing']],
     [4, ['--at', '50', '--env', 'moon']],
     [4, ['--timeline', '--env', 'moon']],
     [5, ['--verify', '--against', 'http://127.0.0.1:1']],
   ])('%i for %j', async (code, args) => {
-    const told = await cliWith({ REGISTRY_TOKEN: 'any' }, 'replay', '--file', MONTH, ...args);
-    expect([told.code, told.stdout]).toEqual([code, '']);
-    expect(told.stderr).not.toBe('');
+    const result = await cliWith({ REGISTRY_TOKEN: 'any' }, 'replay', '--file', MONTH, ...args);
+    expect([result.code, result.stdout]).toEqual([code, '']);
+    expect(result.stderr).not.toBe('');
   });
 
   it('5 if NATS cannot be reached', async () => {
-    const away = await cliWith({ NATS_URL: 'nats://127.0.0.1:1' }, 'replay', '--verify');
-    expect([away.code, away.stdout]).toEqual([5, '']);
+    const result = await cliWith({ NATS_URL: 'nats://127.0.0.1:1' }, 'replay', '--verify');
+    expect([result.code, result.stdout]).toEqual([5, '']);
   });
 
   it('4 if there is no log', async () => {

@@ -5,16 +5,16 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test('runs tasks with the same key in order of arrival, one at a time', async () => {
   const enqueue = keyedQueue();
-  const told: string[] = [];
+  const steps: string[] = [];
   const task = (name: string) => async () => {
-    told.push(`${name} begins`);
+    steps.push(`${name} begins`);
     await turn();
-    told.push(`${name} ends`);
+    steps.push(`${name} ends`);
     return name;
   };
   const results = await Promise.all(['a', 'b', 'c'].map((name) => enqueue('fraud', task(name))));
   expect(results).toEqual(['a', 'b', 'c']);
-  expect(told).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
+  expect(steps).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
 });
 
 test('runs tasks with different keys concurrently', async () => {
