@@ -10,7 +10,7 @@ export function activateCommand(): Command {
   return withWait(withEnvironment(withConnection(new Command('activate'))))
     .description('activate a version in an environment')
     .argument('<version>')
-    .option('--reason <text>', 'why')
+    .option('--reason <text>', 'the reason, recorded in the history')
     .option('--expect <version>', 'refuse unless this version is active now; "none" for no active version')
     .option('--dry-run', 'print what would happen and change nothing')
     .option('--force', 'exceed the limit of activations per minute')

@@ -4,7 +4,7 @@ import { openConnection, withConnection } from './helpers/connection.ts';
 import { printJson, printLine } from './helpers/output.ts';
 
 export function archiveCommand(): Command {
-  return statusCommand('archive', 'archive', 'take a version out of use: never latest, cannot be activated');
+  return statusCommand('archive', 'archive', 'take a version out of use; it cannot be activated or be latest');
 }
 
 export function unarchiveCommand(): Command {
@@ -15,7 +15,7 @@ function statusCommand(name: string, action: 'archive' | 'restore', description:
   return withConnection(new Command(name))
     .description(description)
     .argument('<version>')
-    .option('--reason <text>', 'why')
+    .option('--reason <text>', 'the reason, recorded in the history')
     .addHelpText('after', `\nExample:\n  signalbox ${name} 1.0.0 --reason "trained on a broken split"`)
     .action(async (version: string, { reason, json, ...options }) => {
       const { client, base } = openConnection(options);

@@ -5,8 +5,8 @@ import { printMove, withEnvironment } from './helpers/moved.ts';
 
 export function deactivateCommand(): Command {
   return withEnvironment(withConnection(new Command('deactivate')))
-    .description('leave an environment with no active version')
-    .requiredOption('--reason <text>', 'why')
+    .description('deactivate the active version of an environment')
+    .requiredOption('--reason <text>', 'the reason, recorded in the history')
     .addHelpText('after', '\nExample:\n  signalbox deactivate --env staging --reason "trial finished"')
     .action(async ({ env: environment, reason, json, ...options }) => {
       const { client, base } = openConnection(options);

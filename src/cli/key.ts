@@ -37,7 +37,7 @@ function createCommand(): Command {
     .option('--models <patterns...>', 'only for these models, such as fraud-*')
     .option('--envs <environments...>', 'only in these environments')
     .option('--days <count>', 'lifetime in days; default: no expiry', Number)
-    .option('--json', 'print the registry’s own answer')
+    .option('--json', 'print the registry’s response as JSON')
     .addHelpText('after', '\nExample:\n  signalbox key create scorer --allow read report --models fraud --days 365')
     .action(async (name: string, { allow, signing, models, envs: environments, days, json }) => {
       if (days !== undefined && !(days > 0 && days <= MAX_DAYS)) {
@@ -55,7 +55,7 @@ function createCommand(): Command {
 function listCommand(): Command {
   return new Command('list')
     .description('list the keys')
-    .option('--json', 'print the registry’s own answer')
+    .option('--json', 'print the registry’s response as JSON')
     .action(async ({ json }) => {
       const found = await openConnection({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
       if (json) return printJson(found);

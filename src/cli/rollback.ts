@@ -9,7 +9,7 @@ import { waitForLoaders, withWait } from './helpers/wait.ts';
 export function rollbackCommand(): Command {
   return withWait(withEnvironment(withConnection(new Command('rollback'))))
     .description('undo the newest activation or deactivation of an environment')
-    .requiredOption('--reason <text>', 'why')
+    .requiredOption('--reason <text>', 'the reason, recorded in the history')
     .option('--to <version>', 'return to the last time this version was active')
     .option(
       '--override-runtime',

@@ -77,7 +77,7 @@ function checkServer(nc: NatsConnection, where: string): Check {
   }
 }
 
-/** Returns null if the volume was built from this log. */
+/** Returns null unless the volume is known to be built from another log. */
 async function positionOn(nc: NatsConnection, volume: string, embedded: boolean): Promise<OtherLog | null> {
   const jsm = await jetstreamManager(nc, { timeout: TIMEOUT_MS });
   const nats = { nc, js: jetstream(nc), jsm };

@@ -14,7 +14,7 @@ const ANSWER_WITHIN_MS = 10_000;
 const MAX_NAMED = 20;
 
 export function withWait(command: Command): Command {
-  const wait = new Option('--wait [seconds]', 'wait (default: 120) until every loader serves it; exit code 6 if not');
+  const wait = new Option('--wait [seconds]', 'wait until every loader serves it, up to this time; exit code 6 if not');
   return command.addOption(wait.preset('120').argParser(count));
 }
 
