@@ -103,7 +103,7 @@ function isBusy(error: unknown): boolean {
   return (error as { errcode?: number }).errcode === BUSY;
 }
 
-/** Returns whether a running Signalbox holds the lock, without locking or creating anything. @throws {Error} */
+/** Returns whether a running Signalbox holds the lock. Keeps no lock and creates nothing. @throws {Error} */
 export function isVolumeLocked(volume: string): boolean {
   const path = join(volume, '.signalbox', 'lock');
   if (!statSync(path, { throwIfNoEntry: false })) return false;
