@@ -343,7 +343,7 @@ describe('publish', () => {
     const file = await run('publish', join(SAMPLES, '1.0.0/model.joblib'), '--version', '1.0.0');
     expect([file.code, file.stderr]).toEqual([1, expect.stringContaining('model.joblib is not a folder')]);
     const empty = await run('publish', folder, '--version', '1.0.0');
-    expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('has no files')]);
+    expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('contains no files')]);
     await writeFile(join(folder, 'metadata.json'), '{');
     const broken = await run('publish', folder, '--version', '1.0.0');
     expect([broken.code, broken.stderr]).toEqual([1, expect.stringContaining('metadata.json is not JSON')]);
