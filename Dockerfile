@@ -1,6 +1,6 @@
 FROM node:24-slim AS build
 WORKDIR /app
-# Without scripts: `prepare` needs the sources, and the image has its own Node in place of the development dependency.
+# --ignore-scripts: `prepare` needs the sources, and the image's own Node replaces the development dependency.
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
@@ -9,7 +9,7 @@ RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM node:24-slim
 WORKDIR /app
-# For a container that runs alone: with NATS_URL set, as docker-compose.yml does, it stays unused.
+# For a container without an external NATS. If NATS_URL is set, as in docker-compose.yml, this file is not used.
 COPY --from=nats:2.15-alpine /usr/local/bin/nats-server /usr/local/bin/nats-server
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
@@ -17,7 +17,7 @@ COPY --from=build /app/dist ./dist
 COPY LICENSE ./
 RUN install -d -o node -g node registry
 
-# It listens beyond loopback, so it starts only with REGISTRY_JWT_SECRET.
+# The server listens beyond loopback, so it starts only with REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.
 ENV NODE_ENV=production \
     HOST=0.0.0.0 \
     PORT=8080 \

@@ -7,7 +7,7 @@ import type { Result } from './result.ts';
 
 const TIMES = 500;
 
-/** An activation over HTTP, link on the volume included, against a bare append to a stream of the same server. */
+/** Compares an activation over HTTP, including the link on the volume, with a bare append to a stream of the same server. */
 export async function activation(): Promise<Result[]> {
   const registry = await startRegistry();
   await publishSamples(registry);
@@ -32,9 +32,9 @@ export async function activation(): Promise<Result[]> {
   http.end();
   await nats.nc.close();
   await registry.stop();
-  const told = `${median(activations).toFixed(2)} ms, an append ${median(appends).toFixed(2)} ms`;
+  const detail = `${median(activations).toFixed(2)} ms, an append ${median(appends).toFixed(2)} ms`;
   return [
-    { name: 'activation / bare append, medians', ratio: median(activations) / median(appends), aim: '≤ 3', told },
+    { name: 'activation / bare append, medians', ratio: median(activations) / median(appends), aim: '≤ 3', detail },
   ];
 }
 

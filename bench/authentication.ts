@@ -5,20 +5,20 @@ import type { Result } from './result.ts';
 const ROUNDS = 7;
 const PATH = '/api/models/default/versions/active?environment=production';
 
-/** `GET active` with a token and with an API key, against the same registry that asks nobody who he is, or does not count. */
+/** Compares `GET active` with a token and an API key with a registry without authentication, and one without rate limits. */
 export async function authentication(): Promise<Result[]> {
   const guarded = await filled();
   const open = await filled({}, 'bench/unguarded.ts');
   const unlimited = await filled({ REGISTRY_RATE_LIMIT: '0' });
-  const asked = [
+  const targets = [
     { name: 'open', url: open.url, headers: {} },
     { name: 'unlimited', url: unlimited.url, headers: unlimited.headers },
     { name: 'token', url: guarded.url, headers: guarded.headers },
     { name: 'API key', url: guarded.url, headers: await keyOf(guarded) },
   ];
-  const rates = new Map<string, number[]>(asked.map(({ name }) => [name, []]));
+  const rates = new Map<string, number[]>(targets.map(({ name }) => [name, []]));
   for (let round = 0; round <= ROUNDS; round++) {
-    for (const { name, url, headers } of asked) {
+    for (const { name, url, headers } of targets) {
       const rate = await rateOf(url + PATH, headers);
       if (round > 0) rates.get(name)!.push(rate); // the first round warms up
     }
@@ -29,7 +29,7 @@ export async function authentication(): Promise<Result[]> {
     name: `GET active with ${what}`,
     ratio: rate(name) / rate(without),
     aim: '≥ 0.9',
-    told: `${Math.round(rate(name))} a second`,
+    detail: `${Math.round(rate(name))} a second`,
   });
   return [
     result('token', 'open', 'a verified token / without identification and permission'),

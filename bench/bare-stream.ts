@@ -1,4 +1,4 @@
-/** node:http with nothing of ours: GET follows, POST writes the same bytes to all who follow. */
+/** Bare node:http: GET follows, POST writes the same bytes to all followers. */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 

@@ -1,6 +1,6 @@
 /**
- * Hono with nothing of ours but what is measured against: run as `node bench/bare.ts <file with the answer> [all]`; with
- * `all` it identifies the caller and logs a sampled line as the registry does.
+ * Bare Hono, run as `node bench/bare.ts <file with the answer> [all]`. With `all`, it authenticates the caller and logs
+ * sampled lines as the registry does.
  */
 import { readFileSync } from 'node:fs';
 import { serve } from '@hono/node-server';

@@ -16,8 +16,8 @@ const WARM_UP = 50;
 const silent: LoaderLog = { debug() {}, info() {}, warn() {}, error() {} };
 
 /**
- * From sending an activation over HTTP to a loader's source that knows its target, over NATS and over SSE, against a bare
- * publish to an ordered consumer with a filter on a stream of the same server.
+ * Measures the time from an activation over HTTP to the sighting of a loader's source, over NATS and SSE. It is compared with
+ * a bare publish to an ordered consumer with a filter on a stream of the same server.
  */
 export async function delivery(): Promise<Result[]> {
   const registry = await startRegistry();
@@ -38,27 +38,27 @@ export async function delivery(): Promise<Result[]> {
   for (const { name, aim, source } of sources) {
     const stop = new AbortController();
     const targets = targetsOf(source, stop.signal);
-    const times = { bare: [] as number[], told: [] as number[], answered: [] as number[] };
+    const times = { bare: [] as number[], seen: [] as number[], answered: [] as number[] };
     for (let i = -WARM_UP; i < TIMES; i++) {
       const version = activations++ % 2 === 0 ? '1.0.0' : '1.1.0';
       const published = await bare.publish();
       const started = performance.now();
-      const [told, answered] = await Promise.all([
+      const [seen, answered] = await Promise.all([
         targets.next(version),
         http.post(`/api/models/default/versions/${version}/activate`, {}).then(() => performance.now()),
       ]);
       if (i < 0) continue;
       times.bare.push(published);
-      times.told.push(told - started);
+      times.seen.push(seen - started);
       times.answered.push(answered - started);
     }
     stop.abort();
     const ms = (values: number[]) => `${median(values).toFixed(2)} ms`;
     results.push({
       name: `activation sent → known over ${name} / bare publish → delivery, medians`,
-      ratio: median(times.told) / median(times.bare),
+      ratio: median(times.seen) / median(times.bare),
       aim: `≤ ${aim}`,
-      told: `${ms(times.told)}, bare ${ms(times.bare)}, answered after ${ms(times.answered)}`,
+      detail: `${ms(times.seen)}, bare ${ms(times.bare)}, answered after ${ms(times.answered)}`,
     });
   }
   bare.stop();
@@ -69,7 +69,7 @@ export async function delivery(): Promise<Result[]> {
   return results;
 }
 
-/** When each target is known. */
+/** Records when each target is seen. */
 function targetsOf(source: Source, signal: AbortSignal) {
   let awaited = { version: '', resolve: (_at: number) => {} };
   void (async () => {
@@ -88,7 +88,7 @@ function targetsOf(source: Source, signal: AbortSignal) {
   };
 }
 
-/** Each from its publish call to its delivery, over two connections as ours. */
+/** Measures from the publish call to the delivery, over two connections as in Signalbox. */
 async function barePublishes(nats: Nats, follower: Nats) {
   await nats.jsm.streams.add({ name: 'BARE', subjects: ['bare.*'], deny_delete: true });
   const body = Buffer.alloc(900, 120); // about the size of an activation's event

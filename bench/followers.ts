@@ -11,7 +11,7 @@ const WARM_UP = 10;
 const MAX_MS = 150;
 const MAX_HEAP = 6_000;
 
-/** 1,000 who follow one server: how long an activation takes to reach all but ten of them, and what each one's heap is. */
+/** Measures how long an activation takes to reach 99 % of 1,000 followers of one server, and the heap per follower. */
 export async function followers(): Promise<Result[]> {
   const env = { NODE_OPTIONS: `--import=${join(import.meta.dirname, 'heap.ts')}` };
   const registry = await startRegistry(env);
@@ -22,10 +22,10 @@ export async function followers(): Promise<Result[]> {
   const bare = await crowd(bareServer, {}, () => '/');
   const times = { ours: [] as number[], bare: [] as number[] };
   for (let round = -WARM_UP; round < ROUNDS; round++) {
-    const told = { bare: await bare.tell(round), ours: await ours.tell(round) };
+    const delays = { bare: await bare.measure(round), ours: await ours.measure(round) };
     if (round < 0) continue;
-    times.ours.push(...told.ours);
-    times.bare.push(...told.bare);
+    times.ours.push(...delays.ours);
+    times.bare.push(...delays.bare);
   }
   ours.end();
   bare.end();
@@ -38,18 +38,18 @@ export async function followers(): Promise<Result[]> {
       name: `activation sent → known to 1,000 followers over SSE, p99 / ${MAX_MS} ms`,
       ratio: quantile(times.ours, 0.99) / MAX_MS,
       aim: '≤ 1',
-      told: `${ms(times.ours)}, bare node:http ${ms(times.bare)}`,
+      detail: `${ms(times.ours)}, bare node:http ${ms(times.bare)}`,
     },
     {
       name: `heap of a follower / ${kB(MAX_HEAP)}`,
       ratio: ours.heap / MAX_HEAP,
       aim: '≤ 1',
-      told: `${kB(ours.heap)}, bare node:http ${kB(bare.heap)}`,
+      detail: `${kB(ours.heap)}, bare node:http ${kB(bare.heap)}`,
     },
   ];
 }
 
-/** All who follow a server, over sockets that keep nothing. */
+/** Opens all followers of a server, over sockets that store nothing. */
 async function crowd(server: Running, headers: Record<string, string>, path: (round: number) => string) {
   const { hostname, port } = new URL(server.url);
   const lines = Object.entries({ Host: hostname, Accept: 'text/event-stream', ...headers }).map(
@@ -58,9 +58,9 @@ async function crowd(server: Running, headers: Record<string, string>, path: (ro
   const request = `GET /api/models/default/events HTTP/1.1\r\n${lines.join('')}\r\n`;
   const http = await poster(server.url, headers);
   let arrived = (_at: number) => {};
-  // What the server makes once, whoever comes, is not counted.
+  // Warms up: what the server allocates only once is not counted.
   for (const socket of await Promise.all(Array.from({ length: 50 }, follow))) socket.destroy();
-  await tell(-WARM_UP - 1, 0);
+  await measure(-WARM_UP - 1, 0);
   const before = await heapOf(server);
   const sockets = await Promise.all(Array.from({ length: FOLLOWERS }, follow));
   const heap = ((await heapOf(server)) - before) / FOLLOWERS;
@@ -68,7 +68,7 @@ async function crowd(server: Running, headers: Record<string, string>, path: (ro
     http.end();
     for (const socket of sockets) socket.destroy();
   };
-  return { heap, tell: (round: number) => tell(round, FOLLOWERS), end };
+  return { heap, measure: (round: number) => measure(round, FOLLOWERS), end };
 
   async function follow() {
     const socket = connect(Number(port), hostname);
@@ -80,8 +80,8 @@ async function crowd(server: Running, headers: Record<string, string>, path: (ro
     return socket;
   }
 
-  /** How long after the command each of them knows. */
-  async function tell(round: number, followers: number): Promise<number[]> {
+  /** Returns the delay in ms of each follower. */
+  async function measure(round: number, followers: number): Promise<number[]> {
     const times: number[] = [];
     const all = Promise.withResolvers<void>();
     if (followers === 0) all.resolve();

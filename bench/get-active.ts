@@ -6,7 +6,7 @@ import type { Result } from './result.ts';
 
 const ROUNDS = 7;
 
-/** `GET active` against bare Hono that answers the same bytes, with and without identification and a log line. */
+/** Compares `GET active` with bare Hono and the same bytes, with and without authentication and a log line. */
 export async function getActive(): Promise<Result[]> {
   const registry = await startRegistry();
   await publishSamples(registry);
@@ -35,14 +35,14 @@ export async function getActive(): Promise<Result[]> {
   await Promise.all([registry, bare, same].map(({ stop }) => stop()));
   await rm(folder, { recursive: true });
   const rate = median(rates.registry);
-  const told = `${Math.round(rate)} a second`;
+  const detail = `${Math.round(rate)} a second`;
   return [
     {
       name: 'GET active / bare Hono with identification and log line',
       ratio: rate / median(rates.same),
       aim: '≥ 0.9',
-      told,
+      detail,
     },
-    { name: 'GET active / bare Hono', ratio: rate / median(rates.bare), aim: '≥ 0.7', told },
+    { name: 'GET active / bare Hono', ratio: rate / median(rates.bare), aim: '≥ 0.7', detail },
   ];
 }

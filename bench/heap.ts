@@ -1,4 +1,4 @@
-/** Loaded into a server with `--import`: tells whoever started it, when asked, how much its heap holds. */
+/** Loaded into a server with `--import`: answers each message of its parent process with the bytes used on the heap. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -7,7 +7,7 @@ const collect: () => void = runInNewContext('gc');
 
 process.on('message', () => {
   collect();
-  collect(); // what finalizers let go goes with the second
+  collect(); // frees what finalizers released
   process.send!(process.memoryUsage().heapUsed);
 });
 process.channel?.unref();

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 
 /**
- * Asks for one address over `connections` keep-alive connections, each with one request under way, and returns how many
- * answers a second came. Raw sockets: Node's own HTTP client would be slower than the servers it measures.
+ * Requests one address over `connections` keep-alive connections, one request at a time each, and returns the answers per
+ * second. It uses raw sockets, because Node's HTTP client would be slower than the measured servers.
  */
 export async function rateOf(url: string, headers: Record<string, string>, options = { connections: 32, ms: 2000 }) {
   const { hostname, port, pathname, search } = new URL(url);
@@ -37,7 +37,7 @@ async function askUntil(port: number, host: string, request: Buffer, until: numb
   return answers;
 }
 
-/** One connection that sends a body and waits for the answer, over and over. */
+/** A connection that sends one request at a time and waits for its answer. */
 export async function poster(url: string, headers: Record<string, string>) {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname).setNoDelay();
@@ -54,7 +54,7 @@ export async function poster(url: string, headers: Record<string, string>) {
   }
 }
 
-/** How much of an answer is still to come after its first chunk, which holds all of its headers. */
+/** Returns the missing bytes of an answer after its first chunk, which has all headers. */
 function bodyLength(chunk: Buffer): number {
   const text = chunk.toString('latin1');
   if (!text.startsWith('HTTP/1.1 200')) throw new Error(text.slice(0, 200));

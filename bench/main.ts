@@ -1,4 +1,4 @@
-/** `npm run bench [name…]`: ratios between Signalbox and the bare parts it is made of, each pair measured in this run. */
+/** `npm run bench [name…]` prints ratios between Signalbox and its bare parts, each pair measured in this run. */
 import { cpus } from 'node:os';
 import { activation } from './activation.ts';
 import { authentication } from './authentication.ts';
@@ -16,7 +16,7 @@ const wanted = process.argv.slice(2);
 console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);
 for (const [name, measure] of Object.entries(all)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
-  for (const { name, ratio, aim, told } of await measure()) {
-    console.log(`${ratio.toFixed(2).padStart(6)}  (aim ${aim})  ${name}: ${told}`);
+  for (const { name, ratio, aim, detail } of await measure()) {
+    console.log(`${ratio.toFixed(2).padStart(6)}  (aim ${aim})  ${name}: ${detail}`);
   }
 }

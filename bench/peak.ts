@@ -1,2 +1,2 @@
-/** Loaded into a program with `--import`: tells, when it ends, how much memory it has had at most, in KiB. */
+/** Loaded into a program with `--import`: prints its peak memory in KiB when it exits. */
 process.once('exit', () => console.error(`peak ${process.resourceUsage().maxRSS}`));

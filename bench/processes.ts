@@ -15,7 +15,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Starts a program of this repository and waits for the line that says where it listens. */
+/** Starts a program of this repository and waits until it prints its address. */
 export async function run(file: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Running> {
   const child = spawn(process.execPath, [join(root, file), ...args], {
     env: { ...process.env, ...env },
@@ -43,7 +43,7 @@ export interface Registry extends Running {
   secret: Uint8Array;
 }
 
-/** A registry in a folder of its own, with a token to ask it. */
+/** Starts a registry in a new folder; `headers` has a token for it. */
 export async function startRegistry(env: NodeJS.ProcessEnv = {}, main = 'dist/cli/main.js'): Promise<Registry> {
   const volume = await temporaryFolder();
   const files = { REGISTRY_VOLUME: volume, REGISTRY_HISTORY_FILE: `${volume}/history.log` };

@@ -22,7 +22,7 @@ const MODELS = 20;
 const ROUNDS = 5;
 export const START = Date.parse('2026-01-01T00:00:00Z');
 
-/** 100,000 events into the read model, chain checked, against an ordered consumer that only parses their JSON. */
+/** Compares 100,000 events into the read model, with chain checks, with an ordered consumer that only parses their JSON. */
 export async function replay(): Promise<Result[]> {
   const log = createLogger('error');
   const { path: binary } = await findNatsServer({ progress: console.error });
@@ -39,13 +39,13 @@ export async function replay(): Promise<Result[]> {
   }
   await nats.nc.close();
   await server.close();
-  const told = `${Math.round(median(fold) * 1000)} events a second`;
+  const detail = `${Math.round(median(fold) * 1000)} events a second`;
   return [
-    { name: 'replay / ordered consumer with JSON.parse', ratio: median(fold) / median(parse), aim: '≥ 0.6', told },
+    { name: 'replay / ordered consumer with JSON.parse', ratio: median(fold) / median(parse), aim: '≥ 0.6', detail },
   ];
 }
 
-/** How long it takes an ordered consumer to parse so many events, in milliseconds. */
+/** Returns how long an ordered consumer takes to parse this many events, in ms. */
 export async function parseAll(nats: Nats, count = EVENTS): Promise<number> {
   const started = performance.now();
   const consumer = await nats.js.consumers.get(STREAM, { opt_start_seq: 1 });
@@ -61,7 +61,7 @@ export async function parseAll(nats: Nats, count = EVENTS): Promise<number> {
   return performance.now() - started;
 }
 
-/** The registry's own way: its tail into its read model. */
+/** Reads with the registry's tail into its read model. */
 async function foldAll(nats: Nats): Promise<number> {
   const started = performance.now();
   const projector = startProjector(nats, 0, createLogger('error'));
@@ -74,8 +74,8 @@ async function foldAll(nats: Nats): Promise<number> {
 }
 
 /**
- * Two versions and then one activation after the other in each model, as the rules make them, a second apart: each call goes
- * on until there are so many events.
+ * Writes two versions and then alternating activations for each model, by the rules and a second apart. Each call continues
+ * up to this many events.
  */
 export function filler(nats: Nats): (count: number) => Promise<void> {
   const models = Array.from({ length: MODELS }, (_, i) => initialModel(`model-${i}`));

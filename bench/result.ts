@@ -1,9 +1,9 @@
-/** One ratio between ours and the bare parts, both measured in this run. */
+/** A ratio between Signalbox and its bare parts, both measured in this run. */
 export interface Result {
   name: string;
   ratio: number;
-  /** What we want the ratio to be. */
+  /** The required ratio. */
   aim: string;
-  /** The absolute figure behind it, for this machine. */
-  told: string;
+  /** Absolute figures of this machine. */
+  detail: string;
 }

@@ -1,6 +1,6 @@
 /**
- * An inference service with the loader, run as `node bench/service.ts` with the loader's variables: each
- * request computes for about a millisecond over the model that is current, and is answered with its version.
+ * An inference service with the loader, run as `node bench/service.ts` with the loader's variables. Each request computes
+ * for about 1 ms with the current model and returns its version.
  */
 import { open } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -9,7 +9,7 @@ import { startLoader } from '../dist/loader/index.js';
 
 const READ_BYTES = 1_000_000;
 const PIECE_BYTES = 1024 * 1024;
-/** Memory goes with its model, as that of native runtimes does; what V8 does with 50 MB of garbage is not measured here. */
+/** Memory is freed with its model, as in native runtimes: V8's garbage collection of 50 MB is not measured here. */
 const free: Buffer[] = [];
 
 const loader = await startLoader({

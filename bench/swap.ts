@@ -17,8 +17,8 @@ const PAUSE_MS = 100;
 const QUIET_MS = 5_000;
 
 /**
- * A service that answers 200 requests a second while its model of 50 MB is swapped 100 times: requests that fail, and how
- * long they take while one swap follows the other, a tenth of a second apart, against while there is none.
+ * A service answers 200 requests per second while its model of 50 MB is swapped 100 times, every 0.1 s. Counts failed
+ * requests, and compares the latency with that without swaps.
  */
 export async function swap(): Promise<Result[]> {
   const folder = await temporaryFolder();
@@ -36,10 +36,10 @@ export async function swap(): Promise<Result[]> {
   const env = { REGISTRY_DSN: registry.url, REGISTRY_TOKEN: token, MANIFEST_CACHE_DIR: cache };
   const service = await run('bench/service.ts', [], env);
   const load = constantLoad(service.url);
-  for (let i = 1; i <= 10; i++) await swapTo(VERSIONS[i % 2]!); // fetched, and compiled
+  for (let i = 1; i <= 10; i++) await swapTo(VERSIONS[i % 2]!); // fetches both and warms up
   const times = { quiet: [] as number[], swapping: [] as number[], swaps: [] as number[] };
   for (let round = 0; round < ROUNDS; round++) {
-    await sleep(1_000); // what the last swap has left behind is gone
+    await sleep(1_000); // lets the last swap finish
     load.take();
     await sleep(QUIET_MS);
     times.quiet.push(...load.take());
@@ -62,13 +62,13 @@ export async function swap(): Promise<Result[]> {
       name: `requests that fail while a model of ${SIZE_MB} MB is swapped ${SWAPS} times`,
       ratio: failures,
       aim: '0',
-      told: `${times.swapping.length} requests, a swap takes ${quantile(times.swaps, 0.5).toFixed(0)} ms`,
+      detail: `${times.swapping.length} requests, a swap takes ${quantile(times.swaps, 0.5).toFixed(0)} ms`,
     },
     {
       name: 'p99 of requests during swaps / without',
       ratio: p99(times.swapping) / p99(times.quiet),
       aim: '≤ 1.5',
-      told: `${ms(times.swapping)}, without ${ms(times.quiet)}`,
+      detail: `${ms(times.swapping)}, without ${ms(times.quiet)}`,
     },
   ];
 
@@ -85,7 +85,7 @@ export async function swap(): Promise<Result[]> {
   }
 }
 
-/** A request every few milliseconds, whether or not those before are answered. */
+/** Sends a request every few ms, without waiting for earlier answers. */
 function constantLoad(url: string) {
   const { hostname, port } = new URL(url);
   const request = `GET / HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`;
@@ -95,14 +95,14 @@ function constantLoad(url: string) {
   let awaited = { version: '', resolve: () => {} };
   const sending = setInterval(() => void ask(), EVERY_MS);
   return {
-    /** How long those took that were answered since the last call. */
+    /** Returns the latencies of the answers since the last call. */
     take: () => times.splice(0),
     answeredBy(version: string): Promise<void> {
       const { promise, resolve } = Promise.withResolvers<void>();
       awaited = { version, resolve };
       return promise;
     },
-    /** Returns how many failed. */
+    /** Returns the number of failures. */
     end(): number {
       clearInterval(sending);
       for (const socket of idle) socket.destroy();

@@ -1,4 +1,4 @@
-/** The registry as it would be if `GET active` asked nobody who he is: run as `node bench/unguarded.ts serve`. */
+/** The registry with `GET active` without authentication: run as `node bench/unguarded.ts serve`. */
 const dist = new URL('../dist/', import.meta.url).href;
 const { versionRoutes } = await import(`${dist}http/versions.js`);
 const active = versionRoutes.find(({ path }: { path: string }) => path.endsWith('/versions/active'));

@@ -10,7 +10,7 @@ const SIZE = 1024 ** 3;
 const ROUNDS = 3;
 const run = promisify(execFile);
 
-/** 1 GiB over HTTP, hashed, written and fsynced, against the slower of openssl and dd with fsync on the same file. */
+/** Compares an upload of 1 GiB, hashed, written and fsynced, with the slower of openssl and dd with fsync on the same file. */
 export async function upload(): Promise<Result[]> {
   const folder = await temporaryFolder();
   const file = join(folder, 'file');
@@ -35,19 +35,19 @@ export async function upload(): Promise<Result[]> {
   await rm(folder, { recursive: true });
   const bare = Math.max(median(times.hash), median(times.copy));
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
-  const told = `${seconds(median(times.upload))}, openssl ${seconds(median(times.hash))}, dd ${seconds(median(times.copy))}`;
+  const detail = `${seconds(median(times.upload))}, openssl ${seconds(median(times.hash))}, dd ${seconds(median(times.copy))}`;
   return [
-    { name: 'upload of 1 GiB: bare time / ours', ratio: bare / median(times.upload), aim: '≥ 0.7', told },
+    { name: 'upload of 1 GiB: bare time / ours', ratio: bare / median(times.upload), aim: '≥ 0.7', detail },
     {
       name: 'upload: resident memory at its peak / 200 MiB',
       ratio: peak / (200 * 1024 ** 2),
       aim: '≤ 1',
-      told: `${Math.round(peak / 1024 ** 2)} MiB`,
+      detail: `${Math.round(peak / 1024 ** 2)} MiB`,
     },
   ];
 }
 
-/** curl sends faster than Node would, so that the sender is not what is measured. */
+/** Uses curl, which sends faster than Node: the sender must not be the bottleneck. */
 async function put(url: string, headers: Record<string, string>, file: string): Promise<void> {
   const args = ['-sS', '--fail', '-T', file, '-H', `Authorization: ${headers.Authorization}`, '-H', 'Expect:', url];
   const child = spawn('curl', args, { stdio: ['ignore', 'ignore', 'inherit'] });

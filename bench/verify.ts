@@ -17,7 +17,7 @@ const EVENTS = 1_000_000;
 const MIDDLE = EVENTS / 2;
 const ROUNDS = 3;
 
-/** `replay --verify` of 1,000,000 events, and `--at` in their middle, against an ordered consumer that parses their JSON. */
+/** Compares `replay --verify` of 1,000,000 events, and `--at` their middle, with an ordered consumer that parses their JSON. */
 export async function verify(): Promise<Result[]> {
   const folder = await temporaryFolder();
   const server = await startServer(folder);
@@ -38,7 +38,7 @@ export async function verify(): Promise<Result[]> {
   }
 }
 
-/** A nats-server of its own, since the embedded one syncs every event to the disk: only reading is measured here. */
+/** Starts a separate nats-server, because the embedded one syncs every event to disk: only reads are measured here. */
 async function startServer(folder: string) {
   const { path: binary } = await findNatsServer({ progress: console.error });
   const args = ['-js', '-sd', folder, '-a', '127.0.0.1', '-p', '-1', '--ports_file_dir', folder];
@@ -63,8 +63,8 @@ async function ratios(nats: Nats): Promise<Result[]> {
   }
   const parse = median(took.parse);
   const result = (name: string, times: number[], aim: string): Result => {
-    const told = `${(median(times) / 1000).toFixed(1)} s of ${(parse / 1000).toFixed(1)} s`;
-    return { name: `${name} / ordered consumer with JSON.parse of all`, ratio: parse / median(times), aim, told };
+    const detail = `${(median(times) / 1000).toFixed(1)} s of ${(parse / 1000).toFixed(1)} s`;
+    return { name: `${name} / ordered consumer with JSON.parse of all`, ratio: parse / median(times), aim, detail };
   };
   return [
     result('replay --verify of 1,000,000 events', took.verify, '≥ 0.5'),
@@ -73,7 +73,7 @@ async function ratios(nats: Nats): Promise<Result[]> {
   ];
 }
 
-/** How long it takes, in milliseconds. @throws {Error} where anything does not verify */
+/** Returns the duration in ms. @throws {Error} if anything does not verify */
 async function replay(nats: Nats, options: ReplayOptions): Promise<number> {
   const started = performance.now();
   const { findings } = await replayLog(await openStreamSource(nats, async () => {}), options);
@@ -81,7 +81,7 @@ async function replay(nats: Nats, options: ReplayOptions): Promise<number> {
   return performance.now() - started;
 }
 
-/** The most memory that `signalbox replay --verify` has, in MiB. */
+/** Returns the peak memory of `signalbox replay --verify`, in MiB. */
 function peakOf(url: string): Promise<number> {
   const [main, peak] = ['../dist/cli/main.js', 'peak.ts'].map((file) => join(import.meta.dirname, file));
   const args = ['--import', peak!, main!, 'replay', '--verify'];
@@ -93,13 +93,13 @@ function peakOf(url: string): Promise<number> {
   });
 }
 
-/** Flat: twice the events take no more. */
+/** Checks that twice the events take no more memory. */
 function memory(once: number, twice: number): Result {
-  const told = `${twice.toFixed(0)} MiB / ${once.toFixed(0)} MiB`;
+  const detail = `${twice.toFixed(0)} MiB / ${once.toFixed(0)} MiB`;
   return {
     name: 'peak memory of replay --verify of 2,000,000 events / of 1,000,000',
     ratio: twice / once,
     aim: '≤ 1.2',
-    told,
+    detail,
   };
 }

@@ -2,14 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
 import type { Logger } from 'pino';
+import { createBlobAccess } from './access/blob-access.ts';
 import { createCollector } from './artifacts/collector.ts';
 import { openVolumeStore } from './artifacts/stores/volume.ts';
-import { createDispatch } from './commands/dispatch.ts';
+import { createExecute } from './commands/execute.ts';
 import type { ServerConfig } from './config.ts';
 import { type Discovery, startDiscovery } from './discovery/discovery.ts';
 import { isMove } from './domain/events.ts';
 import { lockVolume } from './files/lock.ts';
-import { createBlobAccess } from './http/api/blob-access.ts';
 import { createEventStream } from './http/api/snapshot-stream.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/server/listen.ts';
@@ -32,6 +32,7 @@ import { startCollecting } from './serve/collecting.ts';
 import { commandLimits } from './serve/limits.ts';
 import { checkPosition, openLog } from './serve/log.ts';
 import type { Opened } from './serve/opened.ts';
+import { startServers } from './serve/servers.ts';
 import { version } from './version.ts';
 
 export interface Server {
@@ -81,6 +82,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
 
   const nats = await openLog({ config, volume, log, progress }, opened);
   const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);
+  const servers = startServers({ nats, log, version }, opened);
   const projector = startProjector(nats, generation, log);
   opened(() => projector.close());
   await projector.ready();
@@ -106,18 +108,24 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const metrics = createMetrics(environments);
   const stopwatch = () => performance.now();
   const convergence = watchConvergence({ fleet, converged: metrics.converged, now: stopwatch });
-  const deciding = createDispatch({
+  const blobAccess = createBlobAccess(access.policy, function* () {
+    for (const { model } of registry().models.values()) yield model;
+  });
+  const executing = createExecute({
     nats,
     folded,
     artifacts: store,
     collector,
+    policy: access.policy,
+    blobAccess,
     environments,
+    unableToRead: servers.unableToRead,
     ...commandLimits(config, access.policy, Date.now),
     loaders: fleet.of,
     appendTook: metrics.appended,
     ...clock,
   });
-  const dispatch = metrics.counting(deciding, convergence.moved);
+  const execute = metrics.counting(executing, convergence.moved);
 
   const files = await startVolume({ volume, store, projector, log });
   opened(() => files.close());
@@ -132,7 +140,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
           log,
         });
   opened(() => history?.close());
-  const finding = { volume, artifacts: store, dispatch, registry, check: files.check, log };
+  const finding = { volume, artifacts: store, execute, registry, check: files.check, log };
   const discovery: Discovery | null = config.REGISTRY_DISCOVERY === 'on' ? await startDiscovery(finding) : null;
   opened(() => discovery?.close());
   startCollecting(collector, log, opened);
@@ -185,10 +193,10 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
       environments,
       ...access,
       now: clock.now,
-      blobAccess: createBlobAccess(registry),
+      blobAccess,
       registry,
       artifacts: store,
-      dispatch,
+      execute,
       events,
       fleet,
       readAt: (revision) => readAt(nats, revision),
@@ -206,5 +214,6 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
     events.close();
     return served;
   });
+  servers.announce(server.url);
   return server.url;
 }

@@ -1,4 +1,4 @@
-/** `node examples/audit/make.ts > examples/audit/month.jsonl`: the month of docs/audit.md as an exported log. */
+/** `node examples/audit/make.ts > examples/audit/month.jsonl`: writes the month of docs/audit.md as an exported log. */
 import { exportLog } from '../../src/proof/export.ts';
 import { sourceOf } from '../../test/support/logbook.ts';
 import { month } from './month.ts';

@@ -7,14 +7,14 @@ import { deactivate } from '../../src/commands/deactivate.ts';
 import { declareRuntime } from '../../src/commands/declare-runtime.ts';
 import { notes } from '../../src/commands/notes.ts';
 import { publish } from '../../src/commands/publish.ts';
-import { unarchive } from '../../src/commands/unarchive.ts';
 import { rollback } from '../../src/commands/rollback.ts';
+import { unarchive } from '../../src/commands/unarchive.ts';
 import { createLogbook, type Given } from '../../test/support/logbook.ts';
 
 /** A line of story.txt: `03-03 14:40 ben rollback fraud production to=1.5.0 -- why`. */
 const LINE = /^(\S+) (\S+) (\S+) +(\S+) +(\S+) ([^-].*?)(?: *-- (.*))?$/;
 
-/** The month that story.txt tells, written as the registry writes it. */
+/** Returns the month of story.txt as the registry would write it. */
 export function month() {
   const book = createLogbook();
   const story = readFileSync(join(import.meta.dirname, 'story.txt'), 'utf8')
@@ -23,23 +23,23 @@ export function month() {
   for (const line of story) {
     const [, day, time, actor, verb, model, rest, reason] = LINE.exec(line) as unknown as string[];
     const given: Given = { at: `2026-${day}T${time}:00.000Z`, actor: actor!, context: { activationLimit: 3 } };
-    const stored = tell(verb!, model!, rest!.trim().split(/ +/), reason, given);
-    if (stored === null) throw new Error(`changes nothing: ${line}`);
+    const stored = run(verb!, model!, rest!.trim().split(/ +/), reason, given);
+    if (stored === null) throw new Error(`The line changes nothing: ${line}`);
   }
   return book;
 
-  function tell(verb: string, model: string, words: string[], reason: string | undefined, given: Given) {
+  function run(verb: string, model: string, words: string[], reason: string | undefined, given: Given) {
     const [name, environment] = words.filter((word) => !word.includes('='));
-    const said = Object.fromEntries(words.filter((word) => word.includes('=')).map(splitAtEquals));
+    const fields = Object.fromEntries(words.filter((word) => word.includes('=')).map(splitAtEquals));
     const why = reason === undefined ? {} : { reason };
     const version = name;
     switch (verb) {
       case 'publish':
-        return book.give(publish, model, { version, ...contentOf(model, version!, said) }, given);
+        return book.give(publish, model, { version, ...contentOf(model, version!, fields) }, given);
       case 'activate':
         return book.give(activate, model, { version, environment, force: words.includes('force'), ...why }, given);
       case 'rollback': {
-        const to = said.to === undefined ? {} : { to_version: said.to };
+        const to = fields.to === undefined ? {} : { to_version: fields.to };
         const override = words.includes('override') ? ['runtime'] : [];
         return book.give(rollback, model, { environment: name, ...to, override, ...why }, given);
       }
@@ -52,11 +52,11 @@ export function month() {
       case 'notes':
         return book.give(notes, model, { version, notes: reason }, given);
       case 'runtime': {
-        const { python, ...packages } = said;
+        const { python, ...packages } = fields;
         return book.give(declareRuntime, model, { environment: name, python, packages }, given);
       }
       default:
-        throw new Error(`no verb: ${verb}`);
+        throw new Error(`Unknown verb: ${verb}`);
     }
   }
 }

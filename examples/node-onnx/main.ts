@@ -9,14 +9,14 @@ import { openSession, type Rows, type Session, score, similar } from './model.ts
 
 const loader = await startLoader<Session>({
   model: 'songs',
-  log: pino(), // without it, only warnings and errors are told
+  log: pino(), // without it, only warnings and errors are logged
   hydrate: (_, files) => openSession(files.path('model.onnx')),
   predict: (model, rows) => score(model, rows as Rows),
   dispose: (scorer) => scorer.close(),
 });
 await loader.ready();
 
-/** What every version of this model takes. */
+/** The input of every version of this model. */
 const Row = z.array(z.number()).length(6);
 const Score = z.object({ rows: z.array(Row).min(1).max(1000) });
 const Similar = z.object({ row: Row, count: z.int().min(1).max(100).default(3) });
@@ -34,7 +34,7 @@ const app = new Hono()
   .post('/similar', zValidator('json', Similar), async (c) => {
     const { row, count } = c.req.valid('json');
     return c.json(
-      await loader.use(async (bundle) => ({ version: bundle.version, songs: await similar(bundle, row, count) })),
+      await loader.use(async (loaded) => ({ version: loaded.version, songs: await similar(loaded, row, count) })),
     );
   })
   .get('/healthz', (c) => c.json(loader.status()));
@@ -47,11 +47,11 @@ const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port }, (at) =>
 process.once('SIGINT', stop);
 process.once('SIGTERM', stop);
 
-/** Answers what it was asked, then lets go of the model and is off the registry's list. */
+/** Answers the open requests, then disposes of the model and leaves the registry's list. */
 async function stop() {
   stopping = true;
   server.close();
   await once(server, 'close');
   await loader.close();
-  process.exit(); // although a request that hangs may still hold a thread
+  process.exit(); // even if a hanging request still holds a thread
 }

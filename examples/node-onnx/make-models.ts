@@ -17,7 +17,7 @@ const songs = makeSongs(random(1), 200);
 await makeVersion('1.0.0', 20);
 await makeVersion('1.1.0', 21);
 
-/** Stands in for training: the seed decides what the version answers. */
+/** In place of training: the seed determines the version's answers. */
 async function makeVersion(version: string, seed: number) {
   const draw = random(seed);
   const scorer = makeLayer(draw, 1, 'Sigmoid');
@@ -33,7 +33,7 @@ async function makeVersion(version: string, seed: number) {
     'songs.json',
     songs.map((song) => ({ ...song, vector: apply(encoder, song.features) })),
   );
-  // Computed here and not by the runtime, which therefore has to agree with something.
+  // Computed here and not by the runtime, so that the golden requests check the runtime.
   const rows = songs.slice(0, 5).map(({ features }) => features);
   const requests = [{ input: rows, output: rows.map((row) => apply(scorer, row)[0]) }];
   await write('golden.json', { tolerance: 1e-5, requests });
@@ -51,7 +51,7 @@ async function makeVersion(version: string, seed: number) {
   console.log(`versions/${version}`);
 }
 
-/** As what PyTorch and others export, only smaller. */
+/** A small model of the form that PyTorch and others export. */
 function onnxModel({ weights, bias, activation }: Layer): Uint8Array {
   const graph = {
     name: 'layer',
@@ -71,7 +71,7 @@ function tensor(name: string, dims: number[], floatData: number[]) {
   return { name, dims, floatData, dataType: onnx.TensorProto.DataType.FLOAT };
 }
 
-/** However many rows of that width. */
+/** Any number of rows of this width. */
 function rowsOf(name: string, width: number) {
   const shape = { dim: [{ dimParam: 'rows' }, { dimValue: width }] };
   return { name, type: { tensorType: { elemType: onnx.TensorProto.DataType.FLOAT, shape } } };
@@ -92,7 +92,7 @@ function makeSongs(draw: () => number, length: number) {
   return Array.from({ length }, (_, i) => ({ id: `song-${i + 1}`, features: features() }));
 }
 
-/** Numbers in [0, 1), the same ones for the same seed (mulberry32). */
+/** Returns a generator of numbers in [0, 1), determined by the seed (mulberry32). */
 function random(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,13 +1,13 @@
-import type { Bundle } from 'signalbox/loader';
+import type { LoadedVersion } from 'signalbox/loader';
 import { startThread, type Thread } from './thread.ts';
 
 /** A row of features for each song. */
 export type Rows = number[][];
-/** What serves of a version from the start; the rest is derived when it is first needed. */
+/** The scorer, which is loaded first. Encoder and index are derived when they are first needed. */
 export type Session = Thread<Rows, Float32Array[]>;
 type Nearest = Thread<{ vector: Float32Array; count: number }, { id: string; distance: number }[]>;
 
-/** Here for when the songs come from elsewhere than the version, and are to be read anew from time to time. */
+/** The index is built again after this time: useful if the songs do not come from the version itself. */
 const INDEX_TTL_MS = Number(process.env.INDEX_TTL_MS ?? 3600_000);
 
 export const openSession = (path: string): Promise<Session> => startThread('./session.ts', path);
@@ -17,8 +17,8 @@ export async function score(scorer: Session, rows: Rows): Promise<number[]> {
   return (await scorer.ask(rows)).map(([score]) => score!);
 }
 
-/** Encoder and index are the bundle's, as the model is: they are swapped as one, and never of two versions. */
-export async function similar({ files, derived }: Bundle<Session>, row: number[], count: number) {
+/** Encoder and index belong to the loaded version, as the model does: all are replaced together. */
+export async function similar({ files, derived }: LoadedVersion<Session>, row: number[], count: number) {
   const encoder = await derived('encoder', () => openSession(files.path('encoder.onnx')), {
     dispose: (encoder) => encoder.close(),
   });

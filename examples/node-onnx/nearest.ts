@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads';
 import { Index, MetricKind } from 'usearch';
 import { answer } from './thread.ts';
 
-// A thread that owns one HNSW index: to build it takes long, where there are many vectors.
+// A thread with one HNSW index: building it takes long for many vectors.
 const songs: { id: string; vector: number[] }[] = JSON.parse(await readFile(workerData, 'utf8'));
 const index = new Index(songs[0]!.vector.length, MetricKind.Cos);
 index.add(

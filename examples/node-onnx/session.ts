@@ -2,7 +2,7 @@ import { workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { answer } from './thread.ts';
 
-// A thread that owns one ONNX session: `run` does not give way to anything else while it computes.
+// A thread with one ONNX session: `run` blocks its thread while it computes.
 const session = await InferenceSession.create(workerData);
 const [input, output] = [session.inputNames[0]!, session.outputNames[0]!];
 

@@ -1,25 +1,25 @@
 import { on, once } from 'node:events';
 import { parentPort, Worker } from 'node:worker_threads';
 
-/** Work that is done in a thread of its own, one piece after the other. */
+/** A worker thread that answers one input at a time. */
 export interface Thread<In, Out> {
   ask(input: In): Promise<Out>;
-  /** Ends it, after everything that it was asked. */
+  /** Ends the thread after all pending inputs. */
   close(): Promise<void>;
 }
 
 type Answer<Out> = { output: Out } | { error: Error };
 
 /**
- * Starts a module of this folder as a thread; what fails before it answers rejects. A thread that dies later takes the
- * process with it, to be started anew by whoever supervises it.
+ * Starts a module of this folder as a thread; rejects if the start fails. A thread that fails later ends the process, which
+ * its supervisor starts again.
  */
 export async function startThread<In, Out>(module: string, data: unknown): Promise<Thread<In, Out>> {
   const worker = new Worker(new URL(module, import.meta.url), { workerData: data });
   await once(worker, 'message');
-  const asked: PromiseWithResolvers<Out>[] = [];
+  const waiting: PromiseWithResolvers<Out>[] = [];
   worker.on('message', (answer: Answer<Out>) => {
-    const { resolve, reject } = asked.shift()!;
+    const { resolve, reject } = waiting.shift()!;
     if ('error' in answer) reject(answer.error);
     else resolve(answer.output);
   });
@@ -27,7 +27,7 @@ export async function startThread<In, Out>(module: string, data: unknown): Promi
   return {
     ask(input) {
       const pending = Promise.withResolvers<Out>();
-      asked.push(pending);
+      waiting.push(pending);
       worker.postMessage(input);
       return pending.promise;
     },
@@ -39,12 +39,12 @@ export async function startThread<In, Out>(module: string, data: unknown): Promi
   };
 }
 
-/** In the thread: answers until it is closed. */
+/** Called in the thread: answers inputs until it is closed. */
 export async function answer<In, Out>(work: (input: In) => Out | Promise<Out>): Promise<void> {
   const port = parentPort!;
-  const asked = on(port, 'message');
+  const inputs = on(port, 'message');
   port.postMessage('ready');
-  for await (const [input] of asked) {
+  for await (const [input] of inputs) {
     if (input === null) return;
     const answer = await (async () => work(input))().then(
       (output) => ({ output }),

@@ -2,7 +2,7 @@ import { JetStreamApiCodes, JetStreamApiError, jetstream, StorageType } from '@n
 import { Kvm } from '@nats-io/kv';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
-import { nobodyListened } from '../log/append.ts';
+import { isNoResponders } from '../log/append.ts';
 import type { Nats } from '../log/connection.ts';
 import { createLimiter } from '../structures/limiter.ts';
 
@@ -68,7 +68,7 @@ export function openNonces(
     try {
       await put();
     } catch (error) {
-      if (!nobodyListened(error)) throw error;
+      if (!isNoResponders(error)) throw error;
       await ensureBucket();
       await put();
     }

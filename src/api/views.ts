@@ -61,6 +61,10 @@ export const MoveView = z
     runtime_checked: z.boolean(),
     warnings: z.array(z.string()),
     dry_run: z.boolean(),
+    checks: z
+      .array(z.object({ rule: z.string(), ok: z.boolean(), detail: z.string() }))
+      .optional()
+      .meta({ description: 'Of a dry run: every rule that was checked' }),
   })
   .meta({ id: 'Move' });
 

@@ -1,6 +1,6 @@
 import type { Artifact } from '../domain/manifest.ts';
 
-/** A file in a bundle. A bundle is a tar archive of exactly these: the statement, then its blobs in the manifest's order. */
+/** A file in a bundle, which is a tar archive of the statement and then its blobs in the manifest's order. */
 export interface Entry {
   name: string;
   size: number;
@@ -8,7 +8,7 @@ export interface Entry {
 
 const BLOCK_BYTES = 512;
 const END_BYTES = 2 * BLOCK_BYTES;
-/** What eleven octal digits can say; the size of a larger file is in a pax record before it. */
+/** The limit of eleven octal digits. The size of a larger file is in a pax record before it. */
 const MAX_OCTAL = 0o77777777777;
 
 export function statementEntry(size: number): Entry {
@@ -23,7 +23,7 @@ export function needsPax({ size }: Entry): boolean {
   return size > MAX_OCTAL;
 }
 
-/** The bytes that an archive of these has: to its end, and not one more. */
+/** Returns the exact size in bytes of an archive of these files. */
 export function archiveBytes(entries: readonly Entry[]): number {
   const pax = entries.filter(needsPax).length * 2 * BLOCK_BYTES;
   const files = entries.map(({ size }) => BLOCK_BYTES + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES);

@@ -12,9 +12,9 @@ import { type Statement, signStatement } from './statement.ts';
 type Controller = ReturnType<typeof createTarPacker>['controller'];
 
 /**
- * Writes a bundle to `path`, whole or not at all; the blobs are the files of `folder` that the manifest lists.
+ * Writes a bundle to `path` atomically. Its blobs are the files of `folder` that the manifest lists.
  *
- * @throws {Problem} checksum-mismatch where a file is no longer what the manifest says
+ * @throws {Problem} checksum-mismatch if a file differs from the manifest
  */
 export async function packBundle(path: string, folder: string, statement: Statement, key: SigningKey): Promise<void> {
   const jws = await signStatement(statement, key);

@@ -1,4 +1,4 @@
-/** A bundle that is not taken: damaged, altered, expired, or signed with another key. */
+/** A bundle is damaged, altered, expired, or signed with another key. */
 export class BundleRefused extends Error {
   override readonly name = 'BundleRefused';
 

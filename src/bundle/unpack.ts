@@ -8,12 +8,12 @@ import { archiveBytes, blobEntry, type Entry, needsPax, statementEntry } from '.
 import { BundleRefused } from './refused.ts';
 import { openStatement, type Statement } from './statement.ts';
 
-/** A bundle that was verified, in a file that is open. */
+/** A verified bundle in an open file. */
 export interface Bundle {
   file: FileHandle;
   statement: Statement;
   blobs: readonly Artifact[];
-  /** What the archive must consist of. */
+  /** All files of the archive, in order. */
   entries: readonly Entry[];
 }
 
@@ -21,8 +21,8 @@ const MAX_STATEMENT_BYTES = 1024 * 1024;
 const READ_BYTES = 256 * 1024;
 
 /**
- * Verifies all of a bundle, without a byte of it on the disk: signature, time, that the archive has exactly the files which
- * the statement names, and the bytes of each. `progress` is told the bytes read, of all.
+ * Verifies a bundle without unpacking it: signature, time, that the archive has exactly the files of the statement, and the
+ * bytes of each. `progress` is called with the bytes read and the total.
  *
  * @throws {BundleRefused}
  */
@@ -41,21 +41,21 @@ export async function openBundle(
     await verifyBlobs(bundle, progress);
   } catch (cause) {
     if (cause instanceof BundleRefused) throw cause;
-    throw new BundleRefused(cause instanceof Problem ? cause.message : 'It is no whole tar archive.', cause);
+    throw new BundleRefused(cause instanceof Problem ? cause.message : 'It is not a complete tar archive.', cause);
   }
   return bundle;
 }
 
-/** The first file, from the beginning of the archive and no further than it may reach. */
+/** Reads the first file of the archive, and no more bytes than it may have. */
 async function readStatement(file: FileHandle): Promise<Uint8Array> {
   const { size } = await file.stat();
   const start = Buffer.alloc(Math.min(size, archiveBytes([statementEntry(MAX_STATEMENT_BYTES)])));
   const { bytesRead } = await file.read(start, 0, start.length, 0);
   const [first] = await unpackTar(start.subarray(0, bytesRead)).catch((cause: unknown) => {
-    throw new BundleRefused('It is no tar archive.', cause);
+    throw new BundleRefused('It is not a tar archive.', cause);
   });
   const { header, data } = first ?? {};
-  if (!header || !data || data.length > MAX_STATEMENT_BYTES) throw new BundleRefused('It does not begin as one.');
+  if (!header || !data || data.length > MAX_STATEMENT_BYTES) throw new BundleRefused('It has no statement.');
   checkEntry(header, statementEntry(data.length));
   return data;
 }
@@ -72,10 +72,9 @@ async function verifyBlobs(bundle: Bundle, progress: (read: number, total: numbe
 }
 
 /**
- * The blobs of a bundle in their order, with their bytes as the file has them now, which are not verified. What is not read
- * of one is passed over when the next is asked for.
+ * Yields the blobs of a bundle in order, with their current bytes, which are not verified. Unread bytes are skipped.
  *
- * @throws {BundleRefused} where the archive has anything else in it
+ * @throws {BundleRefused} if the archive contains anything else
  */
 export async function* blobsOf({
   file,
@@ -83,17 +82,17 @@ export async function* blobsOf({
   entries,
 }: Bundle): AsyncGenerator<{ blob: Artifact; bytes: AsyncIterable<Uint8Array> }> {
   const { size } = await file.stat();
-  const right = archiveBytes(entries);
-  if (size !== right) throw new BundleRefused(`It has ${size} bytes; with what it names and nothing else, ${right}.`);
+  const expected = archiveBytes(entries);
+  if (size !== expected) throw new BundleRefused(`It has ${size} bytes; its statement describes ${expected}.`);
   let index = 0;
   for await (const { header, body } of decoded(file)) {
     const entry = entries[index];
-    if (!entry) throw new BundleRefused('It has a file that it does not name.');
+    if (!entry) throw new BundleRefused('It has a file that its statement does not name.');
     checkEntry(header, entry);
     const blob = blobs[index - 1];
     const bytes = body as unknown as AsyncIterable<Uint8Array>;
     if (blob) yield { blob, bytes };
-    // Not by cancelling: that makes modern-tar 0.8.6 forget the next body, if it has come to it, and wait for ever.
+    // Reads to the end instead of canceling: modern-tar 0.8.6 then may lose the next body and wait for ever.
     for await (const _ of bytes);
     index++;
   }
@@ -105,7 +104,7 @@ function decoded(file: FileHandle): AsyncIterable<ParsedTarEntry> {
   return entries as unknown as AsyncIterable<ParsedTarEntry>;
 }
 
-/** Not the handle's own stream, which closes it when it ends early. */
+/** The handle's own stream would close the handle when it ends early. */
 async function* bytesOf(file: FileHandle): AsyncGenerator<Uint8Array> {
   for (let position = 0; ; ) {
     const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(READ_BYTES), 0, READ_BYTES, position);
@@ -115,11 +114,11 @@ async function* bytesOf(file: FileHandle): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** @throws {BundleRefused} for anything but a plain file of this name and size; a foreign name might drive a terminal */
+/** @throws {BundleRefused} unless it is a regular file of this name and size; never prints another name (escape codes) */
 function checkEntry({ name, size, type, linkname, pax = {} }: ParsedTarEntry['header'], expected: Entry): void {
-  if (name !== expected.name) throw new BundleRefused(`Another file is where ${expected.name} belongs.`);
-  if (type !== 'file' || linkname) throw new BundleRefused(`${name} is no plain file.`);
+  if (name !== expected.name) throw new BundleRefused(`It has another file in the place of ${expected.name}.`);
+  if (type !== 'file' || linkname) throw new BundleRefused(`${name} is not a regular file.`);
   if (size !== expected.size) throw new BundleRefused(`${name} has ${size} bytes, not ${expected.size}.`);
   const plain = Object.keys(pax).every((record) => record === 'size' && needsPax(expected));
-  if (!plain) throw new BundleRefused(`${name} has more in its header than a name and a size.`);
+  if (!plain) throw new BundleRefused(`The header of ${name} has more than a name and a size.`);
 }

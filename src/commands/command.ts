@@ -1,61 +1,59 @@
 import { z } from 'zod';
+import type { Permission } from '../access/permissions.ts';
 import type { MissingArtifact } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
-import { Problem } from '../domain/errors.ts';
 import type { EventDraft } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
-import type { Model, VersionState } from '../domain/model.ts';
+import type { Model } from '../domain/model.ts';
 import type { Runtime } from '../domain/requires.ts';
+import type { Check } from './rules/check.ts';
 
-/** What a decision may know besides the model and its input; time and actor are handed in, so that it stays pure. */
+/** The facts that a decision may use besides the model and the input. They are passed in, so that a decision is pure. */
 export interface Context {
   /** RFC 3339, UTC, never earlier than the model's last event. */
   now: string;
   environments: readonly string[];
-  /** Accepted activations a minute for a model and environment; 0 is no limit. */
+  /** Accepted activations a minute for the model and environment; 0 means no limit. */
   activationLimit: number;
-  /** Those of the artefacts that the command `needs` whose bytes are not in the store. */
+  /** The artifacts among those that the command `needs` whose bytes are not in the store. */
   missing: readonly MissingArtifact[];
-  /** The model's loaders that were heard of lately. */
+  /** The model's live loaders, for commands that declare an environment. */
   loaders: readonly LiveLoader[];
 }
 
-/** A process that loads what becomes active, and what it runs. */
+/** A process that loads the active version of an environment, and what it runs. */
 export interface LiveLoader {
   instance: string;
   environment: string;
   runtime: Runtime;
 }
 
-/** One event to append, or the revision of the event that says it already. */
-export type Decision = { draft: EventDraft; warnings?: string[] } | { unchanged: number };
+/** One event to append, or the revision of the event that already states the same. */
+export type Decision = { draft: EventDraft; warnings?: string[]; checks?: readonly Check[] } | { unchanged: number };
 
-/** A command: what it takes, and the pure decision that refuses it (by throwing a `Problem`) or makes its one event. */
+/** A command: its input, what it needs, and the pure decision that makes its one event or refuses. */
 export interface Command<Input> {
+  /** Part of the hash under which the outcome of an idempotency key is kept, so it never changes. */
   name: string;
-  /** Leads back to safety: it has a limit of its own, so that it works in somebody's flood of other commands. */
+  /** The permission that the caller needs for the model, and for the environment if there is one. */
+  permission: Permission;
+  /** The command leads back to a safe state. It has a limit of its own, so that a flood of others cannot block it. */
   moves_back?: true;
   input: z.ZodType<Input>;
-  /** Completes the input from bytes in the store, before anything is decided. */
+  /** The environment that the command moves or describes. */
+  environment?(input: Input): string;
+  /** Further permissions that this input needs, such as `force`. */
+  alsoNeeds?(input: Input): readonly Permission[];
+  /** True if the caller wants the decision only: no event is stored. */
+  isDryRun?(input: Input): boolean;
+  /** Artifacts that the caller refers to by digest. The caller must have sent their bytes, or be allowed to read them. */
+  refersTo?(input: Input): readonly Artifact[];
+  /** Completes the input from bytes in the store, before the decision. */
   prepare?(input: Input, artifacts: ArtifactStore): Promise<Input>;
-  /** The artefacts whose bytes must be there if the command is accepted. */
+  /** The artifacts whose bytes must be in the store. The collector spares them until the event is stored. */
   needs?(model: Model, input: Input): readonly Artifact[];
+  /** @throws {Problem} to refuse the command */
   decide(model: Model, input: Input, context: Context): Decision;
 }
 
 export const Reason = z.string().trim().min(1).max(2000).meta({ example: 'recall dropped on the new traffic' });
-
-/** The version a command names. @throws {Problem} unknown-model, unknown-version */
-export function versionOf(model: Model, version: string): VersionState {
-  if (model.versions.size === 0) throw new Problem('unknown-model', `There is no model ${model.name}.`);
-  const state = model.versions.get(version);
-  if (!state) throw new Problem('unknown-version', `${model.name} has no version ${version}.`);
-  return state;
-}
-
-/** @throws {Problem} unknown-environment, naming those there are */
-export function checkEnvironment(environment: string, environments: readonly string[]): void {
-  if (environments.includes(environment)) return;
-  const detail = `There is no environment ${environment}; there are ${environments.join(', ')}.`;
-  throw new Problem('unknown-environment', detail, { environments });
-}

@@ -1,19 +1,23 @@
 import { z } from 'zod';
 import { Problem } from '../domain/errors.ts';
 import { activeMap, environmentOf } from '../domain/model.ts';
-import { type Command, checkEnvironment, Reason } from './command.ts';
+import { type Command, Reason } from './command.ts';
 import { Environment } from './move.ts';
+import { requireEnvironment, requireModel } from './rules/known.ts';
 
 export const DeactivateBody = z.strictObject({ environment: Environment, reason: Reason });
 
-/** Leaves an environment with no active version; a rollback puts it back. */
+/** Leaves an environment with no active version. A rollback undoes it. */
 export const deactivate: Command<z.infer<typeof DeactivateBody>> = {
   name: 'deactivate',
+  permission: 'activate',
   moves_back: true,
   input: DeactivateBody,
+  environment: ({ environment }) => environment,
+
   decide(model, { environment, reason }, context) {
-    if (model.versions.size === 0) throw new Problem('unknown-model', `There is no model ${model.name}.`);
-    checkEnvironment(environment, context.environments);
+    requireModel(model);
+    requireEnvironment(environment, context.environments);
     const previous = environmentOf(model, environment).top?.version ?? null;
     if (previous === null) {
       throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });

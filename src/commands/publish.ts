@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { MissingArtifact } from '../artifacts/missing.ts';
 import { readSmallBlob } from '../artifacts/read-small.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import { Problem } from '../domain/errors.ts';
@@ -9,10 +8,11 @@ import { activeMap, type Model } from '../domain/model.ts';
 import { bumped, isVersion, Version } from '../domain/versions.ts';
 import type { Command } from './command.ts';
 import { Notes } from './notes.ts';
+import { requireBytes } from './rules/bytes.ts';
 
 const fields = {
   ...Manifest.shape,
-  // Told apart from "{}", which says that nothing is required.
+  // Absent means that the files state it; "{}" means that nothing is required.
   requires: Manifest.shape.requires.unwrap().optional(),
   version: Version.optional(),
   bump: z.enum(['major', 'minor', 'patch']).optional(),
@@ -24,16 +24,18 @@ export const PublishBody = z
   .refine((body) => (body.version === undefined) !== (body.bump === undefined), 'needs version or bump, and not both');
 export type PublishInput = z.infer<typeof PublishBody>;
 
-/** Publishes a version whose bytes are in the store. The same content again changes nothing; other content is refused. */
+/** Publishes a version whose bytes are in the store. Publishing the same content again changes nothing; other content is refused. */
 export const publish: Command<PublishInput> = {
   name: 'publish',
+  permission: 'publish',
   input: PublishBody,
 
   async prepare(input, artifacts) {
     return input.requires ? input : { ...input, requires: await requiresInArtifacts(input.artifacts, artifacts) };
   },
 
-  needs: (_model, input) => input.artifacts,
+  refersTo: ({ artifacts }) => artifacts,
+  needs: (_model, { artifacts }) => artifacts,
 
   decide(model, { version: wanted, bump, notes = '', ...fields }, context) {
     const manifest: Manifest = { ...fields, requires: fields.requires ?? {} };
@@ -44,24 +46,11 @@ export const publish: Command<PublishInput> = {
     const published = model.versions.get(version);
     if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
     if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);
-    const gone = context.missing[0];
-    if (gone) throw gone.stored_size === undefined ? artifactMissing(gone) : sizeMismatch(gone);
+    requireBytes(context.missing);
     const active = activeMap(model, context.environments);
     return { draft: { type: 'version.published', data: { version, manifest, manifest_digest, notes, active } } };
   },
 };
-
-/** Bytes that are not there, or not for this caller: neither is told from the other. */
-export function artifactMissing({ path, digest }: Artifact): Problem {
-  const detail = `Send the bytes of ${path} before the version that lists them.`;
-  return new Problem('artifact-missing', detail, { path, digest });
-}
-
-/** Only for a caller who may have the bytes: it tells that they are there. */
-function sizeMismatch({ path, digest, size, stored_size }: MissingArtifact): Problem {
-  const detail = `${path} has ${stored_size} bytes, not ${size} as its "size" says. Correct the size.`;
-  return new Problem('checksum-mismatch', detail, { path, digest, expected: size, actual: stored_size });
-}
 
 function versionExists(model: Model, version: string, published: string, offered: string): Problem {
   const detail = `${model.name} ${version} was published with other content; publish under another version.`;
@@ -78,7 +67,7 @@ async function requiresInArtifacts(listed: readonly Artifact[], artifacts: Artif
   const documents: unknown[] = [];
   for (const name of METADATA_FILES) {
     const artifact = listed.find(({ path }) => path === name);
-    // Bytes that are not there are refused by the decision, with every other reason at hand.
+    // The decision refuses missing bytes, after all other reasons.
     const text = artifact && (await readSmallBlob(artifacts, artifact.digest));
     if (text) documents.push(parseMetadata(name, text));
   }

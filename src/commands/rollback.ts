@@ -2,16 +2,13 @@ import { z } from 'zod';
 import { Problem } from '../domain/errors.ts';
 import { activeMap, environmentOf, type Model, type StackEntry } from '../domain/model.ts';
 import { Version } from '../domain/versions.ts';
-import { type Command, checkEnvironment, Reason } from './command.ts';
-import {
-  checkExpectedActive,
-  checkLoadable,
-  DryRun,
-  Environment,
-  ExpectedActive,
-  passRuntimeGate,
-  warningsOfLoaders,
-} from './move.ts';
+import { type Command, type Context, Reason } from './command.ts';
+import { DryRun, Environment, ExpectedActive } from './move.ts';
+import { checkExpectedActive } from './rules/active.ts';
+import { type Check, refuseIfAnyFailed } from './rules/check.ts';
+import { requireEnvironment, requireModel } from './rules/known.ts';
+import { checkLoadable } from './rules/loadable.ts';
+import { checkDeclaredRuntime, type RuntimeResult, warningsOfLoaders } from './rules/runtime.ts';
 
 export const RollbackBody = z.strictObject({
   environment: Environment,
@@ -23,15 +20,18 @@ export const RollbackBody = z.strictObject({
     .array(z.literal('runtime'))
     .max(10)
     .default([])
-    .meta({ description: 'Gates to pass all the same; recorded' }),
+    .meta({ description: 'Rules to pass in spite of a failure; recorded' }),
 });
 export type RollbackInput = z.infer<typeof RollbackBody>;
 
 /** Undoes the newest activation or deactivation of an environment, or all of them down to `to_version`. */
 export const rollback: Command<RollbackInput> = {
   name: 'rollback',
+  permission: 'activate',
   moves_back: true,
   input: RollbackBody,
+  environment: ({ environment }) => environment,
+  isDryRun: ({ dry_run }) => dry_run,
 
   needs(model, input) {
     const version = popTo(model, input)?.target.version;
@@ -39,29 +39,50 @@ export const rollback: Command<RollbackInput> = {
   },
 
   decide(model, input, context) {
-    const { environment, reason, expected_active, override } = input;
-    if (model.versions.size === 0) throw new Problem('unknown-model', `There is no model ${model.name}.`);
-    checkEnvironment(environment, context.environments);
-    checkExpectedActive(model, environment, expected_active);
+    const { environment, reason, expected_active, override, dry_run } = input;
+    requireModel(model);
+    requireEnvironment(environment, context.environments);
+    const expected = checkExpectedActive(model, environment, expected_active);
     const popped = popTo(model, input);
-    if (!popped) throw nothingBelow(input);
-    const current = environmentOf(model, environment);
+    if (!popped) {
+      refuseIfAnyFailed([expected], dry_run);
+      throw nothingBelow(input);
+    }
+    const overridden = override.includes('runtime');
+    const { checks, runtime_checked, warnings } = checkTarget(model, environment, popped.target, overridden, context);
+    refuseIfAnyFailed([expected, ...checks], dry_run);
     const version = popped.target.version;
     const target = version === null ? null : model.versions.get(version)!;
-    const overridden = override.includes('runtime');
-    if (target) checkLoadable(target, context, { next: nextCandidate(model, popped.target, current.top!.version) });
-    const gate = target && passRuntimeGate(target, current, overridden);
-    const { runtime_checked, warnings } = gate ?? { runtime_checked: false, warnings: [] };
     const active = activeMap(model, context.environments, { environment, target });
-    const previous = current.top?.version ?? null;
-    const moved = { environment, version, previous, reason, reverts: popped.reverts, runtime_checked };
-    const data = { ...moved, ...(overridden && { overridden: ['runtime' as const] }), active };
-    const ofLoaders = target ? warningsOfLoaders(target, environment, context) : [];
-    return { draft: { type: 'version.rolled_back', data }, warnings: [...warnings, ...ofLoaders] };
+    const previous = environmentOf(model, environment).top!.version;
+    const move = { environment, version, previous, reason, reverts: popped.reverts, runtime_checked };
+    const data = { ...move, ...(overridden && { overridden: ['runtime' as const] }), active };
+    return { draft: { type: 'version.rolled_back', data }, warnings, checks: [expected, ...checks] };
   },
 };
 
-/** The entry that would be on top, and the revisions popped to get there, newest first; null where there is none. */
+/** The checks of the version that a rollback makes active; an environment without one has nothing to load. */
+function checkTarget(
+  model: Model,
+  environment: string,
+  entry: StackEntry,
+  overridden: boolean,
+  context: Context,
+): Omit<RuntimeResult, 'check'> & { checks: Check[] } {
+  if (entry.version === null) return { checks: [], runtime_checked: false, warnings: [] };
+  const target = model.versions.get(entry.version)!;
+  const current = environmentOf(model, environment);
+  const { check, runtime_checked, warnings } = checkDeclaredRuntime(target, current, overridden);
+  const next = nextCandidate(model, entry, current.top!.version);
+  const checks = [...checkLoadable(target, context, { next }), check];
+  return {
+    checks,
+    runtime_checked,
+    warnings: [...warnings, ...warningsOfLoaders(target, environment, context.loaders)],
+  };
+}
+
+/** The stack entry that becomes the top, and the revisions popped to reach it, newest first; null if there is none. */
 function popTo(model: Model, input: RollbackInput): { target: StackEntry; reverts: number[] } | null {
   const reverts: number[] = [];
   for (let entry = environmentOf(model, input.environment).top; entry?.below; entry = entry.below) {
@@ -73,7 +94,7 @@ function popTo(model: Model, input: RollbackInput): { target: StackEntry; revert
   return null;
 }
 
-/** The next version further down that may be had instead: neither the target nor what is active, and not archived. */
+/** The next version down the stack to offer instead: not the target, not the active one and not archived. */
 function nextCandidate(model: Model, target: StackEntry, active: string | null): string | null {
   for (let entry = target.below; entry; entry = entry.below) {
     const { version } = entry;

@@ -1,7 +1,7 @@
 import { Problem } from '../domain/errors.ts';
 import { createLimiter, type Limiter } from '../structures/limiter.ts';
 
-/** How many events, and how many bytes of events, may be stored in a minute; 0 is no limit. */
+/** How many events, and how many bytes of events, may be stored in a minute; 0 means no limit. */
 export interface WriteLimit {
   commands: number;
   bytes: number;
@@ -12,14 +12,14 @@ export interface Write {
   model: string;
   actor: string;
   bytes: number;
-  /** Whether it leads back to safety: such events have quotas of their own, which a flood of others does not use up. */
+  /** See `Command.moves_back`. Such events have quotas of their own, which other events cannot use up. */
   moves_back: boolean;
 }
 
-/** The log never forgets an event, so that what is added to it in a minute is limited for each model and each caller. */
+/** Limits what each model and each caller may add to the log in a minute, because the log never deletes an event. */
 export interface WriteLimits {
   /**
-   * Charges a write before it is appended; what is returned gives it back where it was not stored.
+   * Charges a write before it is appended. Call the returned function if the write was not stored: it refunds the charge.
    *
    * @throws {Problem} too-many-commands, with nothing charged
    */
@@ -38,8 +38,8 @@ interface Charge {
 }
 
 /**
- * A caller has a limit of its own over all models: one who may write to every model could otherwise invent names.
- * Both are counted by this server alone.
+ * A caller's limit is over all models: a caller that may write to every model could otherwise invent new names. Each
+ * server counts for itself.
  *
  * @param now milliseconds
  */
@@ -47,7 +47,7 @@ export function createWriteLimits(
   { ofModel, ofCaller }: { ofModel(model: string): WriteLimit; ofCaller: WriteLimit },
   now: () => number,
 ): WriteLimits {
-  /** By quota: there are as many as the policy has different numbers. */
+  /** One limiter for each different quota in the policy. */
   const limiters = new Map<number, Limiter>();
 
   return {

@@ -4,7 +4,8 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ArtifactStore } from '../artifacts/store.ts';
-import type { Dispatch } from '../commands/dispatch.ts';
+import type { Execute } from '../commands/execute.ts';
+import { internalIssuer } from '../commands/issuer.ts';
 import { publish } from '../commands/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { METADATA_FILES } from '../domain/metadata.ts';
@@ -25,7 +26,7 @@ export interface Discovery {
 export interface DiscoveryOptions {
   volume: string;
   artifacts: ArtifactStore;
-  dispatch: Dispatch;
+  execute: Execute;
   registry(): Registry;
   /** Looks at the folder of a version that is published already. */
   check(model: string, version: string): Promise<void>;
@@ -114,8 +115,8 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
       await options.artifacts.put(digest, createReadStream(join(path, file)), size);
     }
     if ((await lastChange(path)) !== changed_at) return; // still being written: looked at again at the next scan
-    const caller = { actor: ACTOR, request_id, internal: true } as const;
-    const { revision } = await options.dispatch(publish, model, { version, ...manifest }, caller);
+    const issuer = internalIssuer(ACTOR, request_id);
+    const { revision } = await options.execute(publish, model, { version, ...manifest }, issuer);
     seen.delete(path);
     log.info({ ...lineOf(attempt), revision, result: 'ok' }, 'adopted');
   }

@@ -1,6 +1,6 @@
 /**
- * A message as a part of another sentence, without a full stop of its own: `${clause(message)}.` ends in one, not two.
- * Messages come from Node, NATS, servers and people, with or without it.
+ * Returns a message without its full stop, so that it can be part of another sentence: `${clause(message)}.` ends with one.
+ * Messages of Node, NATS, servers and users come with or without a full stop.
  */
 export function clause(message: string): string {
   const text = message.trimEnd();

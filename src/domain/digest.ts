@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
 
-/** SHA-256 of some bytes, as manifests and routes spell it. */
+/** A SHA-256, in the form that manifests and routes use. */
 export type Digest = `sha256:${string}`;
 
 export const Digest = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]).meta({
@@ -9,7 +9,7 @@ export const Digest = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{
   example: `sha256:${'0'.repeat(64)}`,
 });
 
-/** As HTTP spells it (RFC 9530), in Content-Digest and Repr-Digest. */
+/** Returns a digest in the form of the HTTP fields Content-Digest and Repr-Digest (RFC 9530). */
 export function digestField(digest: Digest): string {
   return `sha-256=:${Buffer.from(digest.slice('sha256:'.length), 'hex').toString('base64')}:`;
 }

@@ -1,7 +1,6 @@
 /**
- * Every refusal Signalbox can give, once: its code, the HTTP status it travels under and its title.
- * A `Problem` becomes an RFC 9457 problem document over HTTP and an exit code on the command line;
- * callers compare `code`, never the text.
+ * Every problem that Signalbox reports: its code, its HTTP status and its title. Over HTTP, a `Problem` becomes a problem
+ * document (RFC 9457); in the CLI, it becomes an exit code. Callers compare `code`, never the text.
  */
 const problems = {
   'invalid-request': [400, 'The request is not valid'],
@@ -26,6 +25,7 @@ const problems = {
   'artifact-missing': [409, 'Bytes of the version are not in the store'],
   conflict: [409, 'Other commands kept getting in first'],
   'log-corrupt': [409, 'The log of this model cannot be followed'],
+  'upgrade-pending': [409, 'Another server must be upgraded first'],
   'too-large': [413, 'The body is too large'],
   'unsupported-media-type': [415, 'The body has the wrong content type'],
   'range-not-satisfiable': [416, 'The range lies outside the file'],
@@ -47,7 +47,7 @@ const problems = {
 
 export type ProblemCode = keyof typeof problems;
 
-/** A refusal with a stable code; `fields` are the problem document's extension members (snake_case). */
+/** An error with a stable code; `fields` are the problem document's extension members (snake_case). */
 export class Problem extends Error {
   override readonly name = 'Problem';
   readonly code: ProblemCode;
@@ -68,7 +68,7 @@ export class Problem extends Error {
   }
 }
 
-/** Whether `text` is a code of the table; a client uses it on what a server answered. */
+/** Whether `text` is a code of the table; clients check the responses of servers with it. */
 export function isProblemCode(text: unknown): text is ProblemCode {
   return typeof text === 'string' && Object.hasOwn(problems, text);
 }

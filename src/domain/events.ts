@@ -4,8 +4,8 @@ import { Manifest } from './manifest.ts';
 import { Runtime } from './requires.ts';
 
 /**
- * What is active in one environment. `revision` is that of the event that moved it, and left out in the very event
- * that moves it, whose revision is not known before it is appended.
+ * The active version of one environment. `revision` is the event that moved the environment. The event that moves it
+ * omits it: its own revision is not known before it is appended.
  */
 export interface ActivePointer {
   version: string;
@@ -14,10 +14,10 @@ export interface ActivePointer {
   revision?: number;
 }
 
-/** The model's whole map after the event: the last message of a subject answers "what is active". */
+/** The active version of every environment after the event: the last message of a subject is enough to know it. */
 export type ActiveMap = Record<string, ActivePointer | null>;
 
-// Its entries need no schema: `evolve` compares the map with what follows from the events before, entry by entry.
+// The entries need no schema: `evolve` compares each with the one that follows from the earlier events.
 const ActiveMap = z.custom<ActiveMap>(isObject, 'must be an object');
 
 function isObject(value: unknown): boolean {
@@ -26,7 +26,7 @@ function isObject(value: unknown): boolean {
 
 const move = { environment: z.string(), previous: z.string().nullable(), reason: z.string().nullable() };
 
-/** The data of each type of event. Unknown fields are kept: a newer writer may say more. */
+/** The data of each event type in its current version. Unknown fields are kept: a newer writer may add some. */
 export const eventData = {
   'version.published': z.looseObject({
     version: z.string(),
@@ -61,7 +61,23 @@ export type EventType = keyof typeof eventData;
 export type EventData<T extends EventType> = z.infer<(typeof eventData)[T]>;
 export const EVENT_TYPES = Object.keys(eventData) as EventType[];
 
-/** An event as the rules see it; the log wraps it as a CloudEvent. */
+/**
+ * The version that is written of each type; every version from 1 to it is read (docs/events.md, "How events change").
+ * An optional field does not change it. A change needs an upcaster (log/upcast.ts), the audit's own (audit/rules/shape.ts)
+ * and a recorded body (test/log/fixtures).
+ */
+export const EVENT_VERSIONS: Readonly<Record<EventType, number>> = {
+  'version.published': 1,
+  'version.activated': 1,
+  'version.rolled_back': 1,
+  'version.deactivated': 1,
+  'version.archived': 1,
+  'version.restored': 1,
+  'notes.changed': 1,
+  'runtime.declared': 1,
+};
+
+/** An event as the rules see it; the log wraps it in a CloudEvent. */
 export type RegistryEvent = {
   [T in EventType]: {
     type: T;
@@ -72,8 +88,10 @@ export type RegistryEvent = {
     actor: string;
     request_id: string;
     data: EventData<T>;
-    /** Where the caller sent an idempotency key: the key, and a digest of the command it came with. */
+    /** If the caller sent an idempotency key: the key and a digest of its command. */
     idempotency?: { key: string; command_hash: string };
+    /** A reader that does not know the type or the version may skip the event. */
+    ignorable?: true;
   };
 }[EventType];
 
@@ -90,5 +108,5 @@ export function isMove(event: RegistryEvent): event is MoveEvent {
   return isMoveType(event.type);
 }
 
-/** What a decision makes: the type and data; the dispatcher adds id, time, actor and the rest. */
-export type EventDraft = { [T in EventType]: { type: T; data: EventData<T> } }[EventType];
+/** The result of a decision; the dispatcher adds id, time, actor and the rest. */
+export type EventDraft = { [T in EventType]: { type: T; data: EventData<T>; ignorable?: true } }[EventType];

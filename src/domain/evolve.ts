@@ -12,20 +12,20 @@ import {
 } from './model.ts';
 import { isVersion } from './versions.ts';
 
-/** An event that the rules do not allow after the ones before it: the model's log cannot be followed past it. */
+/** An event that the rules do not allow after the earlier events. The model's later events cannot be applied. */
 export class RuleBroken extends Error {
   override readonly name = 'RuleBroken';
 }
 
 /**
- * Folds one event into a model and returns it. The model is changed in place, since a copy of its maps for every event
- * would make replay quadratic; it has one owner, the read model. Versions and environments in it are replaced, never
- * changed, so that what was read from it stays as it was read.
+ * Applies one event to a model and returns the model. It is changed in place: a copy of its maps for every event would make
+ * replay quadratic. Its only owner is the read model. The versions and environments in it are replaced, never changed, so
+ * that a reader can keep them.
  *
- * @throws {RuleBroken} before anything is changed, where the event does not follow from those before it
+ * @throws {RuleBroken} if the rules do not allow the event after the earlier ones; the model is then unchanged
  */
 export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Model {
-  if (revision <= model.revision) throw new RuleBroken(`${revision} does not come after ${model.revision}`);
+  if (revision <= model.revision) throw new RuleBroken(`revision ${revision} does not follow ${model.revision}`);
   const change = changeOf(model, event, revision);
   checkActiveMap(model, event, change.environment);
   if (change.version) model.versions.set(change.version.version, change.version);
@@ -48,7 +48,7 @@ interface EnvironmentChange {
   moves: boolean;
 }
 
-/** What an event replaces in the model; the rules that its type must keep are checked on the way. */
+/** Returns what an event replaces in the model. @throws {RuleBroken} if it breaks a rule of its type */
 function changeOf(model: Model, event: RegistryEvent, revision: number): Change {
   switch (event.type) {
     case 'version.published':
@@ -75,8 +75,8 @@ function published(
   revision: number,
 ): VersionState {
   const { version, manifest, manifest_digest, notes } = data;
-  if (!isVersion(version)) throw new RuleBroken(`${version} is not a version`);
-  if (model.versions.has(version)) throw new RuleBroken(`${version} was published before`);
+  if (!isVersion(version)) throw new RuleBroken(`${version} is not a valid version`);
+  if (model.versions.has(version)) throw new RuleBroken(`version ${version} was already published`);
   const by = { published_at: event.time, published_by: event.actor };
   return { version, status: 'ready', manifest, manifest_digest, notes, ...by, revision };
 }
@@ -88,8 +88,8 @@ function withStatus(
   to: VersionState['status'],
 ): VersionState {
   const version = known(model, name);
-  if (version.status !== from) throw new RuleBroken(`${name} is ${version.status}`);
-  if (to === 'archived' && activeIn(model, name).length > 0) throw new RuleBroken(`${name} is active`);
+  if (version.status !== from) throw new RuleBroken(`version ${name} is ${version.status}`);
+  if (to === 'archived' && activeIn(model, name).length > 0) throw new RuleBroken(`version ${name} is active`);
   return { ...version, status: to };
 }
 
@@ -98,7 +98,8 @@ type Moving = Extract<RegistryEvent, { type: 'version.activated' | 'version.roll
 function moved(model: Model, event: Moving, revision: number): EnvironmentChange {
   const { environment: name, previous, reason } = event.data;
   const before = environmentOf(model, name);
-  if (previous !== (before.top?.version ?? null)) throw new RuleBroken(`${previous} was not active in ${name}`);
+  const active = before.top?.version ?? null;
+  if (previous !== active) throw new RuleBroken(`its previous version in ${name} is ${previous}, not ${active}`);
   const movement = { revision, at: event.time, by: event.actor, reason, request_id: event.request_id };
   const state = { ...before, top: movedTop(model, before.top, event, revision), moved: movement };
   if (event.type === 'version.activated') {
@@ -111,25 +112,25 @@ function movedTop(model: Model, top: StackEntry | null, event: Moving, revision:
   if (event.type === 'version.rolled_back') return poppedTop(model, top, event.data);
   if (event.type === 'version.activated') {
     checkReady(known(model, event.data.version));
-    if (event.data.version === event.data.previous) throw new RuleBroken(`${event.data.version} was active`);
-  } else if (event.data.previous === null) throw new RuleBroken('nothing was active');
+    if (event.data.version === event.data.previous) throw new RuleBroken(`${event.data.version} is already active`);
+  } else if (event.data.previous === null) throw new RuleBroken('no version is active');
   return { revision, version: event.data.version, below: top };
 }
 
 function poppedTop(model: Model, top: StackEntry | null, data: EventData<'version.rolled_back'>): StackEntry {
   let target = top;
   for (const reverted of data.reverts) {
-    if (target?.revision !== reverted) throw new RuleBroken(`${reverted} is not the next revision to revert`);
-    if (target !== top && target.version === data.version) throw new RuleBroken(`${data.version} is nearer`);
+    if (target?.revision !== reverted) throw new RuleBroken(`revision ${reverted} is not the next one to revert`);
+    if (target !== top && target.version === data.version) throw new RuleBroken('it reverts more than needed');
     target = target.below;
   }
-  if (target === top) throw new RuleBroken('nothing is reverted');
-  if (target?.version !== data.version) throw new RuleBroken(`${data.version} is not what rolling back gives`);
+  if (target === top) throw new RuleBroken('it reverts no revision');
+  if (target?.version !== data.version) throw new RuleBroken(`its reverts do not lead to ${data.version}`);
   if (data.version !== null) checkReady(known(model, data.version));
   return target;
 }
 
-/** The map must say what follows from the events before it, of every environment that it or the model knows. */
+/** Compares the event's map with the state after the event, for every environment of the map or of the model. */
 function checkActiveMap(model: Model, event: RegistryEvent, change: EnvironmentChange | undefined): void {
   const given = event.data.active;
   const names = new Set([...Object.keys(given), ...model.environments.keys()]);
@@ -172,10 +173,10 @@ function rememberOutcome(model: Model, event: RegistryEvent, revision: number): 
 
 function known(model: Model, version: string): VersionState {
   const state = model.versions.get(version);
-  if (!state) throw new RuleBroken(`${version} was never published`);
+  if (!state) throw new RuleBroken(`version ${version} was never published`);
   return state;
 }
 
 function checkReady({ version, status }: VersionState): void {
-  if (status !== 'ready') throw new RuleBroken(`${version} is ${status}`);
+  if (status !== 'ready') throw new RuleBroken(`version ${version} is ${status}`);
 }

@@ -5,7 +5,7 @@ import { EnvironmentName } from './names.ts';
 import { Runtime } from './requires.ts';
 import { Version } from './versions.ts';
 
-/** What a loader process is called: one token of a NATS subject and one path segment alike. */
+/** The name of a loader process: valid as a token of a NATS subject and as a path segment. */
 export const InstanceName = z
   .string()
   .regex(/^[A-Za-z0-9_-]{1,100}$/, 'must match [A-Za-z0-9_-]{1,100}')
@@ -24,23 +24,23 @@ export const LOADER_STATES = [
 ] as const;
 export type LoaderState = (typeof LOADER_STATES)[number];
 
-/** What only another move of the environment can mend. */
+/** Errors that only another move of the environment can resolve. */
 export const PERMANENT_ERRORS = [
   'digest-mismatch',
   'runtime-mismatch',
   'golden-mismatch',
   'unknown-environment',
 ] as const;
-/** What a loader tries again by itself. */
+/** Errors after which a loader retries. */
 export const PASSING_ERRORS = ['fetch-failed', 'cache-full', 'hydrate-failed', 'load-timeout'] as const;
 export const LOADER_ERRORS = [...PERMANENT_ERRORS, ...PASSING_ERRORS] as const;
 export type LoaderErrorCode = (typeof LOADER_ERRORS)[number];
 
-/** A version that an environment was moved to, and the revision that moved it. */
+/** A version that an environment was moved to, and the revision of that event. */
 export const Target = z.strictObject({ version: Version, manifest_digest: Digest, revision: z.int().positive() });
 export type Target = z.infer<typeof Target>;
 
-/** What is active in an environment; the revision is known wherever an environment is not just being moved. */
+/** The active version of an environment. `revision` is missing only while the environment is being moved. */
 export type Active = Pick<ActivePointer, 'version' | 'manifest_digest' | 'revision'>;
 
 const Text = z.string().max(200);
@@ -65,10 +65,10 @@ const report = {
   cache: z.strictObject({ hits: Count, misses: Count }),
 };
 
-/** As JSON: each report is a message of NATS. */
+/** Size as JSON: each report is one NATS message. */
 export const MAX_REPORT_BYTES = 15 * 1024;
 
-/** What a loader says of itself. */
+/** A loader's report on itself. */
 export const LoaderReport = z
   .strictObject(report)
   .refine(
@@ -77,16 +77,16 @@ export const LoaderReport = z
   );
 export type LoaderReport = z.infer<typeof LoaderReport>;
 
-/** The same where it was let in before: a newer loader may say more. */
+/** A stored report. It may have unknown fields of a newer loader. */
 export const HeardReport = z.object(report);
 
-/** A report as the API tells it on. */
+/** A report as the API returns it. */
 export const LoaderView = z
   .object({ model: z.string(), instance: z.string(), reported_at: Time, ...report })
   .meta({ id: 'Loader' });
 export type LoaderView = z.infer<typeof LoaderView>;
 
-/** How far the loaders of an environment have followed what is active there. */
+/** How many loaders of an environment serve its active version. */
 export const Convergence = z
   .object({
     active: z.string().nullable(),
@@ -104,7 +104,7 @@ export const FleetView = z
   .meta({ id: 'Fleet' });
 export type FleetView = z.infer<typeof FleetView>;
 
-/** By environment: those of `active`, and every other that a loader reports. */
+/** Counts by environment: for those in `active`, and for others that loaders report. */
 export function convergence(active: ActiveMap, loaders: readonly LoaderReport[]): Record<string, Convergence> {
   const reporting = Map.groupBy(loaders, ({ environment }) => environment);
   const names = new Set([...Object.keys(active), ...reporting.keys()]);
@@ -126,45 +126,46 @@ function convergenceOn(active: Active | null, loaders: LoaderReport[]): Converge
   };
 }
 
-/** Whether a loader serves what is active; with nothing active, whether it knows that. */
+/** Whether a loader serves the active version; if nothing is active, whether it knows that. */
 export function hasConverged({ state, current }: LoaderReport, active: Active | null): boolean {
   if (active === null) return state === 'no-target';
-  return state === 'ready' && current !== null && isSame(current, active);
+  return state === 'ready' && current !== null && isSameVersion(current, active);
 }
 
 export function hasFailed({ state }: LoaderReport): boolean {
   return state === 'failed' || state === 'diverged';
 }
 
-/** Whether a loader has given up on what is active, until the environment is moved again. */
+/** Whether a loader has given up on the active version until the environment is moved again. */
 export function hasGivenUp({ state, error, target }: LoaderReport, active: Active | null): boolean {
   if (state !== 'failed' || !error || !PERMANENT_ERRORS.some((code) => code === error.code)) return false;
-  // A target is known by its revision: the error may be of an earlier one. No target can be of an unknown environment.
+  // The revision identifies the target: the error may be of an earlier one. An unknown environment has no target.
   return error.code === 'unknown-environment' || target?.revision === active?.revision;
 }
 
-function isSame(one: Active, other: Active): boolean {
+export function isSameVersion(one: Omit<Target, 'revision'>, other: Omit<Target, 'revision'>): boolean {
   return one.version === other.version && one.manifest_digest === other.manifest_digest;
 }
 
-/** Why a loader does not serve what is active, in a few words; null where it does. */
+/** Why a loader does not serve the active version, in a few words; null if it does. */
 export function whyNot(loader: LoaderReport, active: Active | null): string | null {
   if (hasConverged(loader, active)) return null;
   const { state, error, target, current } = loader;
   const towards = target?.version ?? 'a version';
   switch (state) {
     case 'failed':
-      return error?.message || error?.code || 'failed and does not say why';
+      return error?.message || error?.code || 'failed without a reason';
     case 'diverged':
-      return 'follows a log that is no longer the same';
+      return 'follows another log than before';
     case 'starting':
-      return 'has not heard of a target yet';
+      return 'does not know the active version yet';
     case 'stopped':
       return 'has stopped';
     case 'no-target':
-      return `has not heard of ${active?.version} yet`;
+      return `does not know that ${active?.version} is active yet`;
     case 'ready':
-      if (current && active && current.version === active.version) return `serves another ${current.version}`;
+      if (current && active && current.version === active.version)
+        return `serves ${current.version} with another manifest`;
       return `serves ${current?.version ?? 'nothing'}`;
     default:
       return `${state} ${towards}`;

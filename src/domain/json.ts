@@ -1,40 +1,40 @@
 import { z } from 'zod';
 
-/** Deeper than any schema or lineage goes, and far from where a parser's stack ends. */
+/** More than any schema or lineage needs, and far below the limit of a parser's stack. */
 const MAX_DEPTH = 100;
 
-/** Values by name. A key `__proto__`, which zod passes over in silence, is refused: nothing that was sent may vanish. */
+/** A record that refuses the key `__proto__`, which zod silently drops: no value of a request may get lost. */
 export function record<T extends z.ZodType>(values: T) {
-  return z.preprocess(refuseUnkeepable, z.record(z.string(), values));
+  return z.preprocess(refuseLossy, z.record(z.string(), values));
 }
 
-/** Any JSON value that can be kept as it was sent. */
-export const Json = z.preprocess(refuseUnkeepable, z.json());
+/** Any JSON value that can be stored without loss. */
+export const Json = z.preprocess(refuseLossy, z.json());
 
-function refuseUnkeepable<T>(value: T, context: z.core.$RefinementCtx): T {
-  const why = unkeepable(value);
-  if (why) context.addIssue({ code: 'custom', message: why });
+function refuseLossy<T>(value: T, context: z.core.$RefinementCtx): T {
+  const message = lossIn(value);
+  if (message) context.addIssue({ code: 'custom', message });
   return value;
 }
 
-/** The JSON of a file; null for what is not JSON, or cannot be told again as it is. */
+/** Parses the JSON of a file; returns null if it is not JSON, or cannot be returned without loss. */
 export function shownJson(text: string): unknown {
   try {
     const value: unknown = JSON.parse(text);
-    return unkeepable(value) === null ? value : null;
+    return lossIn(value) === null ? value : null;
   } catch {
     return null;
   }
 }
 
-/** Walked without recursion, since what it looks for is what recursion would fall over. */
-function unkeepable(value: unknown): string | null {
+/** Returns why a value cannot be stored, or null. Not recursive, because the value may be nested too deeply for that. */
+function lossIn(value: unknown): string | null {
   const open: [value: unknown, depth: number][] = [[value, 0]];
   for (let next = open.pop(); next; next = open.pop()) {
     const [node, depth] = next;
     if (typeof node !== 'object' || node === null) continue;
     if (depth === MAX_DEPTH) return `must not be nested deeper than ${MAX_DEPTH} levels`;
-    if (Object.hasOwn(node, '__proto__')) return 'must not have a key __proto__';
+    if (Object.hasOwn(node, '__proto__')) return 'must not have the key __proto__';
     for (const child of Object.values(node)) open.push([child, depth + 1]);
   }
   return null;

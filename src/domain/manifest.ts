@@ -8,7 +8,7 @@ export const MAX_MANIFEST_BYTES = 256 * 1024;
 export const MAX_ARTIFACTS = 1000;
 export const MAX_PATH_LENGTH = 1024;
 
-/** As an expression, for the API's documentation; see `isPlainName`. */
+/** `isPlainName` as a regular expression, for the API's documentation. */
 const PLAIN_NAME = '(?!\\.{1,2}(?:/|$))[^\\u0000-\\u001f\\u007f\\\\/:*?"<>|]+';
 
 const ArtifactPath = z
@@ -31,10 +31,11 @@ const Artifacts = z
   .max(MAX_ARTIFACTS)
   .superRefine((artifacts, context) => {
     const clash = pathClash(artifacts.map((artifact) => artifact.path));
-    if (clash) context.addIssue({ code: 'custom', message: `${clash} stands for more than one file` });
+    if (clash)
+      context.addIssue({ code: 'custom', message: `${clash} equals (ignoring case) or contains another path` });
   });
 
-/** What a version is. The fields of `PublishedManifest` with their defaults filled in are what its digest covers. */
+/** The content of a version. Its digest covers all fields, with their defaults filled in. */
 export const Manifest = z.strictObject({
   flavor: z.string().min(1).max(64).default('custom').meta({ example: 'sklearn' }),
   artifacts: Artifacts,
@@ -47,31 +48,31 @@ export const Manifest = z.strictObject({
 });
 export type Manifest = z.infer<typeof Manifest>;
 
-/** A path that stays inside the folder it is resolved against, on every system that a volume may be mounted on. */
+/** Whether a path stays inside the folder it is resolved against, on every system that may mount a volume. */
 export function isArtifactPath(path: string): boolean {
   return path.split('/').every(isPlainName);
 }
 
 function isPlainName(name: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression matches control characters to refuse them
   const unsafe = /[\u0000-\u001f\u007f\\:*?"<>|]/;
   return name !== '' && name !== '.' && name !== '..' && !unsafe.test(name) && Buffer.byteLength(name) <= 255;
 }
 
-/** A path that another one equals, differs from only in case, or lies beneath as if it were a folder. */
+/** Returns a path that equals another one, differs from it only in case, or is a folder of it; else null. */
 function pathClash(paths: string[]): string | null {
-  // In order, a path comes right before those that begin with it: each is compared with its neighbor only.
+  // Sorted, a path comes right before those that start with it, so comparing neighbors is enough.
   const folded = paths.map((path) => ({ path, folder: `${path.normalize('NFC').toLowerCase()}/` }));
   folded.sort((a, b) => (a.folder < b.folder ? -1 : 1));
   return folded.find(({ folder }, i) => folded[i + 1]?.folder.startsWith(folder))?.path ?? null;
 }
 
-/** The artefacts by their bytes: of those with the same ones, one. */
+/** Returns one artifact for each distinct digest. */
 export function distinctBlobs(artifacts: readonly Artifact[]): Artifact[] {
   return [...new Map(artifacts.map((artifact) => [artifact.digest, artifact])).values()];
 }
 
-/** RFC 8785 canonical JSON, artefacts in the order of their paths: the bytes that `…/manifest` serves. */
+/** Returns canonical JSON (RFC 8785), with artifacts sorted by path: the bytes that `…/manifest` serves. */
 export function canonicalManifest(manifest: Manifest): string {
   const artifacts = manifest.artifacts.toSorted((a, b) => (a.path < b.path ? -1 : 1));
   return canonicalize({ ...manifest, artifacts })!;

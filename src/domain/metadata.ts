@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { constraintFrom, packageName, Requires } from './requires.ts';
 
-/** The files beside a model that say how it was trained, the more telling first. */
+/** Files beside a model that describe its training, in order of preference. */
 export const METADATA_FILES = ['training_metadata.json', 'metadata.json'] as const;
 
 const Fields = z.record(z.string(), z.unknown());
@@ -14,15 +14,15 @@ const PACKAGES: Record<string, string[]> = {
 };
 
 /**
- * What metadata documents say about the runtime, for a manifest that says nothing: `requires` in the manifest's own shape,
- * and facts, which become "same minor release"; the first document that names something wins.
+ * Returns the runtime constraints in metadata documents, for a manifest that has none. They come from `requires`, in the
+ * manifest's own form, and from installed versions, which become "same minor release". The first document takes precedence.
  */
 export function requiresFromMetadata(documents: unknown[]): Requires {
   const stated = documents.map((document) => Requires.safeParse(Fields.safeParse(document).data?.requires).data ?? {});
   return mergeRequires(...stated, requiresFromFacts(documents));
 }
 
-/** Facts stand at the top or under `runtime`, `environment` or `versions`. */
+/** Installed versions are at the top level or under `runtime`, `environment` or `versions`. */
 function requiresFromFacts(documents: unknown[]): Requires {
   const places = documents.flatMap(factPlaces);
   const find = (names: string[]) => firstConstraint(places, names);
@@ -56,18 +56,18 @@ function firstConstraint(places: Fields[], names: string[]): string | null {
   return null;
 }
 
-// Nothing here may match the same characters in two ways: a folder's files are read by the server, too.
+// No two parts may match the same characters (backtracking): the server also reads files that others wrote.
 const REQUIREMENT = /^([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\]\s*)?([~=<>!][^;]*)$/;
 
 /**
- * Pinned and ranged packages of a `requirements.txt`, with or without hashes. Options, URLs and bare names say nothing,
- * nor do lines with a marker, which may not hold here.
+ * Returns the pinned and ranged packages of a `requirements.txt`, with or without hashes. Ignores options, URLs, names
+ * without a version, and lines with an environment marker, which may not apply here.
  */
 export function requiresFromRequirements(text: string): Requires {
   const packages: Record<string, string> = {};
   for (const line of text.split(/\r?\n/)) {
-    const said = line.replace(/(^|\s)(#|--|\\).*$/, '');
-    const found = REQUIREMENT.exec(said.trim());
+    const requirement = line.replace(/(^|\s)(#|--|\\).*$/, '');
+    const found = REQUIREMENT.exec(requirement.trim());
     const pin = /^==\s*([^=*,\s]+)\s*$/.exec(found?.[2] ?? '')?.[1];
     const constraint = found && constraintFrom(pin ?? found[2]!.trim());
     if (constraint) packages[packageName(found[1]!)] = constraint;
@@ -75,7 +75,7 @@ export function requiresFromRequirements(text: string): Requires {
   return Object.keys(packages).length > 0 ? { packages } : {};
 }
 
-/** The first source that names something wins, whatever its spelling: `sources` in the order of their weight. */
+/** Merges constraints. The first source that names a package wins, in any spelling of its name. */
 export function mergeRequires(...sources: Requires[]): Requires {
   const merged: Requires = {};
   for (const source of sources.toReversed()) {

@@ -4,7 +4,7 @@ import { Json } from './json.ts';
 import { constraintFrom, type Requires } from './requires.ts';
 
 const Flavors = z.record(z.string(), z.record(z.string(), z.unknown()));
-// Keys that are not known are left alone: MLflow adds some with every release.
+// Unknown keys are allowed: every release of MLflow adds some.
 const MlModel = z.looseObject({ flavors: Flavors, signature: z.record(z.string(), z.unknown()).nullish() });
 
 export interface MlModelFacts {
@@ -15,8 +15,8 @@ export interface MlModelFacts {
 }
 
 /**
- * What MLflow's `MLmodel` file says, as its documentation and the samples of mlflow-export-import have it; null where it
- * is no such file.
+ * Reads MLflow's `MLmodel` file, as described in its documentation and in the samples of mlflow-export-import. Returns null
+ * if the text is not such a file.
  */
 export function readMlModel(text: string): MlModelFacts | null {
   const model = MlModel.safeParse(yaml(text)).data;
@@ -33,14 +33,14 @@ export function readMlModel(text: string): MlModelFacts | null {
   return { flavor, requires, lineage, signature: signatureOf(model.signature) };
 }
 
-// Looking for keys that come twice compares each with all others, and a pretty error costs as much as the lines before it.
+// Linear parsing: a check for duplicate keys compares all pairs, and a pretty error costs as much as the lines before it.
 const LINEAR = { maxAliasCount: 100, uniqueKeys: false, prettyErrors: false, logLevel: 'error' } as const;
 
 function yaml(text: string): unknown {
   try {
     return parse(text, LINEAR);
   } catch {
-    return null; // not YAML, so no MLmodel
+    return null;
   }
 }
 

@@ -12,13 +12,13 @@ export interface VersionState {
   notes: string;
   published_at: string;
   published_by: string;
-  /** The revision that published it. */
+  /** The revision of the event that published it. */
   revision: number;
 }
 
 /**
- * One entry of an environment's stack: what an activation or deactivation made active, and the revision that did.
- * Linked, so that a push or a pop shares what lies below however long the history.
+ * One entry of an environment's stack: the version that an activation made active, or null for a deactivation. A linked
+ * list, so that a push or pop takes constant time however long the history is.
  */
 export interface StackEntry {
   revision: number;
@@ -26,7 +26,7 @@ export interface StackEntry {
   below: StackEntry | null;
 }
 
-/** Who moved an environment last. */
+/** The last activation, deactivation or rollback of an environment. */
 export interface Movement {
   revision: number;
   at: string;
@@ -36,15 +36,15 @@ export interface Movement {
 }
 
 export interface EnvironmentState {
-  /** Activate and deactivate push, roll back pops; the top is active. */
+  /** The active entry. Activate and deactivate push an entry, roll back pops entries. */
   top: StackEntry | null;
   moved: Movement | null;
   runtime: Runtime | null;
-  /** Times of the newest accepted activations, at most `MAX_ACTIVATION_LIMIT`, oldest first. */
+  /** Times of the last activations, at most `MAX_ACTIVATION_LIMIT`, oldest first. */
   activations: string[];
 }
 
-/** The fold of one model's events. */
+/** The state of a model after its events. */
 export interface Model {
   name: string;
   /** Revision, body hash and time of the model's last event; 0, 64 zeros and '' before the first. */
@@ -59,7 +59,7 @@ export interface Model {
 
 export const NO_HEAD = '0'.repeat(64);
 export const ACTIVATION_WINDOW_MS = 60_000;
-/** The highest limit of activations a minute that can be counted. */
+/** The highest configurable limit of activations per minute. */
 export const MAX_ACTIVATION_LIMIT = 100;
 export const IDEMPOTENCY_WINDOW_MS = 30 * 24 * 3600_000;
 
@@ -74,13 +74,13 @@ export function environmentOf(model: Model, environment: string): EnvironmentSta
   return model.environments.get(environment) ?? UNMOVED;
 }
 
-/** The version that is active in an environment, or null. */
+/** Returns the version that is active in an environment, or null. */
 export function activeVersion(model: Model, environment: string): VersionState | null {
   const { top } = environmentOf(model, environment);
   return top?.version ? model.versions.get(top.version)! : null;
 }
 
-/** The environments in which a version is active. */
+/** Returns the environments in which a version is active. */
 export function activeIn(model: Model, version: string): string[] {
   return [...model.environments.keys()].filter((name) => activeVersion(model, name)?.version === version);
 }
@@ -90,15 +90,15 @@ function pointerTo(version: VersionState): ActivePointer {
 }
 
 /**
- * The `active` map that an event must carry: every configured environment and every one ever moved, with `environment`
- * moved to `target` where the event moves one.
+ * Returns the `active` map that an event must carry: every configured environment and every one that was ever moved. If the
+ * event itself moves an environment, `move` is applied to it.
  */
 export function activeMap(
   model: Model,
   configured: Iterable<string>,
   move?: { environment: string; target: VersionState | null },
 ): ActiveMap {
-  // A map first: on a plain object, a foreign event's "__proto__" would vanish.
+  // A Map first: a plain object would lose a key "__proto__" of an event from elsewhere.
   const map = new Map<string, ActivePointer | null>();
   for (const name of new Set([...configured, ...model.environments.keys()])) {
     const version = activeVersion(model, name);
@@ -108,12 +108,12 @@ export function activeMap(
   return Object.fromEntries(map);
 }
 
-/** Keys are the actor's own: two actors never see each other's outcomes. */
+/** Combines an idempotency key with its actor, so that actors never see each other's outcomes. */
 export function outcomeKey(actor: string, key: string): string {
   return JSON.stringify([actor, key]);
 }
 
-/** The version that `latest` means: see `highest`, over those that are not archived. */
+/** Returns the version that `latest` stands for: the `highest` one that is not archived. */
 export function latestVersion(model: Model): string | null {
   return highest([...model.versions.values()].filter(({ status }) => status === 'ready').map(({ version }) => version));
 }

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
-/** The model that the single-model routes mean. */
+/** The model of the single-model routes. */
 export const DEFAULT_MODEL = 'default';
 
-// One token of a NATS subject, one path segment and one folder name alike: no dots, no slashes, no upper case.
+// Valid as a token of a NATS subject, a path segment and a folder name: no dots, slashes or upper-case letters.
 const NAME = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
 export const ModelName = z.string().regex(NAME, 'must match [a-z0-9][a-z0-9_-]{0,62}').meta({ example: 'fraud' });

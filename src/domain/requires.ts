@@ -13,7 +13,7 @@ const NodeRange = z.string().refine((text) => semver.validRange(text) !== null, 
 const PythonVersion = z.string().refine((text) => pep440Version(text) !== null, 'must be a PEP 440 version');
 const NodeVersion = z.string().refine((text) => semver.valid(text) !== null, 'must be a semantic version');
 
-/** Constraints on the process that loads a version. Python's are PEP 440 specifiers, Node's are node-semver ranges. */
+/** Constraints on the process that loads a version: PEP 440 specifiers for Python, node-semver ranges for Node. */
 export const Requires = z.strictObject({
   python: PythonRange.optional().meta({ example: '~=3.11.0' }),
   packages: packages(PythonRange)
@@ -24,7 +24,7 @@ export const Requires = z.strictObject({
 });
 export type Requires = z.infer<typeof Requires>;
 
-/** Facts about an environment or a process. */
+/** Versions that are installed in an environment or a process. */
 export const Runtime = z.strictObject({
   python: PythonVersion.optional().meta({ example: '3.11.7' }),
   packages: packages(PythonVersion)
@@ -35,7 +35,7 @@ export const Runtime = z.strictObject({
 });
 export type Runtime = z.infer<typeof Runtime>;
 
-/** Python packages; one under two spellings would say two things, of which one would be lost. */
+/** Python packages. Two spellings of one package are refused, because only one of their values would be kept. */
 function packages(values: z.ZodString) {
   return record(values).refine(
     (named) => new Set(Object.keys(named).map(packageName)).size === Object.keys(named).length,
@@ -47,13 +47,13 @@ export interface Mismatch {
   name: string;
   expected: string;
   actual: string;
-  /** Who stated the fact: `declared` for the runtime of an environment. */
+  /** The source of `actual`: `declared` for the runtime of an environment, `loader` for a loader's own. */
   source: string;
 }
 
 export interface RuntimeCheck {
   mismatches: Mismatch[];
-  /** What is required but not stated by the runtime: a fact nobody knows blocks nothing. */
+  /** Names that are required but missing from the runtime. They block nothing, because their versions are unknown. */
   unstated: string[];
 }
 
@@ -69,7 +69,7 @@ export function checkRuntime(requires: Requires, runtime: Runtime, source: strin
 }
 
 function satisfies(actual: string, expected: string, python: boolean): boolean {
-  // A runtime is a fact: that it is a pre-release does not take it out of a range it lies in.
+  // An installed pre-release satisfies every range that includes it, although both specifications exclude pre-releases.
   if (python) return pep440Satisfies(actual, expected, { prereleases: true });
   return semver.satisfies(actual, expected, { includePrerelease: true });
 }
@@ -80,7 +80,7 @@ interface Named {
   python: boolean;
 }
 
-/** Every entry under a key of its own: `python` itself, a package of that name and npm's of that name stay apart. */
+/** Returns every entry under a unique key: `python`, a package `python` and an npm package `python` are distinct. */
 function named({ python, node, packages = {}, npm = {} }: Requires | Runtime): Map<string, Named> {
   const all = new Map<string, Named>();
   if (python !== undefined) all.set('python', { name: 'python', text: python, python: true });
@@ -93,12 +93,12 @@ function named({ python, node, packages = {}, npm = {} }: Requires | Runtime): M
   return all;
 }
 
-/** Every entry as a line, such as `python ~=3.11.0` or `npm:onnxruntime-node ^1.20.0`. */
+/** Returns every entry as a line, such as `python ~=3.11.0` or `npm:onnxruntime-node ^1.20.0`. */
 export function spelled(stated: Requires | Runtime): string[] {
   return [...named(stated).values()].map(({ name, text }) => `${name} ${text}`);
 }
 
-/** PEP 503: runs of `-`, `_` and `.` are one `-`, in lower case. */
+/** Normalizes a package name (PEP 503): lower case, with runs of `-`, `_` and `.` replaced by one `-`. */
 export function packageName(name: string): string {
   return name.toLowerCase().replace(/[-_.]+/g, '-');
 }
@@ -107,12 +107,12 @@ export function isPythonRange(text: string): boolean {
   return text.trim() !== '' && text.isWellFormed() && pep440Range(text) && pep440Version(text) === null;
 }
 
-/** Far longer than any version or range that somebody wrote. */
+/** Far longer than any real version or range. */
 const MAX_CONSTRAINT_LENGTH = 1_000;
 
 /**
- * A version found in metadata as a constraint: a fact (`1.5.1`, or CPython's `3.11.7 (main, …)`) asks for the same
- * minor release, a written range is taken as it is, anything else says nothing.
+ * Returns a version from metadata as a constraint. An installed version (`1.5.1`, CPython's `3.11.7 (main, …)`) becomes
+ * "same minor release", a range is returned unchanged, and anything else gives null.
  */
 export function constraintFrom(text: string): string | null {
   if (text.length > MAX_CONSTRAINT_LENGTH) return null;
@@ -121,12 +121,12 @@ export function constraintFrom(text: string): string | null {
   return isPythonRange(text) ? text : null;
 }
 
-/** Null where the numbers are too large to be written as such. */
+/** Returns the constraint "same minor release"; null if the numbers are too large for a specifier. */
 function sameMinor(fact: string): string | null {
   const { epoch, release, pre, dev } = parsePep440(fact)!;
   const [major, minor, ...rest] = release;
   const first = minor === undefined ? `${major}.0` : `${major}.${minor}.0`;
-  // What comes before the first version of a minor release would not satisfy "at least the first version".
+  // A pre-release of the first version of a minor release is lower than that version, so the range starts there.
   const before = rest.some((part) => part > 0) ? '' : `${pre?.join('') ?? ''}${dev ? `.dev${dev[1]}` : ''}`;
   const range = `~=${epoch > 0 ? `${epoch}!` : ''}${first}${before}`;
   return isPythonRange(range) ? range : null;

@@ -1,18 +1,18 @@
 /**
- * What drives a terminal, or hides or reorders what stands beside it: controls, format characters (bidirectional ones among
- * them, CVE-2021-42574), separators of lines and paragraphs, and halves of surrogate pairs.
+ * Characters that control a terminal, or hide or reorder the text around them: control characters, format characters
+ * (including bidirectional ones, CVE-2021-42574), line and paragraph separators, and lone surrogates.
  */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu;
-const UNSEEN_IN_JSON = /[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]--\n]/gv;
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu;
+const INVISIBLE_IN_JSON = /[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]--\n]/gv;
 
-/** Text that others wrote as one line for people: a space for what cannot be seen. */
+/** Returns untrusted text as one line for display, with a space in place of invisible characters. */
 export function visible(text: string): string {
-  return text.replace(UNSEEN, ' ');
+  return text.replace(INVISIBLE, ' ');
 }
 
-/** JSON text of the same value, with escapes for what cannot be seen, of which `JSON.stringify` leaves most. */
+/** Escapes invisible characters in JSON text without changing its value; `JSON.stringify` leaves most of them unescaped. */
 export function visibleJson(json: string): string {
-  return json.replace(UNSEEN_IN_JSON, (character) => {
+  return json.replace(INVISIBLE_IN_JSON, (character) => {
     const units = Array.from({ length: character.length }, (_, i) => character.charCodeAt(i));
     return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
   });

@@ -1,14 +1,14 @@
 import type { Logger } from 'pino';
+import type { BlobAccess } from '../access/blob-access.ts';
 import type { Policy } from '../access/policy.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
-import type { Dispatch } from '../commands/dispatch.ts';
+import type { Execute } from '../commands/execute.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';
 import type { Registry } from '../projections/registry.ts';
 import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
 import type { Limiter } from '../structures/limiter.ts';
-import type { BlobAccess } from './api/blob-access.ts';
 import type { EventStream } from './api/snapshot-stream.ts';
 import type { CallerServices } from './caller/identify.ts';
 
@@ -24,7 +24,7 @@ export interface Services extends CallerServices {
   blobAccess: BlobAccess;
   registry(): Registry;
   artifacts: ArtifactStore;
-  dispatch: Dispatch;
+  execute: Execute;
   events: EventStream;
   fleet: Fleet;
   readAt(revision: number): Promise<LogMessage | null>;

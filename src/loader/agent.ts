@@ -3,33 +3,33 @@ import { once } from 'node:events';
 import { mkdir, readFile, readlink, realpath, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { pointLink } from '../files/link.ts';
-import type { VersionInfo } from './bundle.ts';
+import type { VersionInfo } from './loaded-version.ts';
 import { type Loader, type LoaderOptions, startLoader } from './loader.ts';
 import { consoleLog } from './log.ts';
 import { pythonRuntime } from './python-runtime.ts';
 
 export interface AgentOptions extends Pick<LoaderOptions<string>, 'model' | 'environment' | 'volume' | 'log'> {
-  /** Where `current` is kept. */
+  /** The folder of the link `current`. */
   folder: string;
-  /** The interpreter of the service, whose packages must fit. */
+  /** The service's Python interpreter, whose packages must satisfy `requires`. */
   python?: string | undefined;
-  /** A command for `sh`, or a URL to POST to, when `current` has changed. */
+  /** A command for `sh`, or a URL to POST to, after `current` has changed. */
   onChange?: string | undefined;
 }
 
 /**
- * Keeps `current` in a folder at the active version, for a service that cannot be changed: a loader whose model is a link.
- * If the service cannot be told, the link goes back to where it was, and it is tried again.
+ * Keeps the link `current` in a folder at the active version, for a service whose code cannot be changed. It is a loader
+ * whose model is the link. If the service cannot be notified, the link is restored and the load is retried.
  */
 export async function startAgent({ folder, python, onChange, ...options }: AgentOptions): Promise<Loader<string>> {
   await mkdir(folder, { recursive: true, mode: 0o755 });
-  const home = await realpath(folder); // as the cache has it: the link is relative to it
+  const home = await realpath(folder); // without symbolic links, as in the cache: the link is relative to it
   const current = join(home, 'current');
   const own = join(home, '.signalbox');
-  const told = join(own, 'told');
-  // One at a time, whatever has overtaken what: else an older one might put its link back over a newer.
+  const notifiedFile = join(own, 'told');
+  // One at a time: otherwise an overtaken change could restore its link over a newer one.
   let turn: Promise<unknown> = Promise.resolve();
-  let shown: Change | null = null;
+  let served: Change | null = null;
   let closing = false;
 
   const loader = await startLoader<string>({
@@ -55,27 +55,28 @@ export async function startAgent({ folder, python, onChange, ...options }: Agent
     const before = await readlink(current).catch(() => null);
     await pointLink(current, relative(home, next.to));
     try {
-      if ((await readFile(told, 'utf8').catch(() => '')) !== next.version.manifest_digest) await tell(next, signal);
+      const notified = await readFile(notifiedFile, 'utf8').catch(() => '');
+      if (notified !== next.version.manifest_digest) await notify(next, signal);
       signal.throwIfAborted();
     } catch (error) {
       await pointLink(current, before);
-      // The service may have changed already, and who overtook this may be content with what served before.
-      if (signal.aborted && shown && !closing) await tell(shown).catch(unheard);
+      // The service may have changed already, and the newer target may be the version that served before.
+      if (signal.aborted && served && !closing) await notify(served).catch(logFailure);
       throw error;
     }
-    shown = next;
+    served = next;
     return next.version.version;
   }
 
-  async function tell(change: Change, signal?: AbortSignal): Promise<void> {
+  async function notify(change: Change, signal?: AbortSignal): Promise<void> {
     if (onChange === undefined) return;
-    await writeFile(told, ''); // until it is done, nobody knows what the service has heard
+    await writeFile(notifiedFile, ''); // until the call returns, the service's version is unknown
     await send(onChange, change, signal);
-    await writeFile(told, change.version.manifest_digest);
+    await writeFile(notifiedFile, change.version.manifest_digest);
   }
 
-  function unheard(err: unknown): void {
-    (options.log ?? consoleLog).error({ err }, 'the service could not be told that the link is back');
+  function logFailure(err: unknown): void {
+    (options.log ?? consoleLog).error({ err }, 'the service could not be notified that the link was restored');
   }
 }
 
@@ -85,19 +86,19 @@ interface Change {
   to: string;
 }
 
-/** @throws {Error} for an exit code other than 0, or an answer that is no success */
-async function send(whom: string, { version: info, to: folder }: Change, signal?: AbortSignal): Promise<void> {
+/** @throws {Error} for an exit code other than 0, or a response status other than 2xx */
+async function send(onChange: string, { version: info, to: folder }: Change, signal?: AbortSignal): Promise<void> {
   const { model, version, manifest_digest } = info;
-  if (/^https?:\/\//.test(whom)) {
+  if (/^https?:\/\//.test(onChange)) {
     const body = JSON.stringify({ model, version, manifest_digest, folder });
     const headers = { 'Content-Type': 'application/json' };
-    const response = await fetch(whom, { method: 'POST', body, headers, signal: signal ?? null });
+    const response = await fetch(onChange, { method: 'POST', body, headers, signal: signal ?? null });
     await response.body?.cancel();
-    if (!response.ok) throw new Error(`${whom} answered ${response.status}`);
+    if (!response.ok) throw new Error(`${onChange} answered ${response.status}`);
     return;
   }
   const env = { ...process.env, SIGNALBOX_MODEL: model, SIGNALBOX_VERSION: version, SIGNALBOX_FOLDER: folder };
-  const child = spawn('sh', ['-c', whom], { env, signal, stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn('sh', ['-c', onChange], { env, signal, stdio: ['ignore', 'inherit', 'inherit'] });
   const [code, killed] = await once(child, 'exit');
-  if (code !== 0) throw new Error(`"${whom}" ended with ${code ?? killed}`);
+  if (code !== 0) throw new Error(`"${onChange}" ended with ${code ?? killed}`);
 }

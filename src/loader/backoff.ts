@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Pauses that double up to a limit, with full jitter, so that who lost the same server does not come back as one. */
+/** Exponential back-off with full jitter, so that clients of a failed server do not return all at once. */
 export interface Backoff {
   /** Resolves after the next pause, or at once when the signal aborts. */
   pause(signal: AbortSignal): Promise<void>;

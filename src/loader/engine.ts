@@ -1,31 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { clause } from '../domain/clause.ts';
-import type { LoaderErrorCode, LoaderState, Target } from '../domain/fleet.ts';
+import { isSameVersion, type LoaderErrorCode, type Target } from '../domain/fleet.ts';
 import { createBackoff } from './backoff.ts';
-import type { Bundle, Lease, LeasedBundle } from './bundle.ts';
 import type { Cache } from './cache.ts';
 import { failureOf, NotReady } from './failure.ts';
-import type { Load, Loaded } from './load.ts';
+import type { Load, LoadResult } from './load.ts';
+import type { Lease, LeasedVersion, LoadedVersion } from './loaded-version.ts';
 import type { LoaderLog } from './log.ts';
-import type { Position } from './position.ts';
+import type { FollowedPosition } from './position.ts';
 import type { Following, Sighting, Source } from './sources/source.ts';
-
-/** What a loader says of itself. */
-export interface Status {
-  state: LoaderState;
-  since: string;
-  stale: boolean;
-  target: Target | null;
-  current: Target | null;
-  error: { code: LoaderErrorCode; message: string; at: string } | null;
-  load_ms: number | null;
-  warm_up_ms: number | null;
-}
-
-export function initialStatus(state: LoaderState): Status {
-  const nothing = { target: null, current: null, error: null, load_ms: null, warm_up_ms: null };
-  return { state, since: new Date().toISOString(), stale: false, ...nothing };
-}
+import { initialStatus, reasonOf, type Status } from './status.ts';
 
 export interface EngineOptions<M> {
   source: Source;
@@ -34,11 +17,11 @@ export interface EngineOptions<M> {
   log: LoaderLog;
   /** Called after every change of the status. */
   changed(): void;
-  /** How long the source may say nothing before the last good version is served. */
+  /** Wait for a first sighting before the last good version is loaded. */
   graceMs?: number;
-  /** Of the pauses between attempts: the first and the longest. */
+  /** First and longest pause between attempts. */
   backoffMs?: [number, number];
-  /** How long closing waits for requests that hold a lease. */
+  /** Longest wait of `close` for leases. */
   closeMs?: number;
 }
 
@@ -46,13 +29,13 @@ export interface Engine<M> {
   status(): Status;
   /** @throws {NotReady} */
   lease(): Lease<M>;
-  /** Resolves when something serves. @throws {NotReady} saying why not, after `timeoutMs` */
-  ready(timeoutMs: number): Promise<Bundle<M>>;
+  /** Resolves when a version serves. @throws {NotReady} with the reason, after `timeoutMs` */
+  ready(timeoutMs: number): Promise<LoadedVersion<M>>;
   close(): Promise<void>;
 }
 
 interface Serving<M> {
-  leased: LeasedBundle<M>;
+  leased: LeasedVersion<M>;
   target: Target;
 }
 
@@ -62,30 +45,25 @@ const DRAIN_WARNING_MS = 60_000;
 const BACKOFF_MS: [number, number] = [1_000, 60_000];
 const CLOSE_MS = 10_000;
 
-/**
- * Keeps the version that is active in memory. The newest target wins; whatever fails, what served before serves on.
- */
+/** Keeps the active version in memory. The newest target wins. If a load fails, the old version still serves. */
 export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
   const { source, load, cache, log } = options;
   const { graceMs = GRACE_MS, backoffMs = BACKOFF_MS, closeMs = CLOSE_MS } = options;
   let serving: Serving<M> | null = null;
   let status = initialStatus('starting');
-  let position: Position | null = null;
-  /** The attempt that is under way. */
+  let position: FollowedPosition | null = null;
+  /** Aborts the current attempt. */
   let attempt = new AbortController();
   const stop = new AbortController();
   const served = Promise.withResolvers<void>();
   const pending = new Set<Promise<unknown>>();
-  /** What was replaced, and requests still use. */
+  /** Replaced, but still in use by leases. */
   const draining = new Set<Target>();
-  let keeping = Promise.resolve();
+  let saving = Promise.resolve();
   let sweeping: Promise<void> | null = null;
-  const touching = setInterval(
-    () => serving && inBackground(cache.touch(serving.target.manifest_digest)),
-    TOUCH_EVERY_MS,
-  );
-  touching.unref();
-  const running = run().catch((err: unknown) => log.error({ err }, 'the loader follows nothing any more'));
+  const touch = () => serving && inBackground(cache.touch(serving.target.manifest_digest));
+  const touching = setInterval(touch, TOUCH_EVERY_MS).unref();
+  const running = run().catch((err: unknown) => log.error({ err }, 'the loader stopped following the registry'));
 
   return { status: () => status, lease, ready, close };
 
@@ -94,20 +72,20 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     position = lastGood;
     const grace = setTimeout(() => status.state === 'starting' && inBackground(fallBack(begin())), graceMs);
     try {
-      for await (const sighting of source.follow(lastGood, stop.signal)) see(sighting);
+      for await (const sighting of source.follow(lastGood, stop.signal)) handle(sighting);
     } finally {
       clearTimeout(grace);
     }
   }
 
-  function see(sighting: Sighting): void {
+  function handle(sighting: Sighting): void {
     switch (sighting.state) {
       case 'silent':
         set({ stale: true });
         break;
       case 'diverged':
         if (status.state === 'diverged') return;
-        log.error({}, 'the log is no longer the one that was followed; what serves now serves on');
+        log.error({}, 'the log is not the one that was followed before; the current version still serves');
         set({ state: 'diverged' });
         inBackground(fallBack(begin()));
         break;
@@ -121,49 +99,47 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
         position = sighting.position;
         set({ stale: sighting.stale });
         aim(sighting);
-        // Else who starts anew would take the log as it was before for this one.
-        if (restored && serving) inBackground(keep(serving.target));
+        // Otherwise a restart would resume at a position in the log before the restore.
+        if (restored && serving) inBackground(saveAndSweep(serving.target));
       }
     }
   }
 
-  /** Goes for a target, unless it is the one that is gone for, or was given up on, already. */
+  /** Starts to load a target, unless it is already being loaded, serves or has failed. */
   function aim({ target, request_id }: Pick<Following, 'target' | 'request_id'>): void {
     const known = !['starting', 'diverged'].includes(status.state) && status.error?.code !== 'unknown-environment';
     if (known && isSameMove(status.target, target)) return;
     const signal = begin();
-    log.info(
-      { version: target?.version ?? null, revision: target?.revision, request_id },
-      'the registry says what is active',
-    );
+    log.info({ version: target?.version ?? null, revision: target?.revision, request_id }, 'received a new target');
     if (target === null) {
       set({ state: 'no-target', target, error: null });
-    } else if (serving && isSame(serving.target, target)) {
+    } else if (serving && isSameVersion(serving.target, target)) {
       serving.target = target;
       set({ state: 'ready', target, current: target, error: null });
-      inBackground(keep(target));
+      inBackground(saveAndSweep(target));
     } else {
       set({ state: 'fetching', target, error: null });
-      inBackground(pursue(target, signal));
+      inBackground(loadUntilServed(target, signal));
     }
   }
 
-  /** Whatever was under way is overtaken. */
+  /** Aborts the current attempt and returns the signal of a new one. */
   function begin(): AbortSignal {
     attempt.abort();
     attempt = new AbortController();
     return AbortSignal.any([attempt.signal, stop.signal]);
   }
 
-  /** Until it serves, cannot ever, or is overtaken. */
-  async function pursue(target: Target, signal: AbortSignal): Promise<void> {
+  /** Retries until the target serves, fails permanently or is overtaken. */
+  async function loadUntilServed(target: Target, signal: AbortSignal): Promise<void> {
     const backoff = createBackoff(...backoffMs);
     while (!signal.aborted) {
       try {
-        if (sweeping) await Promise.allSettled([sweeping]); // it does not know that this version is wanted
+        // A sweep could delete this version, which it does not know to be in use.
+        if (sweeping) await Promise.allSettled([sweeping]);
         signal.throwIfAborted();
-        const loaded = await load(target, signal, (state) => signal.aborted || set({ state }));
-        if (await swap(loaded, target, signal, { state: 'ready', error: null })) await keep(target);
+        const result = await load(target, signal, (state) => signal.aborted || set({ state }));
+        if (await swap(result, target, signal, { state: 'ready', error: null })) await saveAndSweep(target);
         return;
       } catch (error) {
         if (signal.aborted) return;
@@ -178,24 +154,24 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     }
   }
 
-  /** Serves the last good version while there is nothing better; not if that is what has just failed. */
+  /** Loads the last good version if nothing serves, unless it is the target that has just failed. */
   async function fallBack(signal: AbortSignal, failed: Target | null = null): Promise<void> {
     const lastGood = serving ? null : await cache.lastGood();
     if (!lastGood || signal.aborted || isSameMove(lastGood.target, failed)) return;
     const { target } = lastGood;
     try {
-      const loaded = await load(target, signal, () => {});
-      const unheard = status.state === 'starting' && { state: 'ready' as const, target };
-      if (!(await swap(loaded, target, signal, failed ? {} : { stale: true, ...unheard }))) return;
-      log.warn({ version: target.version }, 'the last good version serves until the registry is heard');
+      const result = await load(target, signal, () => {});
+      const unconfirmed = status.state === 'starting' && { state: 'ready' as const, target };
+      if (!(await swap(result, target, signal, failed ? {} : { stale: true, ...unconfirmed }))) return;
+      log.warn({ version: target.version }, 'the last good version serves until the registry confirms a target');
     } catch (err) {
       if (!signal.aborted) log.error({ err, version: target.version }, 'the last good version could not be loaded');
     }
   }
 
-  /** Puts a version in the place of the one that serves; false if it was overtaken. */
+  /** Replaces the version that serves. Returns false if the new one was overtaken. */
   async function swap(
-    { leased, load_ms, warm_up_ms }: Loaded<M>,
+    { leased, load_ms, warm_up_ms }: LoadResult<M>,
     target: Target,
     signal: AbortSignal,
     change: Partial<Status>,
@@ -207,39 +183,29 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     const old = serving;
     serving = { leased, target };
     set({ ...change, current: target, load_ms, warm_up_ms });
-    log.info(
-      {
-        version: target.version,
-        revision: target.revision,
-        previous: old?.target.version ?? null,
-        load_ms,
-        warm_up_ms,
-      },
-      'a version serves',
-    );
+    const { version, revision } = target;
+    log.info({ version, revision, previous: old?.target.version ?? null, load_ms, warm_up_ms }, 'a version serves');
     served.resolve();
     if (old) inBackground(drain(old));
     return true;
   }
 
-  /** However long requests take, their model stays: it is only said when they take long. */
+  /** Waits for all leases, without a limit; only logs a warning if they take long. */
   async function drain({ leased, target }: Serving<M>): Promise<void> {
-    const warning = setTimeout(
-      () => log.warn({ version: target.version }, 'a version is still in use a minute after it was replaced'),
-      DRAIN_WARNING_MS,
-    );
-    warning.unref();
+    const { version } = target;
+    const warn = () => log.warn({ version }, 'a version is still in use a minute after it was replaced');
+    const warning = setTimeout(warn, DRAIN_WARNING_MS).unref();
     draining.add(target);
     await leased.retire();
     draining.delete(target);
     clearTimeout(warning);
   }
 
-  /** One after the other: where the disk is slow, an older version must not have the last word. */
-  function keep(target: Target): Promise<void> {
-    keeping = keeping.then(async () => {
+  /** Writes one after another: on a slow disk, an older version must not be written last. */
+  function saveAndSweep(target: Target): Promise<void> {
+    saving = saving.then(async () => {
       try {
-        if (position) await cache.keepLastGood({ ...position, target });
+        if (position) await cache.saveLastGood({ ...position, target });
         const used = [serving?.target, status.target, ...draining].filter((one) => one != null);
         sweeping = cache.sweep([...new Set(used.map(({ manifest_digest }) => manifest_digest))]);
         await sweeping;
@@ -249,7 +215,7 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
         sweeping = null;
       }
     });
-    return keeping;
+    return saving;
   }
 
   function fail(code: LoaderErrorCode, message: string): void {
@@ -265,35 +231,23 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
 
   function lease(): Lease<M> {
     if (serving) return serving.leased.lease();
-    throw new NotReady(`No version serves yet: ${why()}.`);
+    throw new NotReady(`No version serves yet: ${reasonOf(status)}.`);
   }
 
-  async function ready(timeoutMs: number): Promise<Bundle<M>> {
+  async function ready(timeoutMs: number): Promise<LoadedVersion<M>> {
     const waited = new AbortController();
-    const late = sleep(timeoutMs, undefined, { signal: AbortSignal.any([waited.signal, stop.signal]) });
-    const first = await Promise.race([
-      served.promise.then(() => 'served'),
-      late.then(
-        () => 'late',
-        () => 'closed',
-      ),
-    ]);
+    const signal = AbortSignal.any([waited.signal, stop.signal]);
+    await Promise.race([served.promise, sleep(timeoutMs, undefined, { signal }).catch(() => {})]);
     waited.abort();
-    if (first === 'served' && serving) return serving.leased.bundle;
-    if (stop.signal.aborted) throw new NotReady(`No version serves: ${reasons.stopped}.`);
-    throw new NotReady(`No version serves after ${timeoutMs / 1000} s: ${why()}.`);
-  }
-
-  function why(): string {
-    return clause(status.error?.message ?? reasons[status.state] ?? `the loader is ${status.state}`);
+    if (serving) return serving.leased.loaded;
+    if (stop.signal.aborted) throw new NotReady('No version serves: the loader is closed.');
+    throw new NotReady(`No version serves after ${timeoutMs / 1000} s: ${reasonOf(status)}.`);
   }
 
   function inBackground(work: Promise<unknown>): void {
     const settled = work
-      .catch((err: unknown) => log.error({ err }, 'the loader failed at something'))
-      .finally(() => {
-        pending.delete(settled);
-      });
+      .catch((err: unknown) => log.error({ err }, 'a background task of the loader failed'))
+      .finally(() => void pending.delete(settled));
     pending.add(settled);
   }
 
@@ -305,25 +259,12 @@ export function startEngine<M>(options: EngineOptions<M>): Engine<M> {
     const last = serving;
     serving = null;
     if (last) inBackground(drain(last));
-    const waited = sleep(closeMs, undefined, { ref: false });
-    await Promise.race([Promise.all(pending), waited]);
+    await Promise.race([Promise.all(pending), sleep(closeMs, undefined, { ref: false })]);
   }
 }
 
-const reasons: Partial<Record<LoaderState, string>> = {
-  starting: 'the registry has not said what is active',
-  'no-target': 'none is active',
-  diverged:
-    'the log is no longer the one that was followed; if it was made anew on purpose, delete "last-good" in the cache folder',
-  stopped: 'the loader is closed',
-};
-
-/** Whether it is the same version, and the same event that made it active; both null is the same, too. */
+/** Whether both are the same version, activated by the same event; or both null. */
 function isSameMove(one: Target | null, other: Target | null): boolean {
   if (one === null || other === null) return one === other;
-  return one.revision === other.revision && isSame(one, other);
-}
-
-function isSame(one: Target, other: Target): boolean {
-  return one.version === other.version && one.manifest_digest === other.manifest_digest;
+  return one.revision === other.revision && isSameVersion(one, other);
 }

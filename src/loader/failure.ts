@@ -1,7 +1,6 @@
-import type { LoaderErrorCode } from '../domain/fleet.ts';
-import { PERMANENT_ERRORS } from '../domain/fleet.ts';
+import { type LoaderErrorCode, PERMANENT_ERRORS } from '../domain/fleet.ts';
 
-/** Why a version could not be put to use. */
+/** Why a version could not be loaded. */
 export class LoadFailure extends Error {
   override readonly name = 'LoadFailure';
   readonly code: LoaderErrorCode;
@@ -11,20 +10,29 @@ export class LoadFailure extends Error {
     this.code = code;
   }
 
-  /** Whether trying again would end the same, until the environment is moved. */
+  /** Whether a retry would fail again until the environment is moved. */
   get permanent(): boolean {
     return PERMANENT_ERRORS.some((code) => code === this.code);
   }
 }
 
-/** An error as the failure that it means at this step. */
+/** Returns a `LoadFailure` as it is, and wraps any other error in one with the code `otherwise`. */
 export function failureOf(error: unknown, otherwise: LoaderErrorCode): LoadFailure {
   if (error instanceof LoadFailure) return error;
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return new LoadFailure(otherwise, message, error);
 }
 
-/** Nothing serves: a service answers 503 to that. */
+/**
+ * No version serves. A service answers it with `503`.
+ * @example
+ * try {
+ *   return await loader.use(({ model }) => model.predict(row));
+ * } catch (error) {
+ *   if (error instanceof NotReady) return new Response(error.message, { status: 503 });
+ *   throw error;
+ * }
+ */
 export class NotReady extends Error {
   override readonly name = 'NotReady';
 }

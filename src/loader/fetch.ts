@@ -7,7 +7,7 @@ import type { Artifact } from '../domain/manifest.ts';
 import { createBackoff } from './backoff.ts';
 import { LoadFailure } from './failure.ts';
 
-/** Where a version's manifest and bytes come from. */
+/** Downloads a version's manifest and bytes. */
 export interface Fetcher {
   manifest(version: string, signal: AbortSignal): Promise<string>;
   bytes(version: string, artifact: Artifact, signal: AbortSignal): AsyncIterable<Uint8Array>;
@@ -16,11 +16,11 @@ export interface Fetcher {
 export interface FetcherOptions {
   client: RegistryClient;
   model: string;
-  /** A registry's volume that is mounted here: its blobs are read from there. */
+  /** Path of the registry's mounted volume; blobs are then read from it. */
   volume?: string | undefined;
 }
 
-/** How long a body may stand still. */
+/** `idleMs` is the longest time without a byte of a body. */
 const TIMINGS = { idleMs: 30_000 };
 const ATTEMPTS = 4;
 
@@ -39,7 +39,7 @@ export function createFetcher({ client, model, volume }: FetcherOptions, { idleM
     },
   };
 
-  /** A body that is cut is gone on with where it ended. */
+  /** Resumes a body that ended early where it ended. */
   async function* download(path: string, size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const backoff = createBackoff(200, 2_000);
     let received = 0;
@@ -57,16 +57,16 @@ export function createFetcher({ client, model, volume }: FetcherOptions, { idleM
       }
       await backoff.pause(signal);
     }
-    throw new LoadFailure('fetch-failed', `${path}: ${received} of ${size} bytes came`);
+    throw new LoadFailure('fetch-failed', `${path}: received ${received} of ${size} bytes`);
   }
 
   async function* read(path: string, from: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const idle = new AbortController();
-    const watchdog = setTimeout(() => idle.abort(new Error('the body fell silent')), idleMs);
+    const watchdog = setTimeout(() => idle.abort(new Error(`no data for ${idleMs / 1000} s`)), idleMs);
     try {
       const headers: Record<string, string> = from > 0 ? { Range: `bytes=${from}-` } : {};
       const response = await client.open(path, { headers, signal: AbortSignal.any([signal, idle.signal]) });
-      if (from > 0 && response.status !== 206) throw new Error('the answer is not the rest of the bytes');
+      if (from > 0 && response.status !== 206) throw new Error(`status ${response.status} instead of 206 for a range`);
       for await (const chunk of response.body!) {
         watchdog.refresh();
         yield chunk;
@@ -77,7 +77,7 @@ export function createFetcher({ client, model, volume }: FetcherOptions, { idleM
   }
 }
 
-/** The file is opened by who reads it: a stream that nobody reads would fail where nobody hears it. */
+/** A generator opens the file on the first read: the error of a stream that is never read would be uncaught. */
 async function* blobIn(volume: string, digest: Digest): AsyncGenerator<Uint8Array> {
   yield* createReadStream(join(volume, 'blobs/sha256', digest.slice('sha256:'.length)));
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isErrno } from '../files/errno.ts';
 import { LoadFailure } from './failure.ts';
 
-/** Where a version ships requests whose answers are known. */
+/** A version's requests with their expected answers. */
 export const GOLDEN_FILE = 'golden.json';
 const MAX_BYTES = 1024 * 1024;
 
@@ -13,9 +13,9 @@ const Golden = z.object({
 });
 
 /**
- * Answers a version's golden requests with its model, one after the other: a smoke test that also warms up.
+ * Sends a version's golden requests to its model, one after another: a smoke test that also warms the model up.
  *
- * @throws {LoadFailure} golden-mismatch; the signal's reason
+ * @throws {LoadFailure} golden-mismatch; or the signal's reason
  */
 export async function checkGolden(
   path: string,
@@ -26,12 +26,9 @@ export async function checkGolden(
   if (!golden) return;
   for (const [index, { input, output }] of golden.requests.entries()) {
     signal?.throwIfAborted();
-    let answer: unknown;
-    try {
-      answer = await predict(input);
-    } catch (cause) {
-      throw new LoadFailure('golden-mismatch', `golden request ${index} was not answered: ${cause}`, cause);
-    }
+    const answer = await (async () => predict(input))().catch((cause: unknown) => {
+      throw new LoadFailure('golden-mismatch', `golden request ${index} failed: ${cause}`, cause);
+    });
     const where = difference(output, answer, golden.tolerance);
     if (where !== null) throw new LoadFailure('golden-mismatch', `golden request ${index}: ${where}`);
   }
@@ -39,7 +36,7 @@ export async function checkGolden(
 
 async function readGolden(path: string): Promise<z.infer<typeof Golden> | null> {
   try {
-    if ((await stat(path)).size > MAX_BYTES) throw new Error(`it is over ${MAX_BYTES} bytes`);
+    if ((await stat(path)).size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
     return Golden.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (cause) {
     if (isErrno(cause, 'ENOENT')) return null;
@@ -47,7 +44,7 @@ async function readGolden(path: string): Promise<z.infer<typeof Golden> | null> 
   }
 }
 
-/** Where an answer differs from what was expected; null if it agrees. Numbers may be off by the tolerance. */
+/** Describes the first difference between an answer and the expected one, beyond the tolerance; null if they agree. */
 export function difference(expected: unknown, actual: unknown, tolerance: number, at = 'output'): string | null {
   const found = plain(actual);
   if (typeof expected === 'number' && typeof found === 'number') {
@@ -65,13 +62,13 @@ export function difference(expected: unknown, actual: unknown, tolerance: number
   return expected === found ? null : `${at} is ${textOf(found)}, not ${textOf(expected)}`;
 }
 
-/** As JSON, where there is such a thing. */
+/** As JSON, if possible. */
 function textOf(value: unknown): string {
   if (typeof value === 'number') return String(value);
   try {
     return JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? String(part) : part)) ?? String(value);
   } catch {
-    return 'what JSON has no word for';
+    return 'not a JSON value';
   }
 }
 
@@ -87,7 +84,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What runtimes answer with, as JSON would have it: their typed arrays, and integers of 64 bits. */
+/** Converts typed arrays and 64-bit integers, which runtimes return, to what JSON has. */
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return Number(value);
   return ArrayBuffer.isView(value) && !(value instanceof DataView) ? Array.from(value as Float32Array) : value;

@@ -1,20 +1,22 @@
 import type { Digest } from '../domain/digest.ts';
 import type { Target } from '../domain/fleet.ts';
 import type { Artifact, Manifest } from '../domain/manifest.ts';
-import { type Bundle, createBundle, type LeasedBundle, type VersionInfo } from './bundle.ts';
 import type { Cache } from './cache.ts';
 import { failureOf, LoadFailure } from './failure.ts';
 import type { Fetcher } from './fetch.ts';
 import { type Files, filesIn } from './files.ts';
 import { checkGolden, GOLDEN_FILE } from './golden.ts';
+import { createLoadedVersion, type LeasedVersion, type LoadedVersion, type VersionInfo } from './loaded-version.ts';
 import type { LoaderLog } from './log.ts';
 import { checkRequires, type RuntimeFacts } from './runtime.ts';
 
-/** What the service does with a version. */
+/** The service's own functions on a version and its model. */
 export interface Hydration<M> {
+  /** Loads the version's files into memory. `signal` aborts if the load is overtaken or times out. */
   hydrate(version: VersionInfo, files: Files, signal: AbortSignal): Promise<M> | M;
-  /** Answers one input, for golden requests; the bundle is there for what is derived from it. */
-  predict?: ((model: M, input: unknown, bundle: Bundle<M>) => unknown) | undefined;
+  /** Answers one golden request; `loaded` is for values that it derives. Without it, golden requests are not checked. */
+  predict?: ((model: M, input: unknown, loaded: LoadedVersion<M>) => unknown) | undefined;
+  /** Called when the model was replaced and no lease uses it any more. */
   dispose?: ((model: M) => unknown) | undefined;
 }
 
@@ -27,20 +29,20 @@ export interface LoadOptions<M> extends Hydration<M> {
   log: LoaderLog;
 }
 
-export interface Loaded<M> {
-  leased: LeasedBundle<M>;
+export interface LoadResult<M> {
+  leased: LeasedVersion<M>;
   load_ms: number;
   warm_up_ms: number;
 }
 
 export type Phase = 'fetching' | 'loading' | 'warming-up';
 
-/** Brings versions into memory: fetch, verify, check what they require, hydrate, warm up. */
-export type Load<M> = (target: Target, signal: AbortSignal, entered: (phase: Phase) => void) => Promise<Loaded<M>>;
+/** Loads a version: fetch, verify, check `requires`, hydrate, warm up. `entered` is called as each phase begins. */
+export type Load<M> = (target: Target, signal: AbortSignal, entered: (phase: Phase) => void) => Promise<LoadResult<M>>;
 
 const PARALLEL = 4;
 
-/** Each `load` rejects with a {LoadFailure}, or the signal's reason. */
+/** Each load rejects with a {LoadFailure}, or with the signal's reason. */
 export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ...service }: LoadOptions<M>): Load<M> {
   const dispose = service.dispose ?? (() => {});
 
@@ -58,13 +60,12 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
     const started = performance.now();
     const hydrated = await withinTime(signal, timeoutMs, dispose, (limit) => service.hydrate(info, files, limit));
     const failed = (err: unknown) => log.error({ err, version }, 'a version could not be disposed of');
-    const leased = createBundle(info, files, hydrated, { dispose, failed, clock: () => performance.now() });
+    const leased = createLoadedVersion(info, files, hydrated, { dispose, failed, clock: () => performance.now() });
     const loaded = performance.now();
     entered('warming-up');
     await warmUp(leased, signal);
     const warm = performance.now();
-    const times = { load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
-    return { leased, ...times };
+    return { leased, load_ms: Math.round(loaded - started), warm_up_ms: Math.round(warm - loaded) };
   };
 
   async function fetchAll(version: string, digest: Digest, signal: AbortSignal): Promise<Manifest> {
@@ -78,15 +79,15 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
     }
   }
 
-  /** Some at a time; when one fails, the others are left off, and nothing is under way any more. */
+  /** Fetches a few blobs at a time. After a failure, it stops the other fetches before it rejects. */
   async function fetchBlobs(version: string, artifacts: readonly Artifact[], signal: AbortSignal): Promise<void> {
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    const waiting = [...artifacts];
+    const queue = artifacts.values(); // shared by all workers
     const worker = async () => {
-      for (let artifact = waiting.shift(); artifact && !either.aborted; artifact = waiting.shift()) {
-        const wanted = artifact;
-        await cache.blob(wanted, () => fetcher.bytes(version, wanted, either));
+      for (const artifact of queue) {
+        if (either.aborted) return;
+        await cache.blob(artifact, () => fetcher.bytes(version, artifact, either));
       }
     };
     const workers = Array.from({ length: PARALLEL }, worker);
@@ -99,32 +100,27 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
     signal.throwIfAborted();
   }
 
-  /** A version that does not stand it is let go, but not before it has answered what it was asked last. */
-  async function warmUp(leased: LeasedBundle<M>, signal: AbortSignal): Promise<void> {
+  /** Checks golden requests. A version that fails is retired, after its last answer. */
+  async function warmUp(leased: LeasedVersion<M>, signal: AbortSignal): Promise<void> {
     const { predict } = service;
-    const { manifest, files } = leased.bundle;
+    const { manifest, files } = leased.loaded;
     if (!predict || !manifest.artifacts.some(({ path }) => path === GOLDEN_FILE)) return;
-    const check = async (limit: AbortSignal) => {
+    const check = (limit: AbortSignal) => {
       const lease = leased.lease();
-      try {
-        await checkGolden(files.path(GOLDEN_FILE), (input) => predict(lease.model, input, lease), limit);
-      } finally {
-        lease.release();
-      }
+      const answer = (input: unknown) => predict(lease.model, input, lease);
+      return checkGolden(files.path(GOLDEN_FILE), answer, limit).finally(lease.release);
     };
-    try {
-      await withinTime(signal, timeoutMs, () => {}, check);
-    } catch (error) {
+    await withinTime(signal, timeoutMs, () => {}, check).catch((error: unknown) => {
       void leased.retire();
       throw error;
-    }
+    });
   }
 }
 
 /**
- * What `action` makes, if it does so in time; what comes of it later is disposed of.
+ * Returns the result of `action` if it is ready in time; disposes of a later result.
  *
- * @throws {LoadFailure} load-timeout, hydrate-failed, or what it throws as such
+ * @throws {LoadFailure} load-timeout, hydrate-failed, or that of `action`; or the signal's reason
  */
 async function withinTime<T>(
   signal: AbortSignal,
@@ -135,21 +131,21 @@ async function withinTime<T>(
   signal.throwIfAborted();
   const limit = new AbortController();
   const abandoned = Promise.withResolvers<never>();
-  abandoned.promise.catch(() => {}); // `action` itself may have it abandoned, before anybody waits
+  abandoned.promise.catch(() => {}); // `action` may abort the signal before the race below
   const abandon = (reason: unknown) => {
     limit.abort(reason);
     abandoned.reject(reason);
   };
   const stop = () => abandon(signal.reason);
   const timer = setTimeout(() => {
-    abandon(new LoadFailure('load-timeout', `it was not ready after ${timeoutMs / 1000} s`));
+    abandon(new LoadFailure('load-timeout', `not ready after ${timeoutMs / 1000} s`));
   }, timeoutMs);
   signal.addEventListener('abort', stop);
-  const made = (async () => action(limit.signal))();
+  const result = (async () => action(limit.signal))();
   try {
-    return await Promise.race([made, abandoned.promise]);
+    return await Promise.race([result, abandoned.promise]);
   } catch (error) {
-    made.then(dispose).catch(() => {}); // too late: nobody waits for it any more
+    result.then(dispose).catch(() => {});
     signal.throwIfAborted();
     throw failureOf(error, 'hydrate-failed');
   } finally {

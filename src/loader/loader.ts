@@ -7,49 +7,79 @@ import { type LoaderConfig, loaderVariables, readConfig } from '../config.ts';
 import type { LoaderReport } from '../domain/fleet.ts';
 import { userCacheFolder } from '../files/cache-folder.ts';
 import { version } from '../version.ts';
-import type { Bundle, Lease } from './bundle.ts';
 import { openCache } from './cache.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { createFetcher } from './fetch.ts';
 import { startLegacy } from './legacy.ts';
 import { createLoad, type Hydration } from './load.ts';
+import type { Lease, LoadedVersion } from './loaded-version.ts';
 import { consoleLog, type LoaderLog } from './log.ts';
 import { type Reporter, startReporter } from './reporter.ts';
 import { nodeRuntime, type RuntimeFacts } from './runtime.ts';
 import { openTransport } from './sources/transport.ts';
 
-/** What the service's code says; what it does not say is read from the environment (docs/loaders.md). */
+/** `model` to `cacheDir` are read from the environment if they are not set (docs/loaders.md, Variables). */
 export interface LoaderOptions<M> extends Hydration<M> {
   model?: string;
   environment?: string;
   /** The registry's address. */
   dsn?: string;
   token?: string;
-  /** The event stream to follow, or `nats://…`. */
+  /** URL of the event stream to follow, or `nats://…`. */
   endpoint?: string;
   cacheDir?: string;
-  /** How many bytes the cache may hold; 20 GiB if not said. */
+  /** Limit of the cache in bytes; default: 20 GiB. */
   cacheBytes?: number;
-  /** The registry's volume, where it is mounted: bytes are read from there and not over HTTP. */
+  /** Path of the registry's mounted volume: files are read from it instead of over HTTP. */
   volume?: string;
-  /** How long hydrating, and then the golden requests, may take; 5 minutes if not said. */
+  /** Time-out in ms of `hydrate`, and of all golden requests together; default: 5 minutes. */
   loadTimeoutMs?: number;
-  /** States the facts of the process that loads the version; this one, if not said. */
+  /** Returns the facts that `requires` is checked against; default: those of this process. */
   runtime?: RuntimeFacts;
   log?: LoaderLog;
 }
 
-/** A service's model, kept at the version that is active. */
+/** A service's model, kept at the active version. */
 export interface Loader<M> {
-  /** Resolves when a version serves. @throws {NotReady} saying why none does after `timeoutMs` (30 s) */
-  ready(timeoutMs?: number): Promise<Bundle<M>>;
-  /** Lends the current bundle until it is released. @throws {NotReady} */
+  /**
+   * Resolves when a version serves.
+   * @throws {NotReady} with the reason, after `timeoutMs` (default: 30,000) or when the loader is closed. With
+   * `SIGNALBOX_LEGACY` there is no time-out, and a failure rejects with the error of `hydrate`.
+   * @example
+   * const { version } = await loader.ready(60_000);
+   */
+  ready(timeoutMs?: number): Promise<LoadedVersion<M>>;
+  /**
+   * Returns the version that serves; it stays in memory until it is released.
+   * @throws {NotReady} if no version serves
+   * @example
+   * const lease = loader.lease();
+   * try {
+   *   return lease.model.predict(row);
+   * } finally {
+   *   lease.release();
+   * }
+   */
   lease(): Lease<M>;
-  /** Lends the current bundle while `work` runs. @throws {NotReady} */
-  use<T>(work: (bundle: Bundle<M>) => T | Promise<T>): Promise<T>;
-  /** What is reported to the registry. */
+  /**
+   * Calls `work` with the version that serves and returns its result; the version stays in memory until then.
+   * @throws {NotReady} if no version serves, or the error of `work`
+   * @example
+   * const answer = await loader.use(async ({ model, version }) => ({ version, score: await model.predict(row) }));
+   */
+  use<T>(work: (loaded: LoadedVersion<M>) => T | Promise<T>): Promise<T>;
+  /**
+   * Returns the report that the registry gets.
+   * @example
+   * const { state, current, stale, error } = loader.status();
+   */
   status(): LoaderReport;
-  /** Lets go of the model when the last lease is back. */
+  /**
+   * Stops the loader, and disposes of the model when the last lease is released: it waits up to 10 s for that (with
+   * `SIGNALBOX_LEGACY`: without a limit).
+   * @example
+   * process.once('SIGTERM', () => loader.close());
+   */
   close(): Promise<void>;
 }
 
@@ -58,10 +88,20 @@ const CACHE_BYTES = 20 * 1024 ** 3;
 const READY_TIMEOUT_MS = 30_000;
 
 /**
- * Starts to follow a model, in the background: `ready` tells when a version serves.
+ * Starts to follow a model in the background. `ready` resolves when a version serves.
  *
- * @throws {Error} for variables that are wrong, or a cache folder that cannot be written to
+ * @throws {Error} for an invalid option or variable, or a cache folder that cannot be written to
  * @throws {UnsafeCacheFolder} for a cache folder that another user could change
+ * @example
+ * const loader = await startLoader({
+ *   model: 'greetings',
+ *   environment: 'production',
+ *   hydrate: (_version, files) => readFile(files.path('model.txt'), 'utf8'),
+ *   predict: (text, name) => `${text}, ${name}`,
+ * });
+ * await loader.ready();
+ * const greeting = await loader.use(({ model }) => `${model}, world`);
+ * await loader.close();
  */
 export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<M>> {
   const config = configOf(options);
@@ -69,10 +109,10 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
   const { REGISTRY_MODEL: model, REGISTRY_ENVIRONMENT: environment, SIGNALBOX_LEGACY: legacy } = config;
   const instance = newInstance();
   const self = { environment, host: hostname(), pid: process.pid, client: `signalbox-node ${version}` };
-  let stated = await runtime({});
+  let facts = await runtime({});
   if (legacy !== undefined) {
     const engine = startLegacy(legacy, model, options, log);
-    const report = () => ({ ...self, ...engine.status(), runtime: stated, cache: { hits: 0, misses: 0 } });
+    const report = () => ({ ...self, ...engine.status(), runtime: facts, cache: { hits: 0, misses: 0 } });
     return loaderOver(engine, report, engine.close);
   }
 
@@ -86,8 +126,8 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
     cache,
     fetcher: createFetcher({ client: registry, model, volume: options.volume }),
     facts: async (requires) => {
-      stated = await runtime(requires);
-      return stated;
+      facts = await runtime(requires);
+      return facts;
     },
     timeoutMs: options.loadTimeoutMs ?? LOAD_TIMEOUT_MS,
     hydrate: options.hydrate,
@@ -98,16 +138,16 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
   let reporter: Reporter | null = null;
   const { source } = transport;
   const engine = startEngine({ source, load, cache, log, changed: () => reporter?.changed() });
-  const report = () => ({ ...self, ...engine.status(), runtime: stated, cache: { ...cache.counts } });
+  const report = () => ({ ...self, ...engine.status(), runtime: facts, cache: { ...cache.counts } });
   reporter = startReporter(report, transport.send, log);
   return loaderOver(engine, report, async () => {
     await engine.close();
-    await reporter.close(); // its last word is that the loader has stopped
+    await reporter.close(); // after the engine: the last report has the state `stopped`
     await transport.close();
   });
 }
 
-/** One for each registry: what was last good at another would be taken for a log that was replaced. */
+/** Returns a folder for each registry: the position in another registry's log would look like a replaced log. */
 function ownCacheFolder(dsn: string): string {
   return join(userCacheFolder(process.env), 'signalbox', 'loader', new URL(dsn).host.replace(/[^\w.-]/g, '_'));
 }
@@ -130,7 +170,7 @@ function loaderOver<M>(engine: Engine<M>, status: () => LoaderReport, close: () 
 }
 
 function configOf<M>({ model, environment, dsn, token, endpoint, cacheDir }: LoaderOptions<M>): LoaderConfig {
-  const said = {
+  const options = {
     REGISTRY_MODEL: model,
     REGISTRY_ENVIRONMENT: environment,
     REGISTRY_DSN: dsn,
@@ -138,11 +178,11 @@ function configOf<M>({ model, environment, dsn, token, endpoint, cacheDir }: Loa
     HOT_RELOAD_ENDPOINT: endpoint,
     MANIFEST_CACHE_DIR: cacheDir,
   };
-  const given = Object.entries(said).filter(([, value]) => value !== undefined);
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return readConfig(loaderVariables, { ...process.env, ...Object.fromEntries(given) });
 }
 
-/** One of its kind, however many a process or a host has. */
+/** Returns an instance name that is unique among the loaders of a process and a host. */
 function newInstance(): string {
   const host = hostname()
     .replace(/[^A-Za-z0-9_-]/g, '-')

@@ -1,4 +1,4 @@
-/** Where a loader tells what happens; pino is one, and so are many others. */
+/** The methods of a logger that a loader calls; pino has them. */
 export interface LoaderLog {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
@@ -6,7 +6,7 @@ export interface LoaderLog {
   error(fields: object, message: string): void;
 }
 
-/** Standard error, for what somebody should look at. */
+/** Writes warnings and errors to standard error. */
 export const consoleLog: LoaderLog = {
   debug() {},
   info() {},

@@ -1,7 +1,7 @@
-/** Holds the newest of what was put in: whoever takes it out needs no older one. */
+/** Holds only the newest item: its reader needs no older one. */
 export interface Mailbox<T> {
   put(item: T): void;
-  /** What is put in, until the signal aborts; one that is overtaken before it is taken out is not seen. */
+  /** Yields items until the signal aborts. An item that is replaced before it is taken is skipped. */
   take(signal: AbortSignal): AsyncGenerator<T>;
 }
 

@@ -1,21 +1,27 @@
-/** Where in which log something was said. */
-export interface Position {
+/** The position of the last message that a loader accepted. The log’s own `LogPosition`, with hashes, is `id` here. */
+export interface FollowedPosition {
   generation: number;
-  /** One log's own; null while it is empty. */
+  /** Identifies the log; null while it is empty. */
   epoch: string | null;
   revision: number;
-  /** What to show on coming back, opaque here. */
+  /** Sent as `Last-Event-ID` to resume. */
   id: string;
 }
 
+export type Acceptance = 'accept' | 'skip' | 'diverged';
+
 /**
- * What to do with a message, given the last one that was taken. A follower goes backwards, or to another log, only with a
- * higher generation: otherwise what was acknowledged is gone, which nobody said. `reset` is the registry's word that its
- * log does not hold the position that it was shown.
+ * Decides whether a loader accepts a message, given the position of the last accepted one. Only a higher generation may go
+ * backwards or to another log: otherwise acknowledged events are lost. `reset` means that the registry reports that its log
+ * does not contain the loader's position.
  */
-export function judge(held: Position | null, said: Omit<Position, 'id'>, reset: boolean): 'take' | 'pass' | 'diverged' {
-  if (held === null || said.generation > held.generation) return 'take';
-  const otherLog = held.epoch !== null && said.epoch !== held.epoch;
-  if (reset || said.generation < held.generation || otherLog) return 'diverged';
-  return said.revision < held.revision ? 'pass' : 'take';
+export function acceptanceOf(
+  message: Omit<FollowedPosition, 'id'>,
+  held: FollowedPosition | null,
+  reset: boolean,
+): Acceptance {
+  if (held === null || message.generation > held.generation) return 'accept';
+  const otherLog = held.epoch !== null && message.epoch !== held.epoch;
+  if (reset || message.generation < held.generation || otherLog) return 'diverged';
+  return message.revision < held.revision ? 'skip' : 'accept';
 }

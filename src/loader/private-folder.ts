@@ -1,12 +1,19 @@
 import { lstat, mkdir, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-/** Another user could change what a loader verifies and then executes. */
+/**
+ * Another user could change the files that a loader verifies and then executes. The message names the folder and a remedy.
+ * @example
+ * const loader = await startLoader(options).catch((error) => {
+ *   if (error instanceof UnsafeCacheFolder) console.error(error.message);
+ *   throw error;
+ * });
+ */
 export class UnsafeCacheFolder extends Error {
   override readonly name = 'UnsafeCacheFolder';
 }
 
-/** A folder as the file system describes it. */
+/** A folder's attributes in the file system. */
 export interface Entry {
   path: string;
   uid: number;
@@ -17,8 +24,8 @@ export interface Entry {
 }
 
 /**
- * Makes a folder and those `inside` it for this user alone, where they are missing. Returns its path without symbolic links,
- * which somebody else might turn later.
+ * Creates a folder and those `inside` it, if missing, with mode 0700. Returns its path without symbolic links, which
+ * another user might change later.
  *
  * @throws {UnsafeCacheFolder}
  */
@@ -34,7 +41,7 @@ export async function openPrivateFolder(path: string, inside: readonly string[])
 /** @throws {UnsafeCacheFolder} */
 export async function checkPrivateFolder(folder: string, inside: readonly string[] = []): Promise<void> {
   const user = process.geteuid?.();
-  if (user === undefined) return; // Windows, where files have no such owner
+  if (user === undefined) return; // Windows has no such file owners
   for (const path of [folder, ...inside.map((name) => join(folder, name))]) {
     const chain = await chainOf(await realpath(path));
     const unsafe = firstUnsafe(chain, user);
@@ -42,7 +49,7 @@ export async function checkPrivateFolder(folder: string, inside: readonly string
   }
 }
 
-/** The folder and all that it lies in, up to the root. */
+/** Returns the folder and its parents up to the root. */
 async function chainOf(folder: string): Promise<Entry[]> {
   const chain: Entry[] = [];
   for (let path = folder; ; path = dirname(path)) {
@@ -53,8 +60,8 @@ async function chainOf(folder: string): Promise<Entry[]> {
 }
 
 /**
- * The first folder of a chain through which another user could replace a file in its first one, as OpenSSH's StrictModes
- * looks for it. Root may do everything, so what is root's is as good as the user's own.
+ * Returns the first folder of a chain through which another user could replace a file in the first one, by the rules of
+ * OpenSSH's StrictModes. Folders of root are accepted: root can do everything anyway.
  */
 export function firstUnsafe(chain: readonly Entry[], user: number): Entry | undefined {
   return chain.find((entry, depth) => {
@@ -63,14 +70,14 @@ export function firstUnsafe(chain: readonly Entry[], user: number): Entry | unde
   });
 }
 
-/** A group with its owner's number is the owner's own, as useradd makes one for each user: with it, the umask is 002. */
+/** A group with the owner's number has only the owner: useradd creates one for each user, and its umask is then 002. */
 function isWritableByOthers({ uid, gid, mode }: Entry): boolean {
   return (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== uid);
 }
 
 /**
- * Whether what lies in a folder that others can write to stays where it is. The sticky bit says so. A volume that root has
- * mounted is for those it was given to: Kubernetes makes an emptyDir with mode 0777 for the containers of one pod.
+ * Whether others cannot replace the entries of a folder that they can write to: it has the sticky bit, or is a volume that
+ * root has mounted. Kubernetes creates an emptyDir with mode 0777 for the containers of one pod.
  */
 function keepsEntries({ uid, mode, mounted }: Entry): boolean {
   return (mode & 0o1000) !== 0 || (mounted && uid === 0);

@@ -19,14 +19,14 @@ print(json.dumps({"python": platform.python_version().rstrip("+"), "packages": p
 `;
 
 /**
- * Asks an interpreter, each time: its packages may have been changed since. The facts are the interpreter's own words.
+ * Returns facts about an interpreter. Every call runs it again, because its packages may have changed.
  *
- * @throws {Error} where it does not answer
+ * The facts reject with an {Error} if the interpreter fails or takes more than 30 s.
  */
 export function pythonRuntime(interpreter: string): RuntimeFacts {
   return async ({ packages = {} }) => {
     const names = new Set([...ALWAYS, ...Object.keys(packages)]);
-    // Isolated: a module in the working folder, or PYTHONPATH, must not stand in for the library's own.
+    // Isolated (-I): a module in the working folder or PYTHONPATH must not replace one of the standard library.
     const { stdout } = await promisify(execFile)(interpreter, ['-I', '-c', SCRIPT, ...names], { timeout: TIMEOUT_MS });
     return Runtime.parse(JSON.parse(stdout));
   };

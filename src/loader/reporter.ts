@@ -3,13 +3,13 @@ import { Problem } from '../domain/errors.ts';
 import type { LoaderReport } from '../domain/fleet.ts';
 import type { LoaderLog } from './log.ts';
 
-/** Carries one report to the registry. */
+/** Sends one report to the registry. */
 export type SendReport = (report: LoaderReport, signal: AbortSignal) => Promise<void>;
 
 export interface Reporter {
-  /** Something has changed. */
+  /** Sends a report soon. */
   changed(): void;
-  /** Sends the last report, as long as that takes no more than two seconds. */
+  /** Sends the last report, for at most two seconds. */
   close(): Promise<void>;
 }
 
@@ -17,7 +17,7 @@ const TIMINGS = { everyMs: 30_000 };
 const TIMEOUT_MS = 5_000;
 const LAST_TIMEOUT_MS = 2_000;
 
-/** Reports at every change and every 30 seconds; one at a time, and always the newest state. */
+/** Sends the newest state at every change and every 30 seconds, one report at a time. */
 export function startReporter(
   report: () => LoaderReport,
   send: SendReport,
@@ -34,7 +34,7 @@ export function startReporter(
       stop.abort();
       wake.resolve();
       await running;
-      await send(report(), AbortSignal.timeout(LAST_TIMEOUT_MS)).catch(told);
+      await send(report(), AbortSignal.timeout(LAST_TIMEOUT_MS)).catch(warn);
     },
   };
 
@@ -45,7 +45,7 @@ export function startReporter(
         await send(report(), AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT_MS)]));
         failing = false;
       } catch (error) {
-        if (!stop.signal.aborted) told(error);
+        if (!stop.signal.aborted) warn(error);
         if (error instanceof Problem && error.code === 'forbidden') return;
       }
       const pause = new AbortController();
@@ -56,9 +56,9 @@ export function startReporter(
     }
   }
 
-  /** Once, until it works again. */
-  function told(error: unknown): void {
-    if (!failing) log.warn({ err: error }, 'the registry does not take this loader’s reports; it serves all the same');
+  /** Logs the first of consecutive failures. */
+  function warn(error: unknown): void {
+    if (!failing) log.warn({ err: error }, 'reports to the registry fail; the loader serves regardless');
     failing = true;
   }
 }

@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path';
 import { checkRuntime, type Requires, type Runtime } from '../domain/requires.ts';
 import { LoadFailure } from './failure.ts';
 
-/** States the facts that some constraints are about, of the process that is to load the version. */
+/** Returns the facts that `requires` names, about the process that loads the version. */
 export type RuntimeFacts = (requires: Requires) => Promise<Runtime>;
 
-/** This process: Node, and the packages named, as the service's own main file finds them, wherever it was started. */
+/** Node's version and the named packages, resolved from the service's main file, whatever the working folder is. */
 export const nodeRuntime: RuntimeFacts = async ({ npm = {} }) => {
   const installed: Record<string, string> = {};
   for (const name of Object.keys(npm)) {
@@ -23,15 +23,15 @@ async function installedVersion(name: string): Promise<string | null> {
     try {
       return JSON.parse(await readFile(join(folder, name, 'package.json'), 'utf8')).version;
     } catch {
-      // not there: the next folder up may have it
+      // not in this folder
     }
   }
   return null;
 }
 
 /**
- * Whether a version's constraints hold, for the kinds of fact that the process states at all: what a Node service says
- * nothing of is the training pipeline's Python.
+ * Checks a version's constraints of the kinds that the process states. A Node service ignores those on Python: they are
+ * about the training pipeline.
  *
  * @throws {LoadFailure} runtime-mismatch
  */
@@ -42,9 +42,9 @@ export function checkRequires(requires: Requires, runtime: Runtime): void {
     return name.startsWith('npm:') ? runtime.npm !== undefined : runtime.packages !== undefined;
   });
   if (mismatches.length === 0 && absent.length === 0) return;
-  const told = [
+  const unmet = [
     ...mismatches.map(({ name, expected, actual }) => `${name} ${expected} wanted, ${actual} found`),
     ...absent.map((name) => `${name} wanted, not installed`),
   ];
-  throw new LoadFailure('runtime-mismatch', told.join('; '));
+  throw new LoadFailure('runtime-mismatch', unmet.join('; '));
 }

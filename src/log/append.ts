@@ -6,7 +6,7 @@ import type { Nats } from './connection.ts';
 import { readNext } from './read.ts';
 import { MAX_EVENT_BYTES, STREAM, subjectOf } from './stream.ts';
 
-/** `stored` at a revision, or refused because another event of the model came first, at `revision`. */
+/** `stored` at `revision`; or `conflict`, because another event of the model was stored first, at `revision`. */
 export type Appended = { outcome: 'stored' | 'conflict'; revision: number };
 
 const PUBLISH_TIMEOUT_MS = 2_000;
@@ -14,79 +14,81 @@ const READ_TIMEOUT_MS = 2_000;
 const DEADLINE_MS = 8_000;
 
 /**
- * Appends one event to a model, if the model's last revision is `expected`.
+ * Appends one event to a model if the model's last revision is `expected`.
  *
- * A time-out says nothing: a paused server stores the message when it wakes. But with an exact expectation our event can
- * only ever be the *first* one after `expected`, so that message decides: ours, another's, or none yet, and then the
- * same event may safely be sent again. No `Nats-Msg-Id`: replicated 2.10 streams answer "duplicate" for messages they
- * never stored.
+ * After a time-out the outcome is unknown: a paused server stores the message when it resumes. But the event can only be
+ * stored as the *first* one after `expected`, so reading that message decides the outcome. If it is this event, it was
+ * stored. If it is another event, this is a conflict. If there is no such message yet, it is safe to publish again. No
+ * `Nats-Msg-Id` is used: replicated 2.10 streams answer "duplicate" for messages that they never stored.
  *
  * @throws {Problem} too-large; log-full; log-unavailable (nothing was stored); outcome-unknown
  */
 export async function append(nats: Nats, model: string, expected: number, body: Uint8Array): Promise<Appended> {
   if (body.length > MAX_EVENT_BYTES) {
-    throw new Problem('too-large', `The event would have ${body.length} bytes; ${MAX_EVENT_BYTES} is the most.`);
+    throw new Problem('too-large', `The event has ${body.length} bytes; the limit is ${MAX_EVENT_BYTES}.`);
   }
   const deadline = Date.now() + DEADLINE_MS;
   let sent = false;
   do {
-    const answer = await publish(nats, model, expected, body);
-    if (typeof answer === 'number') return { outcome: 'stored', revision: answer };
-    if (answer === 'full' && !sent) throw new Problem('log-full', 'The log takes no more events: its disk is full.');
-    sent ||= answer === 'unknown';
-    if (answer !== 'unreachable') {
+    const reply = await publish(nats, model, expected, body);
+    if (typeof reply === 'number') return { outcome: 'stored', revision: reply };
+    if (reply === 'full' && !sent) throw new Problem('log-full', 'The log cannot store the event: its disk is full.');
+    sent ||= reply === 'unknown';
+    if (reply !== 'unreachable') {
       const next = await nextOf(nats, model, expected);
       if (next) return { outcome: next.body.equals(body) ? 'stored' : 'conflict', revision: next.revision };
     }
     await sleep(50 + Math.random() * 200);
   } while (Date.now() < deadline && !nats.nc.isClosed());
-  if (sent) throw new Problem('outcome-unknown', 'The log did not say whether the event was stored; ask again.');
+  if (sent) throw new Problem('outcome-unknown', 'The log did not confirm whether the event was stored; retry.');
   throw new Problem('log-unavailable', 'The log cannot be reached; nothing was stored.');
 }
 
-type Answer = number | 'conflict' | 'full' | 'unreachable' | 'unknown';
+/** The revision of the stored event, or why there is no acknowledgement. */
+type Reply = number | 'conflict' | 'full' | 'unreachable' | 'unknown';
 
-async function publish({ js }: Nats, model: string, expected: number, body: Uint8Array): Promise<Answer> {
+async function publish({ js }: Nats, model: string, expected: number, body: Uint8Array): Promise<Reply> {
   try {
-    // The client writes its headers into the object it is given, so every attempt has fresh ones.
+    // A new object for every attempt: the client writes its headers into it.
     const expect = { lastSubjectSequence: expected, streamName: STREAM };
     const ack = await js.publish(subjectOf(model), body, { expect, timeout: PUBLISH_TIMEOUT_MS });
     return ack.seq;
   } catch (error) {
-    return answerOf(error);
+    return replyFrom(error);
   }
 }
 
 const CONFLICTS: number[] = [
   JetStreamApiCodes.StreamWrongLastSequence,
-  // A write of the subject is still in flight on the leader of a replicated stream.
+  // Another write to the subject is still in flight on the leader of a replicated stream.
   JetStreamApiCodes.StreamWrongLastSequenceUnknown,
 ];
-// Insufficient resources, storage exceeded, and the store's own failure, which is how ENOSPC arrives.
+// Insufficient resources; storage exceeded; and a failure of the store itself, which is how ENOSPC is reported.
 const FULL = [10023, 10047, 10077];
 
-function answerOf(error: unknown): Answer {
+function replyFrom(error: unknown): Reply {
   if (error instanceof JetStreamApiError) {
     if (CONFLICTS.includes(error.code)) return 'conflict';
     return FULL.includes(error.code) ? 'full' : 'unknown';
   }
   const closed = error instanceof errors.ClosedConnectionError || error instanceof errors.DrainingConnectionError;
-  return closed || nobodyListened(error) ? 'unreachable' : 'unknown';
+  return closed || isNoResponders(error) ? 'unreachable' : 'unknown';
 }
 
-/** A stream has no responders while it has no leader; the client wraps that as "JetStream is not enabled". */
-export function nobodyListened(error: unknown): boolean {
+/** A stream without a leader has no responders; the client wraps that error as "JetStream is not enabled". */
+export function isNoResponders(error: unknown): boolean {
   const request = error instanceof Error ? (error.cause ?? error) : error;
   return request instanceof errors.RequestError && request.isNoResponders();
 }
 
+/** The model's first message after `expected`; null if there is none, or if it cannot be read now. */
 async function nextOf(nats: Nats, model: string, expected: number): Promise<{ revision: number; body: Buffer } | null> {
   try {
-    // Not for as long as the client would wait: a server that does not answer must not stretch the deadline.
-    const late = sleep(READ_TIMEOUT_MS, null, { ref: false });
-    const next = await Promise.race([readNext(nats, model, expected), late]);
+    // Shorter than the client's own time-out: a server that does not answer must not extend the deadline.
+    const timeout = sleep(READ_TIMEOUT_MS, null, { ref: false });
+    const next = await Promise.race([readNext(nats, model, expected), timeout]);
     return next && { revision: next.revision, body: Buffer.from(next.body) };
   } catch {
-    return null; // not to be read now, so not yet known: the caller asks again until its deadline
+    return null;
   }
 }

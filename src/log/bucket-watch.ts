@@ -1,31 +1,31 @@
 import type { JsMsg } from '@nats-io/jetstream';
 import type { Nats } from './connection.ts';
-import { lost, type RoundEnd, rejectionOf, supervise, type Tail, type TailState } from './supervise.ts';
+import { type RoundEnd, rejectOnAbort, supervise, type Tail, type TailState, untilEnded } from './supervise.ts';
 
-/** What a bucket holds under a key now; without a value it was deleted. */
+/** The value of a key in a bucket; null after the key was deleted. */
 export interface BucketEntry {
   key: string;
   value: string | null;
   revision: number;
   /** By the clock of NATS. */
   at: Date;
-  /** Whether this was there before anybody listened, and so may be old. */
+  /** Whether the entry was stored before the watch began, and so may be old. */
   replayed: boolean;
 }
 
-/** Who watches. All calls are synchronous. */
+/** Callbacks of a watch. All calls are synchronous. */
 export interface BucketListener {
   entry(entry: BucketEntry): void;
-  /** From here on everything comes anew. */
+  /** Called at every start and restart of the watch; all entries follow again. */
   begun?(): void;
-  /** All that was there before anybody listened has come. */
+  /** Called after all entries that were stored before the watch began. */
   caughtUp?(): void;
   state(state: TailState, why?: unknown): void;
 }
 
-/** Follows a bucket for ever. The KV client's own watch is not watched itself: it ends unheard with the node that hosts it. */
+/** Watches a bucket until closed. The KV client's own watch stops without an error when the node that hosts it is lost. */
 export function watchBucket(nats: Nats, bucket: string, prepare: () => Promise<void>, listener: BucketListener): Tail {
-  return supervise(nats, (over) => watch(nats, bucket, prepare, listener, over), listener.state);
+  return supervise(nats, (signal) => watch(nats, bucket, prepare, listener, signal), listener.state);
 }
 
 async function watch(
@@ -33,31 +33,26 @@ async function watch(
   bucket: string,
   prepare: () => Promise<void>,
   listener: BucketListener,
-  over: AbortSignal,
+  signal: AbortSignal,
 ): Promise<RoundEnd> {
-  const aborted = rejectionOf(over);
+  const aborted = rejectOnAbort(signal);
   await Promise.race([aborted, prepare()]);
   const options = { opt_start_seq: 1, inactive_threshold: 30_000 };
   const consumer = await Promise.race([aborted, nats.js.consumers.get(`KV_${bucket}`, options)]);
-  const { num_pending: earlier } = await consumer.info(true);
-  let replayed = earlier > 0;
+  const { num_pending } = await consumer.info(true);
+  let replayed = num_pending > 0;
   listener.begun?.();
   listener.state('live');
   if (!replayed) listener.caughtUp?.();
   const callback = (m: JsMsg) => {
     listener.entry(entryOf(m, bucket, replayed));
-    // Not by counting: of what was there, some may be gone before it is delivered.
+    // Entries are not counted: some of the pending ones may be removed before they are delivered.
     if (!replayed || m.info.pending > 0) return;
     replayed = false;
     listener.caughtUp?.();
   };
   const messages = await consumer.consume({ callback, max_messages: 1_000, expires: 5_000 });
-  try {
-    const why = await Promise.race([aborted, lost(messages), messages.closed()]);
-    if (why instanceof Error) throw why;
-  } finally {
-    messages.stop();
-  }
+  await untilEnded(messages, aborted);
   return { diverged: false, progressed: true };
 }
 

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
-import { EVENT_TYPES, type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
-import { upcast } from './upcast.ts';
+import { EVENT_VERSIONS, type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
+import { type Upcasters, upcast, upcasters } from './upcast.ts';
 
 /**
  * An event as a CloudEvents 1.0 JSON object (structured mode). `prevhash` is the hash of the model's previous message
@@ -21,71 +21,103 @@ const Envelope = z.object({
   prevhash: z.string(),
   idempotencykey: z.string().optional(),
   commandhash: z.string().optional(),
-  /** A newer writer's word that a reader who does not know the type may pass over the event. */
+  /** A reader that does not know the type or the version may skip the event. */
   ignorable: z.boolean().optional(),
 });
 type Envelope = z.infer<typeof Envelope>;
 
-/** A body that no reader of this version can follow past. */
+/** A body that this version of Signalbox cannot read; it must not follow the model past it. */
 export class Undecodable extends Error {
   override readonly name = 'Undecodable';
 }
 
-/** `event` is null for one of an unknown type that may be passed over. */
+/** `event` is null if its type or version is unknown and it may be skipped. */
 export interface Decoded {
   event: RegistryEvent | null;
   prevhash: string;
 }
 
+/** The event types of a codec. Tests use other tables than the current one to stand for newer servers. */
+export interface EventTable {
+  /** The version that is written of each type; every version from 1 to it is read. */
+  versions: Readonly<Record<string, number>>;
+  /** The data of each type in that version. */
+  shapes: Readonly<Record<string, z.ZodType>>;
+  upcasters: Upcasters;
+}
+
 const SOURCE = 'urn:signalbox:registry';
-const CURRENT = 1;
 
-/** Every spelling of a type that can be read: each schema version up to the current one. */
-const readable = new Map<string, { type: EventType; version: number }>();
-for (const type of EVENT_TYPES) {
-  for (let version = 1; version <= CURRENT; version++) readable.set(spelled(type, version), { type, version });
+const current = createCodec({ versions: EVENT_VERSIONS, shapes: eventData, upcasters });
+
+/** Writes an event in the current version of its type. */
+export const encodeEvent = current.encode;
+
+/**
+ * Reads an event of any version up to the current one of its type.
+ *
+ * @throws {Undecodable} if it is not a CloudEvent, if its data has another shape, or if its type or version is unknown
+ *   and it is not marked ignorable
+ */
+export const decodeEvent = current.decode;
+
+export function createCodec({ versions, shapes, upcasters }: EventTable) {
+  /** By the type as a CloudEvent has it. */
+  const readable = new Map<string, { type: string; version: number }>();
+  for (const [type, last] of Object.entries(versions)) {
+    for (let version = 1; version <= last; version++) readable.set(spelled(type, version), { type, version });
+  }
+  return { encode, decode };
+
+  function encode(event: RegistryEvent, prevhash: string): Buffer {
+    const envelope: Envelope = {
+      specversion: '1.0',
+      id: event.id,
+      source: SOURCE,
+      type: spelled(event.type, versions[event.type]!),
+      subject: event.model,
+      time: event.time,
+      datacontenttype: 'application/json',
+      actor: event.actor,
+      requestid: event.request_id,
+      prevhash,
+      ...(event.idempotency && {
+        idempotencykey: event.idempotency.key,
+        commandhash: event.idempotency.command_hash,
+      }),
+      ...(event.ignorable && { ignorable: true }),
+      data: event.data,
+    };
+    return Buffer.from(JSON.stringify(envelope));
+  }
+
+  function decode(body: Uint8Array): Decoded {
+    const envelope = parse(Envelope, json(body));
+    const known = readable.get(envelope.type);
+    if (!known && envelope.ignorable) return { event: null, prevhash: envelope.prevhash };
+    if (!known) throw new Undecodable(`this version of Signalbox cannot read its type ${envelope.type}`);
+    const data = parse(shapes[known.type]!, upcasted(known.type, known.version, envelope.data));
+    return { event: eventFrom(envelope, known.type as EventType, data), prevhash: envelope.prevhash };
+  }
+
+  function upcasted(type: string, version: number, data: unknown): unknown {
+    try {
+      return upcast(type, version, data as Record<string, unknown>, upcasters);
+    } catch (cause) {
+      throw new Undecodable(`its data has the wrong shape for version ${version}`, { cause });
+    }
+  }
 }
 
-function spelled(type: EventType, version: number): string {
+function spelled(type: string, version: number): string {
   return `signalbox.${type}.v${version}`;
-}
-
-export function encodeEvent(event: RegistryEvent, prevhash: string): Buffer {
-  const envelope: Envelope = {
-    specversion: '1.0',
-    id: event.id,
-    source: SOURCE,
-    type: spelled(event.type, CURRENT),
-    subject: event.model,
-    time: event.time,
-    datacontenttype: 'application/json',
-    actor: event.actor,
-    requestid: event.request_id,
-    prevhash,
-    ...(event.idempotency && {
-      idempotencykey: event.idempotency.key,
-      commandhash: event.idempotency.command_hash,
-    }),
-    data: event.data,
-  };
-  return Buffer.from(JSON.stringify(envelope));
-}
-
-/** @throws {Undecodable} no CloudEvent, of an unknown type that is not marked ignorable, or with data of another shape */
-export function decodeEvent(body: Uint8Array): Decoded {
-  const envelope = parse(Envelope, json(body));
-  const known = readable.get(envelope.type);
-  if (!known && envelope.ignorable) return { event: null, prevhash: envelope.prevhash };
-  if (!known) throw new Undecodable(`it is of the unknown type ${envelope.type}`);
-  const { type, version } = known;
-  const data = parse<unknown>(eventData[type], upcast(type, version, envelope.data as Record<string, unknown>));
-  return { event: eventFrom(envelope, type, data), prevhash: envelope.prevhash };
 }
 
 function eventFrom(envelope: Envelope, type: EventType, data: unknown): RegistryEvent {
   const { id, time, actor, subject: model, requestid: request_id, idempotencykey: key, commandhash } = envelope;
   const event = { type, model, id, time, actor, request_id, data } as RegistryEvent;
   if (key !== undefined && commandhash !== undefined) event.idempotency = { key, command_hash: commandhash };
+  if (envelope.ignorable) event.ignorable = true;
   return event;
 }
 
@@ -98,7 +130,7 @@ function json(body: Uint8Array): unknown {
   }
 }
 
-/** The same bytes as a Buffer, which is what the client has made of them already. */
+/** The same bytes without a copy; from the NATS client they are a Buffer already. */
 function bufferOf(body: Uint8Array): Buffer {
   return Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
 }
@@ -106,5 +138,5 @@ function bufferOf(body: Uint8Array): Buffer {
 function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new Undecodable(`it has another shape: ${z.prettifyError(result.error)}`, { cause: result.error });
+  throw new Undecodable(`it has the wrong shape: ${z.prettifyError(result.error)}`, { cause: result.error });
 }

@@ -19,14 +19,14 @@ export interface Nats {
 
 const API_TIMEOUT_MS = 5_000;
 
-/** `nats://[user:pass@]host:port[,host:port…]`, `tls://` alike, as `NATS_URL` has it. @throws {TypeError} no such URL */
+/** Parses `NATS_URL`: `nats://[user:pass@]host:port[,host:port…]`, or `tls://…`. @throws {TypeError} if it is invalid */
 export function parseNatsUrl(text: string): NatsAddress {
   const [scheme] = /^(nats|tls):\/\//.exec(text) ?? [];
-  // The text is not named: it may hold a password.
-  if (!scheme) throw new TypeError('A NATS URL must begin with nats:// or tls://.');
+  // The message does not quote the URL, which may contain a password.
+  if (!scheme) throw new TypeError('A NATS URL must start with nats:// or tls://.');
   const urls = text.split(',').map((part) => new URL(part.includes('://') ? part.trim() : scheme + part.trim()));
   if (!urls.every(({ host, protocol }) => host !== '' && `${protocol}//` === scheme)) {
-    throw new TypeError(`Every server of a NATS URL must have a host, and ${scheme} like the first.`);
+    throw new TypeError(`Every server in a NATS URL needs a host and the scheme of the first one, ${scheme}.`);
   }
   const user = decodeURIComponent(urls[0]!.username);
   const servers = urls.map(({ host }) => scheme + host);
@@ -34,16 +34,16 @@ export function parseNatsUrl(text: string): NatsAddress {
 }
 
 /**
- * Connects and never gives up, unless the signal aborts, nor gives up reconnecting: the client's default closes the
- * connection for good after some 20 seconds, and notices a half-open one only after minutes.
+ * Connects, and retries until the signal aborts; reconnects without limit. By default the client closes the connection
+ * for good after about 20 seconds, and takes minutes to notice a half-open one.
  *
- * @throws {Error} where the server is older than any that keeps what it acknowledges
+ * @throws {Error} if the server is too old: see `checkVersion`
  */
 export async function connectNats(address: NatsAddress, name: string, signal?: AbortSignal): Promise<Nats> {
-  // The client has no other way to be told to stop while it has no connection yet.
+  // The client offers no other way to cancel its first connection attempts.
   const reconnectToServer = () => {
     signal?.throwIfAborted();
-    return null; // whichever is next
+    return null; // the next server of the list
   };
   const nc = await connect({ ...options(address), name, reconnectToServer });
   try {
@@ -55,7 +55,7 @@ export async function connectNats(address: NatsAddress, name: string, signal?: A
   }
 }
 
-/** Connects at once or not at all, trying each server once, for who asks why it does not work. @throws why */
+/** Connects without retries, trying each server once. @throws {Error} why the connection failed */
 export function connectOnce(address: NatsAddress): Promise<NatsConnection> {
   const once = { waitOnFirstConnect: false, reconnect: false, timeout: API_TIMEOUT_MS };
   return connect({ ...options(address), ...once, name: 'signalbox set-up' });
@@ -65,7 +65,7 @@ function options({ servers, user, pass }: NatsAddress): ConnectionOptions {
   return {
     servers,
     ...(user !== undefined && { user, pass: pass ?? '' }),
-    // The client reads no scheme: without this it would send the password in the clear to a server without TLS.
+    // The client ignores the scheme: without this it would send the password unencrypted to a server without TLS.
     ...(servers.some((server) => server.startsWith('tls://')) && { tls: {} }),
     waitOnFirstConnect: true,
     maxReconnectAttempts: -1,
@@ -77,16 +77,16 @@ function options({ servers, user, pass }: NatsAddress): ConnectionOptions {
 }
 
 /**
- * 2.10.20 to 2.10.22 lost whole streams to a process crash (nats-server#6888), and 2.9 breaks compare-and-set.
+ * In 2.10.20 to 2.10.22 a process crash could lose whole streams (nats-server#6888), and 2.9 breaks compare-and-set.
  *
- * @throws {Error} for a version older than 2.10.23
+ * @throws {Error} if the version is older than 2.10.23
  */
 export function checkVersion(version: string): void {
   if (semver.gte(version, MINIMUM_NATS)) return;
-  throw new Error(`nats-server ${version} is too old: Signalbox needs ${MINIMUM_NATS} or newer.`);
+  throw new Error(`nats-server ${version} is too old. Signalbox needs ${MINIMUM_NATS} or newer.`);
 }
 
-/** A cluster without a meta leader answers "temporarily unavailable": it is asked again for a while. */
+/** Retries for 60 s: a cluster without a meta leader answers "temporarily unavailable". */
 async function manager(nc: NatsConnection): Promise<JetStreamManager> {
   const deadline = Date.now() + 60_000;
   for (;;) {

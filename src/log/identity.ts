@@ -3,12 +3,12 @@ import { readHash } from './read.ts';
 import type { LogHead } from './stream.ts';
 
 /**
- * How far a log was followed, and what was found there. A stream's `created` is no identity: a store copied back from
- * a backup keeps it, and a restore through the API changes it. Content is.
+ * How far a log was read, and the hashes that identify its content. A stream's `created` time does not identify it: a
+ * store copied back from a backup keeps that time, and a restore through the API changes it.
  */
 export interface LogPosition {
   generation: number;
-  /** Hash of the first message's body; null before it was read. */
+  /** Hash of the first message's body; null before that message was read. */
   epoch: string | null;
   revision: number;
   /** Hash of the body at `revision`; null at revision 0. */
@@ -18,10 +18,12 @@ export interface LogPosition {
 export const START: LogPosition = { generation: 0, epoch: null, revision: 0, hash: null };
 
 /**
- * Whether the log is still the one that was followed to `position`. One of a higher generation is `restored`, even if
- * it holds the same: a follower that kept its old generation would take the next loss for this restore. One that goes
- * backwards or is another without that is `diverged`: what was acknowledged is gone, which nobody said. So is one that is
- * being restored, until it is whole.
+ * Compares the log with the one that was read up to `position`.
+ *
+ * - `restored`: its generation is higher, even if its content is the same. A reader that kept the old generation would
+ *   mistake the next loss of events for this restore.
+ * - `diverged`: it is shorter or has other content in the same generation, so acknowledged events were lost. Also while a
+ *   restore is not finished.
  */
 export async function compareLog(
   nats: Nats,
@@ -30,36 +32,36 @@ export async function compareLog(
 ): Promise<'same' | 'restored' | 'diverged'> {
   if (head.restoring) return 'diverged';
   if (head.generation > position.generation) return 'restored';
-  // From before a restore that is known of: another one, even where it holds the same so far.
+  // From before a restore that the reader has seen: another log, even if its content is the same so far.
   if (head.generation < position.generation) return 'diverged';
-  return (await holds(nats, head, position)) ? 'same' : 'diverged';
+  return (await contains(nats, head, position)) ? 'same' : 'diverged';
 }
 
-async function holds(nats: Nats, head: LogHead, { revision, hash, epoch }: LogPosition): Promise<boolean> {
+async function contains(nats: Nats, head: LogHead, { revision, hash, epoch }: LogPosition): Promise<boolean> {
   if (revision === 0) return true;
   if (head.revision < revision) return false;
-  return begins(await readHash(nats, revision), hash) && begins(await readHash(nats, 1), epoch);
+  return startsWith(await readHash(nats, revision), hash) && startsWith(await readHash(nats, 1), epoch);
 }
 
-/** A position that was handed around as a position's id has but the beginnings of both hashes. */
-function begins(hash: string | null, beginning: string | null): boolean {
-  return hash === null || beginning === null ? hash === beginning : hash.startsWith(beginning);
+/** Compares by prefix, because a position that was parsed from its id has only the first characters of its hashes. */
+function startsWith(hash: string | null, prefix: string | null): boolean {
+  return hash === null || prefix === null ? hash === prefix : hash.startsWith(prefix);
 }
 
 const EPOCH_LENGTH = 8;
 const HASH_LENGTH = 16;
 
-/** What is told of an epoch: enough to tell one log from another. */
+/** The first characters of an epoch: enough to tell logs apart. */
 export function shortEpoch(epoch: string | null): string | null {
   return epoch === null ? null : epoch.slice(0, EPOCH_LENGTH);
 }
 
-/** A position as followers hold it, opaque to them: `generation-epoch-revision-hash`. */
+/** Returns the id of a position, which is opaque to clients: `generation-epoch-revision-hash`. */
 export function positionId({ generation, epoch, revision, hash }: LogPosition): string {
   return [generation, shortEpoch(epoch) ?? '', revision, hash?.slice(0, HASH_LENGTH) ?? ''].join('-');
 }
 
-/** The position, with the beginnings of its hashes; null for what is no id of ours. */
+/** Returns the position of an id, with shortened hashes; null if the id is invalid. */
 export function parsePositionId(id: string): LogPosition | null {
   const [, generation, epoch, revision, hash] = /^(\d{1,15})-([0-9a-f]{8}|)-(\d{1,15})-([0-9a-f]{16}|)$/.exec(id) ?? [];
   if (generation === undefined || (Number(revision) > 0 && !hash)) return null;
@@ -68,11 +70,11 @@ export function parsePositionId(id: string): LogPosition | null {
 
 const tokens = new WeakMap<LogPosition, string>();
 
-/** A position as one opaque token, made once: every answer over HTTP carries it. */
+/** Returns a position as an opaque token. Every HTTP response carries it, so it is cached for each position. */
 export function revisionToken(position: LogPosition): string {
-  const known = tokens.get(position);
-  if (known) return known;
-  const token = `${position.epoch?.slice(0, 8) ?? 'empty'}-${position.revision}`;
+  const cached = tokens.get(position);
+  if (cached) return cached;
+  const token = `${shortEpoch(position.epoch) ?? 'empty'}-${position.revision}`;
   tokens.set(position, token);
   return token;
 }

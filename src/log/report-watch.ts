@@ -5,40 +5,40 @@ import type { Nats } from './connection.ts';
 import { BUCKET } from './report-streams.ts';
 import type { Tail, TailState } from './supervise.ts';
 
-/** What was heard of a loader; without a report: it has stopped. */
-export interface Heard {
+/** A report from the bucket; `report` is null after the loader has stopped. */
+export interface ReceivedReport {
   model: string;
   instance: string;
   report: LoaderReport | null;
   /** By the clock of NATS. */
   at: Date;
-  /** Whether this was there before anybody listened, and so may be old. */
+  /** Whether the report was stored before the watch began, and so may be old. */
   replayed: boolean;
 }
 
-/** Who watches. All calls are synchronous. Nothing tells that a report has grown too old. */
+/** Callbacks of a watch. All calls are synchronous. There is no call when the bucket drops a report because of its age. */
 export interface ReportListener {
-  heard(heard: Heard): void;
+  report(received: ReceivedReport): void;
   state(state: TailState, why?: unknown): void;
 }
 
-/** Follows the reports for ever. */
-export function watchReports(nats: Nats, prepare: () => Promise<void>, { heard, state }: ReportListener): Tail {
+/** Watches the reports until closed. */
+export function watchReports(nats: Nats, prepare: () => Promise<void>, { report, state }: ReportListener): Tail {
   const entry = (entry: BucketEntry) => {
-    const found = heardIn(entry);
-    if (found) heard(found);
+    const received = reportFrom(entry);
+    if (received) report(received);
   };
   return watchBucket(nats, BUCKET, prepare, { entry, state });
 }
 
-/** Null for what is no report: somebody wrote past the registry, and nobody is there to refuse it to. */
-function heardIn({ key, value, at, replayed }: BucketEntry): Heard | null {
+/** Returns null for an entry that is not a report. It was written directly to NATS; there is no caller to refuse. */
+function reportFrom({ key, value, at, replayed }: BucketEntry): ReceivedReport | null {
   const [model = '', instance = '', ...more] = key.split('.');
   if (!isModelName(model) || !InstanceName.safeParse(instance).success || more.length > 0) return null;
-  const heard = { model, instance, at, replayed };
-  if (value === null) return { ...heard, report: null };
+  const received = { model, instance, at, replayed };
+  if (value === null) return { ...received, report: null };
   const report = parse(value);
-  return report && { ...heard, report };
+  return report && { ...received, report };
 }
 
 function parse(text: string): LoaderReport | null {

@@ -16,7 +16,7 @@ import { PREFIX, STREAM } from './subjects.ts';
 export { modelOf, STREAM, subjectOf } from './subjects.ts';
 
 const MAX_MESSAGE_BYTES = 512 * 1024;
-/** The server counts a message's headers, too. */
+/** Less than the limit of a message, because the server also counts the headers. */
 export const MAX_EVENT_BYTES = MAX_MESSAGE_BYTES - 1024;
 
 const required = {
@@ -30,15 +30,15 @@ const required = {
   max_age: 0,
   max_msgs: -1,
   max_msgs_per_subject: -1,
-  // Compacting compressed blocks corrupted them until 2.12.12 and 2.14.3; events are tiny anyway.
+  // Before 2.12.12 and 2.14.3, compaction corrupted compressed blocks. Events are small anyway.
   compression: StoreCompression.None,
-  // Single messages are read from any replica.
+  // Lets any replica answer reads of single messages.
   allow_direct: true,
 } satisfies Partial<StreamConfig>;
 
 /**
- * What must not be set, by servers that know it: it expires messages, changes them, lets in others that keep to no
- * expectation, acknowledges what is not stored, or says what was stored under another subject, such as a request's.
+ * Settings that must be off, on servers that know them. They expire or change messages, add messages without checking
+ * the expected revision, break acknowledgements, or repeat stored messages on other subjects, such as those of requests.
  */
 const forbidden = [
   'allow_msg_ttl',
@@ -52,50 +52,49 @@ const forbidden = [
   'subject_transform',
 ] satisfies (keyof StreamConfig)[];
 
-const created = {
+const initial = {
   ...required,
   name: STREAM,
   max_msg_size: MAX_MESSAGE_BYTES,
   metadata: { application: 'signalbox', generation: '0' },
 };
 
-/** In the stream's metadata while a restore is not finished: nobody may follow it yet, nor append to it. */
+/** Metadata key that is set until a restore is finished. Until then the stream must not be read or appended to. */
 export const RESTORING = 'restoring';
 
 /**
- * Makes the stream where it is not there; one that is there is never edited.
+ * Creates the stream if it is missing; never changes an existing one.
  *
- * @throws {Error} where it is there with another configuration, which could drop or rewrite history; where a restore into
- *   it is not finished
+ * @throws {Error} if its configuration could drop or rewrite history, or a restore into it is not finished
  */
 export async function ensureStream(nats: Nats): Promise<void> {
-  const { config } = await findOrCreateStream(nats, created.metadata);
+  const { config } = await findOrCreateStream(nats, initial.metadata);
   if (config.metadata?.[RESTORING] === undefined) return;
   throw new Error(`A restore into the stream ${STREAM} is not finished: run signalbox restore again.`);
 }
 
-/** Three nodes of 2.10 on two busy cores have answered "no suitable peers for placement" for 30 s. */
-const YOUNG_CLUSTER_MS = 60_000;
+/** Measured: three nodes of 2.10 on two busy cores answered "no suitable peers for placement" for 30 s. */
+const CLUSTER_START_MS = 60_000;
 
 /**
- * The stream; where there is none, a new one with this metadata.
+ * Returns the stream; creates it with this metadata if it is missing.
  *
- * @throws {Error} where it is there with another configuration
+ * @throws {Error} if its configuration could drop or rewrite history
  */
 export async function findOrCreateStream({ nc, jsm }: Nats, metadata: Record<string, string>): Promise<StreamInfo> {
-  const num_replicas = nc.info?.cluster ? 3 : 1;
-  const deadline = Date.now() + YOUNG_CLUSTER_MS;
+  const num_replicas = replicasOf(nc);
+  const deadline = Date.now() + CLUSTER_START_MS;
   const info = await findOrCreate();
   const wrong = dangersOf(info.config);
   if (wrong.length === 0) return info;
-  throw new Error(`The stream ${STREAM} is there with another configuration: ${wrong.join('; ')}.`);
+  throw new Error(`The stream ${STREAM} has an unsafe configuration: ${wrong.join('; ')}.`);
 
   async function findOrCreate(): Promise<StreamInfo> {
     for (;;) {
       try {
-        return (await streamInfo(jsm)) ?? (await jsm.streams.add({ ...created, metadata, num_replicas }));
+        return (await streamInfo(jsm)) ?? (await jsm.streams.add({ ...initial, metadata, num_replicas }));
       } catch (error) {
-        // In a young cluster the leader does not know all nodes at once, and the stream may have no leader yet.
+        // In a cluster that has just started, nodes may be unknown to the leader and the stream may have no leader.
         if (num_replicas === 1 || Date.now() > deadline) throw error;
         await sleep(500);
       }
@@ -103,32 +102,36 @@ export async function findOrCreateStream({ nc, jsm }: Nats, metadata: Record<str
   }
 }
 
-/** What in the configuration could drop or rewrite history; empty for a stream as `ensureStream` makes it. */
+/** Lists the settings that could drop or rewrite history; empty for a stream that `ensureStream` created. */
 export function dangersOf(config: StreamConfig): string[] {
   const other = Object.entries(required)
     .filter(([key, value]) => String(config[key as keyof typeof required] ?? false) !== String(value))
     .map(([key, value]) => `${key} must be ${value}`);
   const set = forbidden.filter((key) => config[key]).map((key) => `${key} must not be set`);
-  // It overrides `sync_interval: always`: what was acknowledged may not be on the disk.
+  // `async` overrides `sync_interval: always`: acknowledged messages may not be on disk.
   return [...other, ...set, ...(config.persist_mode === PersistMode.Async ? ['persist_mode must not be async'] : [])];
 }
 
-/** The stream as the server knows it; null where there is none. */
-export async function streamInfo(jsm: Nats['jsm']): Promise<StreamInfo | null> {
+/** Returns the server's information about a stream; null if it is missing. */
+export async function streamInfo(jsm: Nats['jsm'], name = STREAM): Promise<StreamInfo | null> {
   try {
-    return await jsm.streams.info(STREAM);
+    return await jsm.streams.info(name);
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return null;
     throw error;
   }
 }
 
+export function replicasOf(nc: Nats['nc']): number {
+  return nc.info?.cluster ? 3 : 1;
+}
+
 export interface LogHead {
   /** The last revision; 0 for an empty log. */
   revision: number;
-  /** Raised only by a restore: a log of a higher generation may go backwards or be another one. */
+  /** Only a restore raises it: a log of a higher generation may be shorter or have other content. */
   generation: number;
-  /** Whether it is being restored, and so not whole yet. */
+  /** Whether a restore is not finished, so that the log is incomplete. */
   restoring: boolean;
 }
 

@@ -1,7 +1,7 @@
 export const STREAM = 'REGISTRY';
 export const PREFIX = 'registry.models.';
 
-/** One subject a model: the unit of consistency. */
+/** Returns the subject of a model. Each model has one, because compare-and-set works on a subject. */
 export function subjectOf(model: string): string {
   return PREFIX + model;
 }

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
-import type { Dispatch, Outcome } from '../commands/dispatch.ts';
+import type { Command } from '../commands/command.ts';
+import type { Execute, Outcome } from '../commands/execute.ts';
 import { COMMAND_NAMES } from '../commands/names.ts';
 import { Problem, problemTable } from '../domain/errors.ts';
 import { isMove } from '../domain/events.ts';
@@ -14,7 +15,7 @@ import { shared } from './shared.ts';
 export interface Metrics extends HttpMetrics {
   register: Registry;
   /** Commands that go through it are counted; `moved` is told of those that moved an environment. */
-  counting(dispatch: Dispatch, moved: (moved: Moved) => void): Dispatch;
+  counting(execute: Execute, moved: (moved: Moved) => void): Execute;
   appended(seconds: number): void;
   converged(environment: string, seconds: number): void;
 }
@@ -85,12 +86,12 @@ export function createMetrics(environments: readonly string[]): Metrics {
     register,
     text: shared(() => register.metrics()),
     contentType: register.contentType,
-    counting(dispatch, moved) {
-      return async (command, model, input, caller) => {
+    counting(execute, moved) {
+      return async (command, model, input, issuer) => {
         const count = (code: string) => commands.inc({ command: command.name, code });
         try {
-          const outcome = await dispatch(command, model, input, caller);
-          count(codeOf(outcome, input));
+          const outcome = await execute(command, model, input, issuer);
+          count(codeOf(outcome, command, input));
           countMove(outcome, moved);
           return outcome;
         } catch (error) {
@@ -125,10 +126,10 @@ export function createMetrics(environments: readonly string[]): Metrics {
   }
 }
 
-function codeOf({ event, stored }: Outcome, input: object): string {
+function codeOf<Input>({ event, stored }: Outcome, command: Command<Input>, input: Input): string {
   if (stored) return 'ok';
   if (event === null) return 'unchanged';
-  return 'dry_run' in input && input.dry_run ? 'dry-run' : 'repeated';
+  return command.isDryRun?.(input) ? 'dry-run' : 'repeated';
 }
 
 interface Answered {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { Problem } from '../domain/errors.ts';
 import type { LoaderReport, LoaderView } from '../domain/fleet.ts';
-import type { Heard } from '../log/report-watch.ts';
+import type { ReceivedReport } from '../log/report-watch.ts';
 import type { Reports } from '../log/reports.ts';
 import type { TailState } from '../log/supervise.ts';
 import { BoundedMap } from '../structures/bounded-map.ts';
@@ -56,7 +56,7 @@ export function startFleet({
   /** Whose loaders were passed over, said once; the empty name stands for all models together. */
   const crowded = new BoundedMap<string, true>(MAX_CROWDED);
   let state: TailState | null = null;
-  const watch = reports.watch({ heard, state: told });
+  const watch = reports.watch({ report: heard, state: told });
 
   return {
     of,
@@ -85,7 +85,7 @@ export function startFleet({
     return [...live.values()].map(({ view }) => view);
   }
 
-  function heard({ model, instance, report, at, replayed }: Heard): void {
+  function heard({ model, instance, report, at, replayed }: ReceivedReport): void {
     const key = `${model}.${instance}`;
     const environment = (report ?? live.get(key)?.view)?.environment;
     if (report === null) live.delete(key);

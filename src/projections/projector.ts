@@ -2,9 +2,9 @@ import type { Logger } from 'pino';
 import { Problem } from '../domain/errors.ts';
 import type { RegistryEvent } from '../domain/events.ts';
 import type { Nats } from '../log/connection.ts';
+import { tailLog } from '../log/log-tail.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
-import { startTail } from '../log/tail.ts';
 import { applyMessage, emptyRegistry, type Registry } from './registry.ts';
 
 /** Called for every event after it is folded; null when the log was restored and everything is to be built anew. */
@@ -48,7 +48,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
   const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();
 
-  const tail = startTail(nats, {
+  const tail = tailLog(nats, {
     position: () => registry.position,
     message,
     gap(first, last) {

@@ -5,7 +5,7 @@ import type { Nats } from '../log/connection.ts';
 import { compareLog } from '../log/identity.ts';
 import { hashOf, readHash } from '../log/read.ts';
 import { type LogHead, readHead, STREAM } from '../log/stream.ts';
-import { lost } from '../log/supervise.ts';
+import { consumerLoss } from '../log/supervise.ts';
 import type { LogSource, RawMessage } from './source.ts';
 
 const BATCH_MESSAGES = 500;
@@ -128,7 +128,7 @@ async function* consume(consumer: Consumer, from: number, head: number): AsyncGe
   const messages = await consumer.consume({ max_messages: AHEAD_MESSAGES, expires: 5_000 });
   const stop = () => messages.stop();
   const stalled = setTimeout(stop, STALLED_MS);
-  void lost(messages).then(stop);
+  void consumerLoss(messages).then(stop);
   let batch: RawMessage[] = [];
   let last = from;
   try {

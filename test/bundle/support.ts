@@ -38,7 +38,7 @@ export async function statementOf(folder: string, more: Partial<Statement> = {})
   };
 }
 
-/** A bundle of these files, and its statement. */
+/** Packs a bundle of these files. */
 export async function bundleOf(files: Record<string, string | Uint8Array> = FILES, more: Partial<Statement> = {}) {
   const folder = await folderOf(files);
   const statement = await statementOf(folder, more);
@@ -47,7 +47,7 @@ export async function bundleOf(files: Record<string, string | Uint8Array> = FILE
   return { path, folder, statement };
 }
 
-/** Any file in an archive: its header, and its bytes where it has some. */
+/** A file in an archive: its header and, unless it is empty, its bytes. */
 export type Part = { header: TarHeader; data?: Uint8Array };
 
 export function fileOf(name: string, bytes: string | Uint8Array, more: Partial<TarHeader> = {}): Part {
@@ -64,7 +64,7 @@ export async function archiveOf(parts: Part[]): Promise<Buffer> {
   return Buffer.from(await packTar(parts.map(({ header, data }) => ({ header, body: data ?? null }))));
 }
 
-/** What comes of an archive of these bytes. */
+/** Opens an archive of these bytes. */
 export async function opened(bytes: Uint8Array, key = KEY, now = NOW): Promise<Statement> {
   const path = join(await temporaryFolder(), 'bundle.tar');
   await writeFile(path, bytes);

@@ -40,7 +40,7 @@ async function textOf(bytes: AsyncIterable<Uint8Array>): Promise<string> {
 }
 
 describe('a bundle', () => {
-  it('is opened as it was packed, each blob once, in the order of the manifest', async () => {
+  it('has each blob once, in the order of the manifest', async () => {
     const activate = { environment: 'production', reason: 'ordered' };
     const { path, statement } = await bundleOf(FILES, { activate, notes: 'tried offline' });
     await using(path, async (bundle) => {
@@ -53,7 +53,7 @@ describe('a bundle', () => {
     });
   });
 
-  it('is passed over where its blobs are not wanted', async () => {
+  it('skips the bytes of blobs that are not read', async () => {
     const large = Buffer.alloc(3 * 1024 * 1024, 'x');
     const { path } = await bundleOf({ 'a.bin': large, 'b.bin': 'b', 'c.bin': Buffer.alloc(2 * 1024 * 1024, 'y') });
     await using(path, async (bundle) => {
@@ -67,7 +67,7 @@ describe('a bundle', () => {
     });
   });
 
-  it('is the same to the byte when the same is packed', async () => {
+  it('has the same bytes when the same version is packed again', async () => {
     const { path, folder, statement } = await bundleOf();
     const first = await readFile(path);
     await packBundle(path, folder, statement, KEY);
@@ -75,7 +75,7 @@ describe('a bundle', () => {
     expect(await readdir(dirname(path))).toEqual(['bundle.tar']);
   });
 
-  it('is not left half where a file changed while it was packed', async () => {
+  it('is not written if a file changes while it is packed', async () => {
     const { path, folder, statement } = await bundleOf();
     await rm(path);
     await writeFile(join(folder, 'same.txt'), 'owt');
@@ -89,7 +89,7 @@ describe('a bundle', () => {
     expect(await readdir(dirname(path))).toEqual([]);
   });
 
-  it('tells how far it is', async () => {
+  it('reports progress', async () => {
     const { path } = await bundleOf();
     const file = await open(path);
     onTestFinished(() => file.close());
@@ -98,7 +98,7 @@ describe('a bundle', () => {
     expect(progress).toHaveBeenLastCalledWith(1203, 1203);
   });
 
-  it('of more than eight gigabytes has room for their size', () => {
+  it('has a pax record for a file of more than eight gigabytes', () => {
     const size = 9_000_000_000;
     const digest = `sha256:${'0'.repeat(64)}` as const;
     const small = archiveBytes([statementEntry(1)]);
@@ -108,8 +108,8 @@ describe('a bundle', () => {
   });
 });
 
-describe('is refused', () => {
-  it('with a byte of it altered, or is what it was', async () => {
+describe('a bundle is refused', () => {
+  it('with an altered byte, unless the byte is padding', async () => {
     const { path, statement } = await bundleOf({ 'a.txt': 'a' });
     const whole = await readFile(path);
     const file = await open(path, 'r+');
@@ -123,11 +123,11 @@ describe('is refused', () => {
       expect(outcome, `byte ${i}`).toMatchObject({ statement });
       harmless++;
     }
-    // The padding behind the two files, the space behind their checksums, and what base64 leaves over.
+    // The padding after the two files, the space after their checksums, and the unused bits of base64.
     expect(harmless).toBeLessThan(2 * (511 + 8));
   }, 120_000);
 
-  it('cut anywhere, and with anything behind its end', async () => {
+  it('if it is cut, or has bytes after its end', async () => {
     const { path } = await bundleOf({ 'a.txt': 'a' });
     const whole = await readFile(path);
     for (let length = whole.length - 1; length >= 0; length -= 97) {
@@ -137,10 +137,10 @@ describe('is refused', () => {
         String(length),
       ).rejects.toBeInstanceOf(BundleRefused);
     }
-    await refused(Buffer.concat([whole, Buffer.alloc(512)]), 'nothing else');
-    await refused(Buffer.concat([whole, whole]), 'nothing else');
-    await refused(Buffer.from('no tar archive'), 'does not begin');
-    await refused(Buffer.alloc(64 * 1024), 'does not begin');
+    await refused(Buffer.concat([whole, Buffer.alloc(512)]), 'its statement describes');
+    await refused(Buffer.concat([whole, whole]), 'its statement describes');
+    await refused(Buffer.from('not a tar archive'), 'has no statement');
+    await refused(Buffer.alloc(64 * 1024), 'has no statement');
   });
 
   const three = async () => {
@@ -149,27 +149,31 @@ describe('is refused', () => {
   };
 
   it.each<[string, (parts: Awaited<ReturnType<typeof three>>) => Part[], string]>([
-    ['an extra file', ({ first, a, b }) => [first, a, b, fileOf('c', 'c')], 'nothing else'],
-    ['an extra empty file', ({ first, a, b }) => [first, a, b, fileOf('c', '')], 'nothing else'],
-    ['a missing file', ({ first, a }) => [first, a], 'nothing else'],
-    ['a file twice, and one not', ({ first, a }) => [first, a, a], 'where blobs/sha256/'],
-    ['a file twice', ({ first, a, b }) => [first, a, a, b], 'nothing else'],
-    ['files in another order', ({ first, a, b }) => [first, b, a], 'where blobs/sha256/'],
-    ['the statement last', ({ first, a, b }) => [a, b, first], 'where bundle.jws belongs'],
-    ['two statements', ({ first, a, b }) => [first, first, a, b], 'nothing else'],
+    ['an extra file', ({ first, a, b }) => [first, a, b, fileOf('c', 'c')], 'its statement describes'],
+    ['an extra empty file', ({ first, a, b }) => [first, a, b, fileOf('c', '')], 'its statement describes'],
+    ['a missing file', ({ first, a }) => [first, a], 'its statement describes'],
+    ['a file twice and another missing', ({ first, a }) => [first, a, a], 'in the place of blobs/sha256/'],
+    ['a file twice', ({ first, a, b }) => [first, a, a, b], 'its statement describes'],
+    ['files in another order', ({ first, a, b }) => [first, b, a], 'in the place of blobs/sha256/'],
+    ['the statement last', ({ first, a, b }) => [a, b, first], 'in the place of bundle.jws'],
+    ['two statements', ({ first, a, b }) => [first, first, a, b], 'its statement describes'],
     ['other bytes', ({ first, a, b }) => [first, { ...a, data: Buffer.from('aab') }, b], 'The bytes are sha256:'],
-    ['a path that leads out', ({ first, a }) => [first, a, fileOf('../../escaped', 'bbb')], 'Another file'],
-    ['an absolute path', ({ first, a }) => [first, a, fileOf('/etc/passwd', 'bbb')], 'Another file'],
+    ['a path that leads out', ({ first, a }) => [first, a, fileOf('../../escaped', 'bbb')], 'another file'],
+    ['an absolute path', ({ first, a }) => [first, a, fileOf('/etc/passwd', 'bbb')], 'another file'],
     [
       'other letters',
       ({ first, a }) => [first, a, fileOf(`blobs/sha256/${sha256('bbb').toUpperCase()}`, 'bbb')],
-      'Another',
+      'another file',
     ],
-    ['pax records', ({ first, a }) => [first, a, blobPart('bbb', { pax: { comment: 'x' } })], 'nothing else'],
+    [
+      'pax records',
+      ({ first, a }) => [first, a, blobPart('bbb', { pax: { comment: 'x' } })],
+      'its statement describes',
+    ],
     [
       'a pax path',
       ({ first }) => [{ ...first, header: { ...first.header, pax: { path: 'bundle.jws' } } }],
-      'its header',
+      'The header of',
     ],
   ])('with %s', async (_, change, why) => refused(await archiveOf(change(await three())), why));
 
@@ -178,27 +182,27 @@ describe('is refused', () => {
     async (type) => {
       const statement = await statementOf(await folderOf({ a: 'aaa', e: '' }));
       const [first, e] = [await signedPart(statement), blobPart('', { type, linkname: '/etc/passwd' })];
-      await refused(await archiveOf([first, blobPart('aaa'), e]), 'no plain file');
+      await refused(await archiveOf([first, blobPart('aaa'), e]), 'not a regular file');
       const whole = await archiveOf([{ header: { name: 'bundle.jws', size: 0, type, linkname: 'x' } }]);
-      await refused(whole, 'does not begin as one');
+      await refused(whole, 'has no statement');
     },
   );
 
-  it('with files that have more bytes than the statement says, or their header', async () => {
+  it('with a file that is larger than its statement or header says', async () => {
     const { first, a, b, statement } = await three();
     const large = Buffer.alloc(1024 * 1024);
     await refused(
       await archiveOf([first, a, { header: { ...b.header, size: large.length }, data: large }]),
-      'nothing else',
+      'its statement describes',
     );
-    // The same length to the byte: the size in the header, or in a pax record, is another one.
+    // The same total length, but another size in the header.
     await refused(
       await archiveOf([first, a, { header: { ...b.header, size: 5 }, data: Buffer.from('bbbbb') }]),
       'has 5 bytes, not 3',
     );
     const [blob, ...others] = statement.manifest.artifacts;
     const manifest = { ...statement.manifest, artifacts: [{ ...blob!, size: 1024 * 1024 }, ...others] };
-    await refused(await archiveOf([await signedPart({ ...statement, manifest }), a, b]), 'nothing else');
+    await refused(await archiveOf([await signedPart({ ...statement, manifest }), a, b]), 'its statement describes');
     const lying = await archiveOf([first, a, b]);
     lying.write('77777777777', 124); // the statement's own size: eight gigabytes
     await refused(lying, 'has 8589934591 bytes');
@@ -210,7 +214,7 @@ describe('is refused', () => {
     await refused(await archiveOf([fileOf('bundle.jws', padded), a, b]), '');
   });
 
-  it('by another key, or signed otherwise', async () => {
+  it('with another key or another kind of signature', async () => {
     const { path, statement } = await bundleOf();
     const whole = await readFile(path);
     await refused(whole, 'another key than ffffffffffff', { ...KEY, id: 'f'.repeat(12) });
@@ -224,19 +228,19 @@ describe('is refused', () => {
       return archiveOf([fileOf('bundle.jws', jws)]);
     };
     await refused(await withHeader({ alg: 'HS512' }), 'signature is not valid');
-    await refused(await withHeader({ typ: 'JWT' }), 'statement is none');
+    await refused(await withHeader({ typ: 'JWT' }), 'not a valid statement');
     const none = `${Buffer.from(JSON.stringify({ ...header, alg: 'none' })).toString('base64url')}.${payload.toString('base64url')}.`;
     await refused(await archiveOf([fileOf('bundle.jws', none)]), 'signature is not valid');
   });
 
   it.each<[string, Partial<Statement>, string]>([
-    ['after its time', { expires_at: '2026-03-03T14:04:59.000Z' }, 'good until'],
-    ['long before its time', { created_at: '2026-03-05T00:00:00.000Z' }, 'it is of 2026-03-05'],
-    ['good for ever', { expires_at: '2027-01-01T00:00:00.000Z' }, 'more than 30 days'],
-    ['of another format', { format: 2 as 1 }, 'format'],
-    ['for a name that is none', { model: '../x' }, 'model'],
-    ['with a nonce that is none', { nonce: 'a b' }, 'nonce'],
-    ['with more in it', { more: true } as Partial<Statement>, 'more'],
+    ['after it expired', { expires_at: '2026-03-03T14:04:59.000Z' }, 'expired at'],
+    ['long before it was created', { created_at: '2026-03-05T00:00:00.000Z' }, 'in the future: 2026-03-05'],
+    ['if it is valid for too long', { expires_at: '2027-01-01T00:00:00.000Z' }, 'more than 30 days'],
+    ['with another format', { format: 2 as 1 }, 'format'],
+    ['with an invalid model', { model: '../x' }, 'model'],
+    ['with an invalid nonce', { nonce: 'a b' }, 'nonce'],
+    ['with an unknown field', { more: true } as Partial<Statement>, 'more'],
   ])('%s', async (_, more, why) => {
     const statement = { ...(await statementOf(await folderOf({ a: 'aaa' }))), ...more };
     await refused(await archiveOf([await signedPart(statement), blobPart('aaa')]), why);

@@ -14,7 +14,7 @@ const MOVES = 100;
 const MOVES_A_RESTART = 16;
 const VERSIONS = ['1.0.0', '1.1.0', '1.2.0', '2.0.0-rc.1', '2.0.0'];
 
-/** What a command became: where the log has it. */
+/** An accepted command and its revision in the log. */
 interface Accepted {
   request_id: string;
   revision: number;
@@ -26,7 +26,7 @@ beforeAll(async () => {
   python = await pythonWith(requirements);
 }, 15 * 60_000);
 
-it('loaders end at what is active, never step back and fail no request, whatever the network does', {
+it('loaders end at the active version, never step back and fail no request, in any network trouble', {
   timeout: 240_000,
 }, async () => {
   const seed = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 32));
@@ -77,11 +77,11 @@ it('loaders end at what is active, never step back and fail no request, whatever
     const versions = served.map(({ version }) => version);
     expect(versions, name).toEqual(revisions.map((revision) => versionAt.get(revision)));
   }
-  // Nothing stands between this one and the registry: whatever it could not load, it should have.
+  // This one has no proxy: it must load everything.
   expect(services[0]!.observed.errors).toEqual([]);
 });
 
-/** Activates and rolls back until enough was accepted, while NATS is killed and comes back. */
+/** Activates and rolls back until enough commands were accepted, while NATS is killed and restarted. */
 async function moveAround(program: Program, nats: TestServer, random: () => number): Promise<Accepted[]> {
   const headers = { Authorization: `Bearer ${await program.token()}`, 'Content-Type': 'application/json' };
   const accepted: Accepted[] = [];
@@ -96,7 +96,7 @@ async function moveAround(program: Program, nats: TestServer, random: () => numb
   await restarting;
   return accepted;
 
-  /** Under one key until it is clear what became of it; null if it was refused. */
+  /** Retries with one idempotency key until the outcome is known; null if it was refused. */
   async function move(key: string): Promise<number | null> {
     const { path, json } = randomMove(random);
     const all = { ...headers, 'X-Request-Id': key, 'Idempotency-Key': key };
@@ -119,17 +119,17 @@ function randomMove(random: () => number): { path: string; json: object } {
   return { path: `${path}/rollback`, json: { reason: 'chaos', ...(dice < 0.8 && { to_version: version }) } };
 }
 
-async function restart(nats: TestServer, awayMs: number): Promise<void> {
+async function restart(nats: TestServer, downMs: number): Promise<void> {
   await nats.kill();
-  await sleep(awayMs);
+  await sleep(downMs);
   await nats.start();
 }
 
-/** One trouble after the other; none is left behind, but what a router has forgotten. */
+/** Causes one trouble after another, and heals each, except for connections that a router has dropped. */
 async function disturb(proxy: TcpProxy, random: () => number, calm: AbortSignal): Promise<void> {
   const troubles = [
     proxy.cut,
-    () => (random() < 0.3 ? proxy.forget() : proxy.cut()), // it takes NATS half a minute to notice
+    () => (random() < 0.3 ? proxy.forget() : proxy.cut()), // NATS notices after half a minute
     proxy.hold,
     () => proxy.delay(random() * 300),
     () => {
@@ -145,7 +145,7 @@ async function disturb(proxy: TcpProxy, random: () => number, calm: AbortSignal)
   }
 }
 
-/** mulberry32: the same numbers for the same seed. */
+/** mulberry32 */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,4 +1,4 @@
-"""A service with the Python loader: it leases all the time, and prints what it observes, a line of JSON each."""
+"""A service with the Python loader: it takes leases continuously, and prints what it observes as JSON lines."""
 
 import json
 import random
@@ -9,7 +9,7 @@ import time
 from signalbox_registry import Loader, source
 from signalbox_registry.waiting import Backoff
 
-# A test does not have the minutes that a service has.
+# Shorter than the defaults, which take minutes.
 source.IDLE_SECONDS = source.POLL_SECONDS = 3.0
 source.STREAM_TIMEOUT = source.httpx.Timeout(3.0)
 source.Backoff = lambda first, limit: Backoff(first / 10, limit / 20)

@@ -18,25 +18,25 @@ import { temporaryFolder } from '../support/folder.ts';
 /** An inference service that answers requests all the time. */
 export interface Service {
   name: string;
-  /** What it observes, as far as it is known. */
+  /** The observations so far. */
   observed: Observed;
-  /** Resolves when everything is known. */
+  /** Resolves when all observations are complete. */
   stop(): Promise<void>;
 }
 
 export interface Observed {
   /** Every target that served, in order. */
   served: Target[];
-  /** How many requests were answered. */
+  /** Number of answered requests. */
   answered: number;
-  /** What went wrong with requests. */
+  /** Errors of requests. */
   failures: string[];
-  /** What could not be loaded at once. */
+  /** Errors of loads. */
   errors: string[];
 }
 
 const LOOPS = 3;
-/** A test does not have the minutes that a service has. */
+/** Shorter than the defaults, which take minutes. */
 const TIMINGS = {
   idleMs: 3_000,
   pollEveryMs: 3_000,
@@ -46,17 +46,17 @@ const TIMINGS = {
 const ENVIRONMENT = 'production';
 const PYTHON_CLIENT = join(import.meta.dirname, '../../clients/python/src');
 
-/** One with the loader as it is. */
+/** A service with the loader's default timings. */
 export function nodeService(
   name: string,
   registry: Registry,
   options: Partial<LoaderOptions<TestModel>> = {},
 ): Promise<Service> {
-  // What it logs comes right after what has changed: no target that served only for a moment is missed.
+  // The loader logs right after each change, so targets that served only for a moment are not missed.
   return serviceOf(name, (log) => follow(registry, { log, ...options }));
 }
 
-/** One with a loader that is as patient as a test. */
+/** A service with short timings. */
 export function impatientService(name: string, registry: Registry): Promise<Service> {
   return serviceOf(name, async (log) => {
     const model = 'default';
@@ -126,7 +126,7 @@ async function serviceOf(
   }
 }
 
-/** One in a process of its own, with the Python loader. */
+/** A service in a separate process with the Python loader. */
 export async function pythonService(name: string, python: string, registry: Registry): Promise<Service> {
   const env = {
     ...process.env,

@@ -3,7 +3,7 @@ import { activate } from '../../src/commands/activate.ts';
 import { rollback } from '../../src/commands/rollback.ts';
 import { activated, archived, at, deactivated, declared, did, file, given, published } from './support.ts';
 
-test('activates a version, and says what was active before', () => {
+test('activates a version and records what was active before', () => {
   const { when, model } = given(published('1.0.0'), published('1.1.0'), activated('1.0.0'));
   const { manifest_digest } = model.versions.get('1.1.0')!;
   when(activate, { version: '1.1.0', reason: ' better ' }).gives('version.activated', {
@@ -16,12 +16,12 @@ test('activates a version, and says what was active before', () => {
   });
 });
 
-test('the first activation has no previous version, and needs no reason', () => {
+test('the first activation has no previous version and needs no reason', () => {
   const { when } = given(published('1.0.0'));
   when(activate, { version: '1.0.0' }).gives('version.activated', { previous: null, reason: null });
 });
 
-test('the active map leaves out the revision of the environment that moves, and of no other', () => {
+test('the active map omits the revision only for the environment that moves', () => {
   const { when } = given(published('1.0.0'), activated('1.0.0', { environment: 'dev' }), activated('1.0.0'));
   const { data } = when(activate, { version: '1.0.0', environment: 'staging' });
   expect(data?.active.dev?.revision).toBe(2);
@@ -29,7 +29,7 @@ test('the active map leaves out the revision of the environment that moves, and 
   expect(data?.active.staging).not.toHaveProperty('revision');
 });
 
-test('environments that are no longer configured stay in the map, and take no more activations', () => {
+test('environments that are no longer configured stay in the map but accept no activation', () => {
   const { when } = given(published('1.0.0'), activated('1.0.0', { environment: 'dev' }), published('1.1.0'));
   const context = { environments: ['production'] };
   const { data } = when(activate, { version: '1.0.0' }, context);
@@ -38,35 +38,35 @@ test('environments that are no longer configured stay in the map, and take no mo
   when(activate, { version: '1.1.0', environment: 'dev' }, context).isRefused('unknown-environment', context);
 });
 
-describe('is refused', () => {
-  test('for a model without versions', () => {
+describe('refuses', () => {
+  test('a model without versions', () => {
     given().when(activate, { version: '1.0.0' }).isRefused('unknown-model');
   });
 
-  test('for a version that was not published', () => {
+  test('a version that was not published', () => {
     given(published('1.0.0')).when(activate, { version: '1.0.1' }).isRefused('unknown-version');
   });
 
-  test('for an environment that is not configured, naming those that are', () => {
+  test('an environment that is not configured, and names the configured ones', () => {
     const environments = ['production', 'staging', 'dev'];
     const { when } = given(published('1.0.0'));
     when(activate, { version: '1.0.0', environment: 'qa' }).isRefused('unknown-environment', { environments });
     when(activate, { version: '1.0.0', environment: 'constructor' }).isRefused('unknown-environment');
   });
 
-  test('for the version that is active there, naming it', () => {
+  test('the version that is already active there, and names it', () => {
     const { when } = given(published('1.0.0'), activated('1.0.0'));
     when(activate, { version: '1.0.0' }).isRefused('already-active', { active: '1.0.0', revision: 2 });
     when(activate, { version: '1.0.0', force: true }).isRefused('already-active');
     when(activate, { version: '1.0.0', environment: 'dev' }).gives('version.activated');
   });
 
-  test('for an archived version', () => {
+  test('an archived version', () => {
     const { when } = given(published('1.0.0'), archived('1.0.0'));
     when(activate, { version: '1.0.0' }).isRefused('version-archived', { version: '1.0.0' });
   });
 
-  test('for a version whose bytes are gone', () => {
+  test('a version whose bytes are missing', () => {
     const gone = file('b.bin');
     const { when } = given(published('1.0.0', { artifacts: [file('a.bin'), gone] }));
     when(activate, { version: '1.0.0' }, { missing: [gone] }).isRefused('artifact-missing', {
@@ -80,22 +80,22 @@ describe('is refused', () => {
 describe('expected_active', () => {
   const { when } = given(published('1.0.0'), published('1.1.0'), activated('1.0.0', { reason: 'first' }));
 
-  test('that holds is of no further effect', () => {
+  test('has no effect if it matches', () => {
     when(activate, { version: '1.1.0', expected_active: '1.0.0' }).gives('version.activated');
     when(activate, { version: '1.1.0', environment: 'dev', expected_active: null }).gives('version.activated');
   });
 
-  test('that names another version is refused with the event that won', () => {
+  test('refuses another version and names the event that changed it', () => {
     const changed_by = { revision: 3, at: at(240), by: 'ana', reason: 'first', request_id: 'r-e3' };
     const won = { environment: 'production', active: '1.0.0', expected: '1.1.0', changed_by };
     when(activate, { version: '1.1.0', expected_active: '1.1.0' }).isRefused('active-changed', won);
   });
 
-  test('of null is refused where a version is active', () => {
+  test('null refuses if a version is active', () => {
     when(activate, { version: '1.1.0', expected_active: null }).isRefused('active-changed', { expected: null });
   });
 
-  test('of a version is refused where none is or ever was active', () => {
+  test('a version refuses if no version is, or ever was, active', () => {
     const none = { active: null, expected: '1.0.0', changed_by: null };
     when(activate, { version: '1.1.0', environment: 'dev', expected_active: '1.0.0' }).isRefused(
       'active-changed',
@@ -103,12 +103,12 @@ describe('expected_active', () => {
     );
   });
 
-  test('of null holds after a deactivation', () => {
+  test('null matches after a deactivation', () => {
     const after = given(published('1.0.0'), activated('1.0.0'), deactivated());
     after.when(activate, { version: '1.0.0', expected_active: null }).gives('version.activated', { previous: null });
   });
 
-  test('is looked at before whether the version is active already', () => {
+  test('is checked before whether the version is already active', () => {
     when(activate, { version: '1.0.0', expected_active: '1.1.0' }).isRefused('active-changed');
   });
 });
@@ -126,15 +126,15 @@ describe('the limit of activations a minute', () => {
   const next = (second: number, fields = {}, limit = {}) =>
     three.when(activate, { version: '1.1.0', ...fields }, { now: at(10_000 + second), ...limit });
 
-  test('refuses the fourth, saying in how many seconds it may be asked again', () => {
+  test('refuses the fourth activation and gives the seconds until the next one', () => {
     next(20).isRefused('too-many-activations', { retry_after: 40 });
     next(30.4).isRefused('too-many-activations', { retry_after: 30 });
     next(59.999).isRefused('too-many-activations', { retry_after: 1 });
   });
 
-  test('lets it pass once the first is a minute old', () => next(60).gives('version.activated'));
+  test('accepts it when the first one is a minute old', () => next(60).gives('version.activated'));
 
-  test('then waits for the second', () => {
+  test('then waits for the second one to be a minute old', () => {
     const { when } = given(
       published('1.0.0'),
       published('1.1.0'),
@@ -144,21 +144,21 @@ describe('the limit of activations a minute', () => {
     when(activate, ask, { now: at(10_065) }).isRefused('too-many-activations', { retry_after: 5 });
   });
 
-  test('is passed with force, and that is recorded', () => {
+  test('force passes the limit and is recorded', () => {
     next(20, { force: true }).gives('version.activated', { forced: true });
     expect(next(60).data).not.toHaveProperty('forced');
   });
 
-  test('of 0 is none', () => next(20, {}, { activationLimit: 0 }).gives('version.activated'));
+  test('0 means no limit', () => next(20, {}, { activationLimit: 0 }).gives('version.activated'));
 
-  test('may be another', () => {
+  test('can be changed', () => {
     next(20, {}, { activationLimit: 4 }).gives('version.activated');
     next(20, {}, { activationLimit: 1 }).isRefused('too-many-activations', { retry_after: 60 });
   });
 
-  test('is each environment’s own', () => next(20, { environment: 'dev' }).gives('version.activated'));
+  test('is counted per environment', () => next(20, { environment: 'dev' }).gives('version.activated'));
 
-  test('does not count rollbacks, nor give back what they undo', () => {
+  test('does not count rollbacks, and does not refund what they undo', () => {
     const back = (second: number) => did(rollback, { reason: 'worse' }, { now: at(10_000 + second) });
     const versions = [published('1.0.0'), published('1.1.0')];
     const two = given(...versions, on(0, '1.0.0'), on(1, '1.1.0'), back(2));
@@ -168,21 +168,21 @@ describe('the limit of activations a minute', () => {
   });
 });
 
-describe('the runtime gate', () => {
+describe('the runtime rule', () => {
   const requires = { python: '~=3.11.0', packages: { Scikit_Learn: '~=1.5.1', joblib: '>=1.4' }, node: '>=22' };
   const when = (...runtime: object[]) => given(published('1.0.0', { requires }), ...runtime.map(declared)).when;
   const ask = { version: '1.0.0' };
 
-  test('does not check what was not declared, and says so', () => {
+  test('checks nothing if no runtime is declared, and says so', () => {
     when()(activate, ask).gives('version.activated', { runtime_checked: false }, []);
   });
 
-  test('passes a runtime that has what is required', () => {
+  test('accepts a runtime that satisfies the requirements', () => {
     const runtime = { python: '3.11.7', packages: { 'scikit-learn': '1.5.2', joblib: '1.4' }, node: '24.1.0' };
     when(runtime)(activate, ask).gives('version.activated', { runtime_checked: true }, []);
   });
 
-  test('refuses one that has not, with every mismatch', () => {
+  test('refuses a runtime that does not, and lists every mismatch', () => {
     const runtime = { python: '3.12.1', packages: { 'SCIKIT.learn': '1.4.0', joblib: '1.4.2' }, node: '20.0.0' };
     when(runtime)(activate, ask).isRefused('runtime-mismatch', {
       version: '1.0.0',
@@ -194,29 +194,29 @@ describe('the runtime gate', () => {
     });
   });
 
-  test('force is no way past it', () => {
+  test('force does not bypass it', () => {
     when({ python: '3.12.1' })(activate, { ...ask, force: true }).isRefused('runtime-mismatch');
   });
 
-  test('warns of what is required and not stated', () => {
+  test('warns of requirements that the runtime does not state', () => {
     const warnings = ['node', 'scikit-learn', 'joblib'].map(
       (name) => `${name} is required but not in the declared runtime`,
     );
     when({ python: '3.11.7' })(activate, ask).gives('version.activated', { runtime_checked: true }, warnings);
   });
 
-  test('is each environment’s own', () => {
+  test('is counted per environment', () => {
     when({ python: '3.12.1' })(activate, { ...ask, environment: 'dev' }).gives('version.activated', {
       runtime_checked: false,
     });
   });
 
-  test('goes by the latest declaration', () => {
+  test('uses the latest declaration', () => {
     when({ python: '3.12.1' }, { python: '3.11.2' })(activate, ask).gives('version.activated');
   });
 });
 
-test('the input takes no actor and no unknown field', () => {
+test('the input accepts neither an actor nor unknown fields', () => {
   for (const extra of [{ actor: 'eve' }, { expectedActive: null }, { environment: 'Prod' }, { reason: '  ' }]) {
     expect(activate.input.safeParse({ version: '1.0.0', ...extra }).success).toBe(false);
   }

@@ -13,27 +13,27 @@ test('takes a version out of use', () => {
   expect(latestVersion(model)).toBe('1.0.0');
 });
 
-test('needs no reason', () => {
+test('accepts an archive without a reason', () => {
   given(published('1.0.0')).when(archive, { version: '1.0.0' }).gives('version.archived', { reason: null });
 });
 
-test('is refused while the version is active, naming where', () => {
+test('refuses to archive an active version and names the environments', () => {
   const everywhere = [activated('1.0.0'), activated('1.0.0', { environment: 'dev' })];
   const { when } = given(published('1.0.0'), ...everywhere);
   const fields = { version: '1.0.0', active_in: ['production', 'dev'] };
   when(archive, { version: '1.0.0' }).isRefused('version-active', fields);
 });
 
-test('is possible once it no longer is', () => {
+test('archives a version after another one became active', () => {
   const { when } = given(published('1.0.0'), activated('1.0.0'), deactivated());
   when(archive, { version: '1.0.0' }).gives('version.archived');
 });
 
-test('of an archived version changes nothing', () => {
+test('changes nothing if the version is archived already', () => {
   given(published('1.0.0'), archived('1.0.0')).when(archive, { version: '1.0.0' }).changesNothing(2);
 });
 
-test('is refused for a model or a version that is not there', () => {
+test('refuses an unknown model or version', () => {
   given().when(archive, { version: '1.0.0' }).isRefused('unknown-model');
   given(published('1.0.0')).when(archive, { version: '2.0.0' }).isRefused('unknown-version');
 });

@@ -4,14 +4,14 @@ import { activated, deactivated, given, published } from './support.ts';
 
 const ask = { reason: 'leaks' };
 
-test('leaves an environment with no version, and the others as they are', () => {
+test('leaves one environment without an active version and the others unchanged', () => {
   const { when } = given(published('1.0.0'), activated('1.0.0'), activated('1.0.0', { environment: 'dev' }));
   const { gives, data } = when(deactivate, ask);
   gives('version.deactivated', { environment: 'production', version: null, previous: '1.0.0', reason: 'leaks' });
   expect(data?.active).toMatchObject({ production: null, staging: null, dev: { version: '1.0.0', revision: 3 } });
 });
 
-test('is refused where no version is active', () => {
+test('refuses if no version is active', () => {
   const fields = { environment: 'production' };
   given(published('1.0.0')).when(deactivate, ask).isRefused('no-active-version', fields);
   given(published('1.0.0'), activated('1.0.0'), deactivated())
@@ -19,7 +19,7 @@ test('is refused where no version is active', () => {
     .isRefused('no-active-version', fields);
 });
 
-test('is refused for a model or an environment that is not there', () => {
+test('refuses an unknown model or environment', () => {
   given().when(deactivate, ask).isRefused('unknown-model');
   given(published('1.0.0'))
     .when(deactivate, { ...ask, environment: 'qa' })

@@ -5,14 +5,14 @@ import { activated, declared, given, published } from './support.ts';
 const environment = 'production';
 const runtime = { python: '3.11.7', packages: { 'scikit-learn': '1.5.2', joblib: '1.4.2' } };
 
-test('states what an environment runs', () => {
+test('declares the runtime of an environment', () => {
   const { when } = given(published('1.0.0'), activated('1.0.0'));
   const { gives, data } = when(declareRuntime, { environment, ...runtime });
   gives('runtime.declared', { environment, runtime });
   expect(data?.active.production?.revision).toBe(2);
 });
 
-test('an environment that only has a runtime is in the map, with no version', () => {
+test('lists an environment that has only a runtime in the active map, without a version', () => {
   const { when, model } = given(published('1.0.0'), declared(runtime));
   when(declareRuntime, { environment, python: '3.12.0' }).gives('runtime.declared', {
     active: { production: null, staging: null, dev: null },
@@ -20,19 +20,19 @@ test('an environment that only has a runtime is in the map, with no version', ()
   expect(model.environments.get('production')?.runtime).toEqual(runtime);
 });
 
-test('the same again, in whatever order, changes nothing', () => {
+test('changes nothing if the same runtime is declared again, in any order', () => {
   const packages = { joblib: '1.4.2', 'scikit-learn': '1.5.2' };
   const { when } = given(published('1.0.0'), declared(runtime));
   when(declareRuntime, { packages, environment, python: '3.11.7' }).changesNothing(2);
   when(declareRuntime, { environment: 'dev', ...runtime }).gives('runtime.declared', { environment: 'dev' });
 });
 
-test('replaces the whole of the earlier one', () => {
+test('replaces the whole earlier runtime', () => {
   const { when } = given(published('1.0.0'), declared(runtime));
   when(declareRuntime, { environment, python: '3.11.7' }).gives('runtime.declared', { runtime: { python: '3.11.7' } });
 });
 
-test('is refused for a model or an environment that is not there', () => {
+test('refuses an unknown model or environment', () => {
   given().when(declareRuntime, { environment }).isRefused('unknown-model');
   const environments = ['production', 'staging', 'dev'];
   const { when } = given(published('1.0.0'));

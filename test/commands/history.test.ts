@@ -18,7 +18,7 @@ interface Stored {
 
 const RUNS = { numRuns: 200 };
 
-test('decisions are those of a naive model, whatever came before', () => {
+test('decisions agree with a naive model for random histories', () => {
   fc.assert(
     fc.property(history, (commands) => {
       const naive = new NaiveModel();
@@ -44,7 +44,7 @@ test('a refusal changes nothing', () => {
   );
 });
 
-test('a published version never changes but in its status and notes', () => {
+test('only the status and the notes of a published version ever change', () => {
   fc.assert(
     fc.property(history, (commands) => {
       const first = new Map<string, object>();
@@ -59,7 +59,7 @@ test('a published version never changes but in its status and notes', () => {
   );
 });
 
-test('the active map of every event is the fold after it, with one version or none an environment', () => {
+test('the active map of every event equals the fold after it, with at most one version per environment', () => {
   fc.assert(
     fc.property(history, (commands) => {
       run(commands, ({ event, revision, model }) => {
@@ -89,7 +89,7 @@ test('a rollback undoes exactly what the last activation did', () => {
       const context = { now: at(now), environments: ['production', 'constructor'] };
       const force = { force: true };
       const stack = () => environmentOf(model, environment).top;
-      // What is declared is not the matter here.
+      // Declared runtimes do not matter here.
       model.environments.set(environment, { ...environmentOf(model, environment), runtime: null });
       const archived = before.version !== null && model.versions.get(before.version)!.status === 'archived';
       expect(archived, 'what is active is not archived').toBe(false);
@@ -115,7 +115,7 @@ test('the same events give the same state', () => {
   );
 });
 
-test('no event can be repeated, put back or put forward', () => {
+test('no event can be repeated or reordered', () => {
   fc.assert(
     fc.property(history, fc.nat(), fc.nat(), (commands, from, to) => {
       const { events } = run(commands);
@@ -131,7 +131,7 @@ test('no event can be repeated, put back or put forward', () => {
   );
 });
 
-test('an event that moved an environment cannot be left out before another event', () => {
+test('an event that moved an environment cannot be left out', () => {
   fc.assert(
     fc.property(history, fc.nat(), (commands, which) => {
       const { events } = run(commands);
@@ -146,7 +146,7 @@ test('an event that moved an environment cannot be left out before another event
   );
 });
 
-test('an event that says another active map, previous version or revisions undone is refused, and changes nothing', () => {
+test('an event with a wrong active map, previous version or list of reverted revisions is refused and changes nothing', () => {
   fc.assert(
     fc.property(history, (commands) => {
       const { events } = run(commands);
@@ -174,7 +174,7 @@ interface Seen {
   model: Model;
 }
 
-/** Gives the commands one after the other, and folds what is accepted. */
+/** Runs the commands in order and folds the accepted events. */
 function run(commands: Asked[], see: (seen: Seen) => void = () => {}) {
   const model = initialModel('fraud');
   const events: Stored[] = [];
@@ -218,7 +218,7 @@ function fold(events: Stored[]): Model {
   return model;
 }
 
-/** An answer in the naive model's words. */
+/** An answer in the terms of the naive model. */
 function told(answer: Decision | Problem): Expected {
   if (answer instanceof Problem) return { refused: answer.code };
   if ('unchanged' in answer) return answer;
@@ -243,7 +243,7 @@ function naiveMap(naive: NaiveModel, asked: Asked, event: RegistryEvent, model: 
   return map;
 }
 
-/** An event's data with one thing in it untrue. */
+/** The data of an event with one false statement. */
 function* alterations(model: Model, { data }: RegistryEvent): Generator<object> {
   const { active } = data;
   const moves = 'previous' in data ? (data.environment as string) : null;

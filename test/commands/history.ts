@@ -11,12 +11,12 @@ import { unarchive } from '../../src/commands/unarchive.ts';
 import type { ProblemCode } from '../../src/domain/errors.ts';
 import { at, file } from './support.ts';
 
-/** A command as a test draws it, and the circumstances in which it is given. */
+/** A randomly drawn command and its circumstances. */
 export interface Asked {
   kind: 'publish' | 'activate' | 'rollback' | 'deactivate' | 'archive' | 'restore' | 'notes' | 'runtime';
   version: string;
   environment: string;
-  /** Versions whose bytes are gone. */
+  /** Versions whose bytes are missing. */
   gone: string[];
   /** Whether `old` is among the configured environments. */
   old: boolean;
@@ -70,7 +70,7 @@ const asked: fc.Arbitrary<Asked> = fc.record({
   expected_active: rarely(fc.option(version), undefined),
 });
 
-/** Most of them begin with versions published, so that they get somewhere. */
+/** Most histories begin with published versions, so that later commands have something to work on. */
 export const history = fc
   .tuple(rarely(fc.constant([]), VERSIONS.slice(0, 3)), fc.array(asked, { minLength: 25, maxLength: 60, size: 'max' }))
   .map(([first, then]) => {
@@ -84,7 +84,7 @@ export function contextOf(asked: Asked, now: number): Context {
   return { now: at(now), environments, activationLimit: 3, missing, loaders: [] };
 }
 
-/** The real command, and its input. */
+/** The real command and its input. */
 export function commandOf(asked: Asked) {
   const { kind, version, environment, flavor, python, runs, force, to_version, override, expected_active } = asked;
   const artifacts = [file(version)];
@@ -118,20 +118,20 @@ interface Published {
 }
 
 interface Place {
-  /** Everything that was made active and not rolled back, the newest last. */
+  /** Everything that was activated and not rolled back, the newest last. */
   stack: { version: string | null; revision: number }[];
   moved: number | null;
   runs: string | null;
   activations: number[];
 }
 
-/** What a command should come to. */
+/** The expected result of a command. */
 export type Expected =
   | { refused: ProblemCode }
   | { unchanged: number }
   | { type: string; version?: string | null; previous?: string | null; reverts?: number[] };
 
-/** The rules of design.md section 5 once more, as naively as they can be said. */
+/** The rules of docs/http.md again, in the simplest possible form. */
 export class NaiveModel {
   published: Record<string, Published> = {};
   places: Record<string, Place> = {};
@@ -141,7 +141,7 @@ export class NaiveModel {
     return this.place(environment).stack.at(-1)?.version ?? null;
   }
 
-  /** What this comes to; if it is accepted, it has happened, at `revision`. */
+  /** Returns the expected result. An accepted command also changes this model, at `revision`. */
   ask(asked: Asked, now: number, revision: number): Expected {
     const expected = this[asked.kind](asked, now, revision);
     if ('type' in expected) this.revision = revision;

@@ -17,7 +17,7 @@ const warningsOf = (...loaders: LiveLoader[]) => {
 };
 
 describe('live loaders', () => {
-  test('that could not load the target are told, and block nothing', () => {
+  test('that could not load the target cause warnings and block nothing', () => {
     const two = { python: '3.10.1', packages: { scikit_learn: '1.4.2' } };
     warningsOf(
       loader('scorer-3', old),
@@ -28,7 +28,7 @@ describe('live loaders', () => {
     ]);
   });
 
-  test('that could load it, or do not say, are not', () => {
+  test('that could load it, or report no runtime, cause no warning', () => {
     warningsOf(
       loader('fits', { python: '3.11.7', packages: { 'scikit-learn': '1.5.2' } }),
       loader('silent', {}),
@@ -36,16 +36,16 @@ describe('live loaders', () => {
     )([]);
   });
 
-  test('of another environment are not', () => warningsOf(loader('scorer-3', old, 'staging'))([]));
+  test('of another environment cause no warning', () => warningsOf(loader('scorer-3', old, 'staging'))([]));
 
-  test('are named up to ten, and then counted', () => {
+  test('are named up to ten and then counted', () => {
     const twelve = Array.from({ length: 12 }, (_, i) => loader(`scorer-${i}`, old));
     const named = (i: number) => `scorer-${i} could not load 1.0.0: scikit-learn ~=1.5.1 wanted, 1.4.2 there`;
     warningsOf(...twelve)([...Array.from({ length: 10 }, (_, i) => named(i)), 'and 2 more']);
     warningsOf(...twelve.slice(0, 10))(Array.from({ length: 10 }, (_, i) => named(i)));
   });
 
-  test('come after what the declared runtime says, and are not recorded', () => {
+  test('are listed after the warnings of the declared runtime and are not recorded', () => {
     const { when } = given(published('1.0.0', { requires }), declared({ python: '3.11.7' }));
     const loaders = [loader('scorer-3', old)];
     const { data, gives } = when(activate, { version: '1.0.0' }, { loaders });
@@ -56,7 +56,7 @@ describe('live loaders', () => {
     expect(JSON.stringify(data)).not.toContain('scorer-3');
   });
 
-  test('are told of by a rollback, unless it goes back to nothing', () => {
+  test('cause warnings on a rollback, unless it leaves no active version', () => {
     const loaders = [loader('scorer-3', old)];
     const back = given(published('1.0.0', { requires }), published('1.1.0'), activated('1.0.0'), activated('1.1.0'));
     back

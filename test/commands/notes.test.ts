@@ -9,23 +9,23 @@ test('replaces the notes of a version', () => {
   expect(data?.active.production?.revision).toBe(2);
 });
 
-test('may be emptied, and written for an archived version', () => {
+test('accepts empty notes, and notes of an archived version', () => {
   const { when } = given(published('1.0.0', { notes: 'old' }), archived('1.0.0'));
   when(notes, { version: '1.0.0', notes: '' }).gives('notes.changed', { notes: '' });
 });
 
-test('that are the same change nothing', () => {
+test('changes nothing if the notes are the same', () => {
   const { when } = given(published('1.0.0'), did(notes, { version: '1.0.0', notes: 'x' }), published('1.1.0'));
   when(notes, { version: '1.0.0', notes: 'x' }).changesNothing(3);
   when(notes, { version: '1.1.0', notes: '' }).changesNothing(3);
 });
 
-test('are refused for a model or a version that is not there', () => {
+test('refuses an unknown model or version', () => {
   given().when(notes, { version: '1.0.0', notes: '' }).isRefused('unknown-model');
   given(published('1.0.0')).when(notes, { version: '2.0.0', notes: '' }).isRefused('unknown-version');
 });
 
-test('are at most 16 KiB of UTF-8', () => {
+test('accepts at most 16 KiB of UTF-8', () => {
   const accepts = (text: string) => notes.input.safeParse({ version: '1.0.0', notes: text }).success;
   expect(accepts('x'.repeat(16 * 1024))).toBe(true);
   expect(accepts('x'.repeat(16 * 1024 + 1))).toBe(false);

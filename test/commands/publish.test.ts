@@ -19,7 +19,7 @@ test('publishes a version with its manifest, the manifest’s digest and the not
     });
 });
 
-test('a publish moves nothing: its active map has every revision', () => {
+test('publishing moves no environment: the active map has every revision', () => {
   const { when, model } = given(published('1.0.0'), activated('1.0.0'));
   const { manifest_digest } = model.versions.get('1.0.0')!;
   when(publish, body({ version: '1.1.0' })).gives('version.published', {
@@ -34,11 +34,11 @@ test('a publish moves nothing: its active map has every revision', () => {
 describe('a version that was published before', () => {
   const history = given(published('1.0.0', { tags: { a: '1', b: '2' } }), published('1.1.0'));
 
-  test('with the same content is what it was', () => {
+  test('is unchanged if the content is the same', () => {
     history.when(publish, body({ version: '1.0.0', tags: { b: '2', a: '1' } })).changesNothing(1);
   });
 
-  test('with the same content and other notes is what it was: notes are no part of a version', () => {
+  test('is unchanged if only the notes differ: notes are not part of the content', () => {
     history.when(publish, body({ version: '1.0.0', tags: { a: '1', b: '2' }, notes: 'other' })).changesNothing(1);
   });
 
@@ -47,7 +47,7 @@ describe('a version that was published before', () => {
     history.when(publish, body({ version: '1.1.0' }), { missing }).changesNothing(2);
   });
 
-  test('with other content is refused with both digests', () => {
+  test('refuses other content and names both digests', () => {
     const { manifest, manifest_digest: expected } = history.model.versions.get('1.0.0')!;
     const actual = digestOf(canonicalManifest({ ...manifest, tags: {} }));
     expect(actual).not.toBe(expected);
@@ -55,7 +55,7 @@ describe('a version that was published before', () => {
     history.when(publish, body({ version: '1.0.0' })).isRefused('version-exists', fields);
   });
 
-  test('stays taken when it is archived', () => {
+  test('keeps its number when it is archived', () => {
     const { when } = given(published('1.0.0'), archived('1.0.0'));
     when(publish, body({ version: '1.0.0', flavor: 'onnx' })).isRefused('version-exists');
     when(publish, body({ version: '1.0.0' })).changesNothing(1);
@@ -63,7 +63,7 @@ describe('a version that was published before', () => {
 });
 
 describe('bytes', () => {
-  test('that are not in the store refuse the version, naming the first file', () => {
+  test('that are missing refuse the version, naming the first file', () => {
     const [first, second] = [file('a.bin'), file('b.bin')];
     given()
       .when(publish, { version: '1.0.0', artifacts: [first, second] }, { missing: [second!] })
@@ -81,7 +81,7 @@ describe('bytes', () => {
       .isRefused('checksum-mismatch', { path, digest, expected: size, actual: 7 });
   });
 
-  test('of other versions are of no concern', () => {
+  test('of other versions do not matter', () => {
     const missing = [file('elsewhere.bin')];
     given()
       .when(publish, body({ version: '1.0.0' }), { missing })
@@ -112,12 +112,12 @@ describe('bump', () => {
     when(publish, body({ bump: 'minor' })).gives('version.published', { version: '1.2.0' });
   });
 
-  test('with nothing but pre-releases finishes the highest', () => {
+  test('releases the highest pre-release if there are only pre-releases', () => {
     const { when } = given(published('1.0.0-rc.1'), published('1.0.0-rc.2'));
     when(publish, body({ bump: 'major' })).gives('version.published', { version: '1.0.0' });
   });
 
-  test('is refused where there is no next number', () => {
+  test('refuses if there is no next number', () => {
     const { when } = given(published('9007199254740991.0.0'));
     when(publish, body({ bump: 'major' })).isRefused('invalid-request');
     when(publish, body({ bump: 'minor' })).gives('version.published', { version: '9007199254740991.1.0' });
@@ -127,7 +127,7 @@ describe('bump', () => {
 describe('the input', () => {
   const accepts = (fields: unknown) => publish.input.safeParse(fields).success;
 
-  test('needs a version or a bump, and not both', () => {
+  test('needs either a version or a bump', () => {
     expect(accepts(body({}))).toBe(false);
     expect(accepts(body({ version: '1.0.0', bump: 'minor' }))).toBe(false);
     expect(accepts(body({ bump: 'minor' }))).toBe(true);
@@ -142,7 +142,7 @@ describe('the input', () => {
     ['an actor', body({ version: '1.0.0', actor: 'eve' })],
   ])('refuses %s', (_, input) => expect(accepts(input)).toBe(false));
 
-  test('takes notes of just 16 KiB', () => {
+  test('accepts notes of exactly 16 KiB', () => {
     expect(accepts(body({ version: '1.0.0', notes: 'é'.repeat(8 * 1024) }))).toBe(true);
   });
 });
@@ -157,7 +157,7 @@ test('a manifest over 256 KiB is refused', () => {
     .gives('version.published');
 });
 
-test('names that objects inherit are names like any other', () => {
+test('names that objects inherit are ordinary names', () => {
   const names = { constructor: 1, toString: 2, hasOwnProperty: 3 };
   const tags = { constructor: 'a', valueOf: 'b' };
   const requires = { packages: { constructor: '>=1.0' }, npm: { constructor: '^1.0.0' } };
@@ -185,7 +185,7 @@ test.each([
   expect(refused.success).toBe(false);
 });
 
-test.each(['lineage', 'signature'])('a %s nested without end is refused', (field) => {
+test.each(['lineage', 'signature'])('refuses a deeply nested %s', (field) => {
   const nested = JSON.parse(`{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`);
   expect(publish.input.safeParse(body({ version: '1.0.0', [field]: nested })).success).toBe(false);
 });

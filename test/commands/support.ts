@@ -13,14 +13,14 @@ import { evolve } from '../../src/domain/evolve.ts';
 import type { Artifact } from '../../src/domain/manifest.ts';
 import { initialModel, type Model } from '../../src/domain/model.ts';
 
-/** A time of the tests' day, in seconds. What is given happens two minutes apart, so that no limit is in the way. */
+/** A time of the test day, in seconds. Steps are two minutes apart, so that no limit applies. */
 export const at = (seconds: number): string => new Date(Date.UTC(2026, 2, 3) + seconds * 1000).toISOString();
 
 export const file = (path = 'model.joblib', content = path): Artifact => {
   return { path, digest: `sha256:${sha256Hex(content)}`, size: content.length };
 };
 
-/** Something that happened before; what it names are the command's own fields. */
+/** A command that was given before. */
 type Step = (model: Model) => void;
 
 export function did<Input>(command: Command<Input>, input: unknown, context: Partial<Context> = {}): Step {
@@ -39,7 +39,7 @@ export const deactivated = (fields = {}) => did(deactivate, { reason: 'off', ...
 export const archived = (version: string) => did(archive, { version });
 export const declared = (runtime: object) => did(declareRuntime, { environment: 'production', ...runtime });
 
-/** As the dispatcher asks: the input through the schema, and of what is missing only what the command needs. */
+/** Decides as `execute` does: the input is parsed, and only missing artifacts that the command needs are passed on. */
 export function decide<Input>(
   model: Model,
   command: Command<Input>,
@@ -54,7 +54,7 @@ export function decide<Input>(
   return command.decide(model, input, { now, environments, activationLimit: 3, loaders: [], ...context, missing });
 }
 
-/** The event as it comes back from the log. */
+/** The event as it is read back from the log. */
 export function eventOf(model: Model, { type, data }: EventDraft, time: string): RegistryEvent {
   const read = eventData[type].parse(JSON.parse(JSON.stringify(data)));
   expect(read).toEqual(data);
@@ -85,7 +85,7 @@ function answerOf(model: Model, decided: () => Decision) {
   }
   expect(model, 'a decision changes nothing').toEqual(before);
   return {
-    /** The event it makes: its data has these fields among others; and its warnings. */
+    /** Expects an event whose data has at least these fields, and exactly these warnings if given. */
     gives(type: EventType, data: object = {}, warnings?: string[]) {
       expect(answer).toMatchObject({ draft: { type } });
       if (!('draft' in answer)) return;
@@ -96,7 +96,7 @@ function answerOf(model: Model, decided: () => Decision) {
       expect(answer).toMatchObject({ code, fields: expect.objectContaining(fields) });
     },
     changesNothing: (revision: number) => expect(answer).toEqual({ unchanged: revision }),
-    /** The event's data, for what is left out of it. */
+    /** The event's data, to check what it omits. */
     data: 'draft' in answer ? answer.draft.data : null,
   };
 }

@@ -14,11 +14,11 @@ test('puts an archived version back into use', () => {
   when(activate, { version: '1.1.0' }).gives('version.activated');
 });
 
-test('of a version in use changes nothing', () => {
+test('changes nothing if the version is in use', () => {
   given(published('1.0.0'), published('1.1.0')).when(unarchive, { version: '1.0.0' }).changesNothing(2);
 });
 
-test('is refused for a model or a version that is not there', () => {
+test('refuses an unknown model or version', () => {
   given().when(unarchive, { version: '1.0.0' }).isRefused('unknown-model');
   given(published('1.0.0')).when(unarchive, { version: '2.0.0' }).isRefused('unknown-version');
 });

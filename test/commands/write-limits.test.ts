@@ -12,7 +12,7 @@ function limits({ commands = 3, bytes = 2 * MIB, caller = { commands: 5, bytes: 
     wait: (seconds: number) => {
       now += seconds * 1000;
     },
-    /** Whether the write was accepted, else the refusal. */
+    /** True if the write was accepted, otherwise the refusal. */
     write(model: string, actor: string, bytes = 100, moves_back = false): true | Problem {
       try {
         created.charge({ model, actor, bytes, moves_back });
@@ -26,8 +26,8 @@ function limits({ commands = 3, bytes = 2 * MIB, caller = { commands: 5, bytes: 
   };
 }
 
-describe('limits of writes', () => {
-  it('hold for a model, whoever writes to it, and end with their minute', () => {
+describe('write limits', () => {
+  it('limit a model across all callers, and reset after a minute', () => {
     const { write, wait } = limits();
     expect([write('fraud', 'ana'), write('fraud', 'ben'), write('fraud', 'eve')]).toEqual([true, true, true]);
     wait(10);
@@ -39,7 +39,7 @@ describe('limits of writes', () => {
     expect(write('fraud', 'dan')).toBe(true);
   });
 
-  it('hold for a caller over all models', () => {
+  it('limit a caller across all models', () => {
     const { write } = limits();
     for (let i = 0; i < 5; i++) expect(write(`model-${i}`, 'key:ci')).toBe(true);
     expect(write('another', 'key:ci')).toMatchObject({ code: 'too-many-commands' });
@@ -53,36 +53,36 @@ describe('limits of writes', () => {
     expect(write('fraud', 'ana', 0.5 * MIB)).toBe(true);
   });
 
-  it('cost nothing where the event was not stored, and where it was refused', () => {
+  it('do not charge for events that were refused or not stored', () => {
     const { write, charge } = limits();
     for (let i = 0; i < 10; i++) charge({ model: 'fraud', actor: 'ana', bytes: 100, moves_back: false })();
     for (let i = 0; i < 3; i++) expect(write('fraud', 'ana')).toBe(true);
     for (let i = 0; i < 10; i++) expect(write('fraud', 'ana')).toMatchObject({ code: 'too-many-commands' });
-    // The model's refusals took nothing of the caller, who has two left.
+    // Refusals of the model did not charge the caller, which has two left.
     expect([write('churn', 'ana'), write('churn', 'ana')]).toEqual([true, true]);
     expect(write('churn', 'ana')).toMatchObject({ message: expect.stringMatching(/^ana may add 5 commands/) });
   });
 
-  it('of moves back are their own: a flood of either leaves the other alone', () => {
+  it('count moves back separately, so that neither kind can block the other', () => {
     const { write } = limits();
     for (let i = 0; i < 3; i++) expect(write('fraud', 'ana')).toBe(true);
     for (let i = 0; i < 3; i++) expect(write('fraud', 'ben', 100, true)).toBe(true);
     expect(write('fraud', 'ben', 100, true)).toMatchObject({ code: 'too-many-commands' });
   });
 
-  it('take no caller for a model of the same name', () => {
+  it('do not confuse a caller with a model of the same name', () => {
     const { write } = limits({ commands: 3, caller: { commands: 3, bytes: 2 * MIB } });
     for (let i = 0; i < 3; i++) expect(write('fraud', 'ana')).toBe(true);
     expect(write('churn', 'fraud')).toBe(true);
     expect(write('churn', 'The model fraud')).toBe(true);
   });
 
-  it('are none where they are 0', () => {
+  it('do not limit anything if they are 0', () => {
     const { write } = limits({ commands: 0, bytes: 0, caller: { commands: 0, bytes: 0 } });
     for (let i = 0; i < 1_000; i++) expect(write('fraud', 'ana', MIB)).toBe(true);
   });
 
-  it('never let more into a minute than they say, whoever writes where', () => {
+  it('never accept more in a minute than the limit, for any mix of callers and models', () => {
     const writes = fc.array(
       fc.record({ model: fc.constantFrom('a', 'b'), actor: fc.constantFrom('x', 'y'), size: fc.nat(MIB) }),
       { maxLength: 40 },

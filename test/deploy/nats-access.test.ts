@@ -11,7 +11,7 @@ import { KEYS } from '../../src/access/key-store.ts';
 import { NONCES, openNonces } from '../../src/access/nonces.ts';
 import type { LoaderView } from '../../src/domain/fleet.ts';
 import { startLoader } from '../../src/loader/index.ts';
-import { append, nobodyListened } from '../../src/log/append.ts';
+import { append, isNoResponders } from '../../src/log/append.ts';
 import { connectNats, type Nats, parseNatsUrl } from '../../src/log/connection.ts';
 import { BUCKET, LOADERS } from '../../src/log/report-streams.ts';
 import { openReports } from '../../src/log/reports.ts';
@@ -267,7 +267,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
     await admin.jsm.streams.delete(STREAM);
     expect(await run('registry', 'restore', path, '--yes')).toMatchObject({
       code: 3,
-      stderr: expect.stringContaining('it takes admin'),
+      stderr: expect.stringContaining('use the user admin'),
     });
     expect(await run('admin', 'restore', path, '--yes')).toMatchObject({ code: 0 });
     expect(await stored(registry)).toEqual(bodies);
@@ -286,7 +286,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
 
 /** A subject that is not imported has no responders. */
 function isUnheard(error: unknown): boolean {
-  return nobodyListened(error) || (error instanceof errors.RequestError && error.isNoResponders());
+  return isNoResponders(error) || (error instanceof errors.RequestError && error.isNoResponders());
 }
 
 async function namesOf({ jsm }: Nats): Promise<string[]> {

@@ -6,6 +6,6 @@ test.each([
   ['connect ECONNREFUSED 127.0.0.1:4222', 'connect ECONNREFUSED 127.0.0.1:4222'],
   ['It ended.\n', 'It ended'],
   ['', ''],
-])('%j as a part of a sentence has no full stop', (message, part) => {
+])('removes the full stop of %j', (message, part) => {
   expect(clause(message)).toBe(part);
 });

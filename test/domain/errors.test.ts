@@ -10,7 +10,7 @@ const DESIGNED = `
 404 unknown-model unknown-version unknown-environment unknown-blob unknown-key no-active-version not-found
 405 method-not-allowed
 409 version-exists already-active active-changed version-archived version-active nothing-to-roll-back
-409 artifact-missing conflict log-corrupt
+409 artifact-missing conflict log-corrupt upgrade-pending
 413 too-large
 415 unsupported-media-type
 416 range-not-satisfiable
@@ -29,14 +29,14 @@ const designed = DESIGNED.trim()
     return codes.map((code) => [code, Number(status)] as const);
   });
 
-test.each(designed)('%s travels as %d', (code, status) => {
+test.each(designed)('%s has the status %d', (code, status) => {
   const problem = new Problem(code as ProblemCode, 'why');
   expect(problem.status).toBe(status);
   expect(problem.title).not.toBe('');
   expect(isProblemCode(code)).toBe(true);
 });
 
-test('there are no other codes, and none twice', () => {
+test('there are no other codes and no duplicates', () => {
   expect(problemTable.map(({ code }) => code).toSorted()).toEqual(designed.map(([code]) => code as string).toSorted());
   expect(new Set(problemTable.map(({ title }) => title)).size).toBe(problemTable.length);
   const source = readFileSync(new URL('../../src/domain/errors.ts', import.meta.url), 'utf8');
@@ -45,11 +45,11 @@ test('there are no other codes, and none twice', () => {
 });
 
 test.each(['constructor', '__proto__', 'toString', '', 'Conflict', 404, null, undefined, ['conflict']])(
-  '%j is no code',
+  '%j is not a code',
   (text) => expect(isProblemCode(text)).toBe(false),
 );
 
-test('a problem keeps its code, its fields and what caused it', () => {
+test('a problem keeps its code, its fields and its cause', () => {
   const cause = new Error('disk');
   const problem = new Problem('volume-full', 'No room.', { path: 'a' }, cause);
   expect(problem).toBeInstanceOf(Error);

@@ -38,7 +38,7 @@ function published(...versions: string[]): Model {
 test.each([
   ['apart', 120_000],
   ['all in one minute', 0],
-])('a hundred thousand activations, %s, fold in linear time, and roll back to the first', (_, apart) => {
+])('applies a hundred thousand activations, %s, in linear time, and rolls back to the first', (_, apart) => {
   const model = published('1.0.0', '1.1.0');
   const started = performance.now();
   const last = 100_000;
@@ -47,13 +47,13 @@ test.each([
   expect(performance.now() - started).toBeLessThan(10_000);
   const target = model.versions.get('1.0.0')!;
   const active = activeMap(model, [], { environment: 'dev', target });
-  const said = { environment: 'dev', reason: 'worse', runtime_checked: false, active };
-  const data = { ...said, version: '1.0.0', previous: '1.1.0', reverts: [last + 2] };
+  const common = { environment: 'dev', reason: 'worse', runtime_checked: false, active };
+  const data = { ...common, version: '1.0.0', previous: '1.1.0', reverts: [last + 2] };
   fold(model, { type: 'version.rolled_back', data }, last * apart);
   expect(model.environments.get('dev')!.top).toMatchObject({ revision: last + 1, version: '1.0.0' });
 });
 
-test('revisions only go up', () => {
+test('refuses a revision that is not higher than the last one', () => {
   const model = published('1.0.0');
   expect(() => fold(model, publication(model, '1.1.0'), 0, undefined, 1)).toThrow(RuleBroken);
   fold(model, publication(model, '1.1.0'), 0, undefined, 7);
@@ -61,12 +61,12 @@ test('revisions only go up', () => {
   expect([...model.versions.keys()]).toEqual(['1.0.0', '1.1.0']);
 });
 
-test.each(['1.0', 'v1.0.0', '../1.0.0', '__proto__'])('what is no version is not published: %s', (version) => {
+test.each(['1.0', 'v1.0.0', '../1.0.0', '__proto__'])('refuses to publish the invalid version %s', (version) => {
   const model = published();
   expect(() => fold(model, publication(model, version))).toThrow(RuleBroken);
 });
 
-test('a rollback goes to the nearest entry, and undoes something', () => {
+test('accepts a rollback only to the nearest entry and if it reverts something', () => {
   const model = published('1.0.0', '1.1.0');
   for (const [version, previous] of [
     ['1.0.0', null],
@@ -77,7 +77,7 @@ test('a rollback goes to the nearest entry, and undoes something', () => {
     fold(model, activation(model, version, previous));
   }
   const active = activeMap(model, [], { environment: 'dev', target: model.versions.get('1.1.0')! });
-  const said = {
+  const common = {
     environment: 'dev',
     previous: '1.1.0',
     version: '1.1.0',
@@ -85,13 +85,13 @@ test('a rollback goes to the nearest entry, and undoes something', () => {
     runtime_checked: false,
     active,
   };
-  const back = (reverts: number[]) => fold(model, { type: 'version.rolled_back', data: { ...said, reverts } });
+  const back = (reverts: number[]) => fold(model, { type: 'version.rolled_back', data: { ...common, reverts } });
   expect(() => back([])).toThrow(RuleBroken);
   expect(() => back([6])).toThrow(RuleBroken);
   back([6, 5]);
   const further = (reverts: number[]) => {
     const target = model.versions.get('1.0.0')!;
-    const data = { ...said, version: '1.0.0', active: activeMap(model, [], { environment: 'dev', target }), reverts };
+    const data = { ...common, version: '1.0.0', active: activeMap(model, [], { environment: 'dev', target }), reverts };
     return fold(model, { type: 'version.rolled_back', data });
   };
   expect(() => further([4, 3])).toThrow(RuleBroken);
@@ -100,13 +100,13 @@ test('a rollback goes to the nearest entry, and undoes something', () => {
 
 test.each([
   ['a list', '[]'],
-  ['nothing', 'null'],
-  ['a key that objects have of their own', '{"__proto__":{"version":"1.0.0"}}'],
+  ['null', 'null'],
+  ['the key __proto__', '{"__proto__":{"version":"1.0.0"}}'],
   ['a key that objects inherit', '{"constructor":{"version":"1.0.0"}}'],
-  ['a pointer that is none', '{"dev":true}'],
-  ['a pointer that is empty', '{"dev":{}}'],
-  ['a pointer that is nothing', '{"dev":0}'],
-])('an active map with %s is refused', (_, json) => {
+  ['true as a pointer', '{"dev":true}'],
+  ['an empty pointer', '{"dev":{}}'],
+  ['0 as a pointer', '{"dev":0}'],
+])('refuses an active map: %s', (_, json) => {
   const model = published();
   const { type, data } = publication(model, '1.0.0');
   const read = eventData[type].safeParse({ ...data, active: JSON.parse(json) });
@@ -114,11 +114,11 @@ test.each([
   if (read.success) expect(folded).toThrow(RuleBroken);
 });
 
-test.each(['__proto__', 'constructor'])('an environment called %s cannot be moved unseen', (environment) => {
+test.each(['__proto__', 'constructor'])('refuses an active map that lacks the moved environment %s', (environment) => {
   const model = published('1.0.0');
   const target = model.versions.get('1.0.0')!;
-  const said = { environment, version: '1.0.0', previous: null, reason: null, runtime_checked: false };
-  const draft = (active: object) => ({ type: 'version.activated', data: { ...said, active } }) as EventDraft;
+  const common = { environment, version: '1.0.0', previous: null, reason: null, runtime_checked: false };
+  const draft = (active: object) => ({ type: 'version.activated', data: { ...common, active } }) as EventDraft;
   expect(() => fold(model, draft({}))).toThrow(RuleBroken);
   const active = activeMap(model, [], { environment, target });
   expect(Object.keys(active)).toEqual([environment]);
@@ -127,22 +127,22 @@ test.each(['__proto__', 'constructor'])('an environment called %s cannot be move
   expect(() => fold(model, publication(initialModel('m'), '1.1.0'))).toThrow(RuleBroken);
 });
 
-test('outcomes are kept for 30 days, each actor’s apart', () => {
+test('keeps outcomes for 30 days, separately for each actor', () => {
   const model = published();
-  const told = () => [...model.outcomes.values()].map(({ revision }) => revision);
+  const kept = () => [...model.outcomes.values()].map(({ revision }) => revision);
   fold(model, publication(model, '1.0.0'), 0, 'a');
   fold(model, publication(model, '1.1.0'), DAY, '__proto__');
   expect(model.outcomes.get(outcomeKey('ana', 'a'))).toMatchObject({ command_hash: 'hash of 1', revision: 1 });
   expect(model.outcomes.get(outcomeKey('eve', 'a'))).toBeUndefined();
   fold(model, publication(model, '1.2.0'), 30 * DAY - 1);
-  expect(told()).toEqual([1, 2]);
+  expect(kept()).toEqual([1, 2]);
   fold(model, publication(model, '1.3.0'), 30 * DAY);
-  expect(told()).toEqual([2]);
+  expect(kept()).toEqual([2]);
   fold(model, publication(model, '1.4.0'), 31 * DAY, 'b');
-  expect(told()).toEqual([5]);
+  expect(kept()).toEqual([5]);
 });
 
-test('actors and keys are not run together', () => {
+test('keeps pairs of actor and key distinct', () => {
   expect(outcomeKey('a', 'b,c')).not.toBe(outcomeKey('a,b', 'c'));
   expect(outcomeKey('a"', 'b')).not.toBe(outcomeKey('a', '"b'));
 });
@@ -156,30 +156,30 @@ const move = (model: Model, version: string | null) => {
   return { environment: 'dev', reason: 'why', active: activeMap(model, [], { environment: 'dev', target }) };
 };
 
-/** Each of these follows the chain and has a true active map; no server's decision would have made it. */
+/** These events fit the hash chain and have a correct active map, but the rules do not allow them. */
 test.each<[string, (model: Model) => EventDraft]>([
   ['a version published again', (model) => publication(model, '1.0.0')],
   ['an activation of an archived version', (model) => activation(model, '0.9.0', '1.1.0')],
-  ['an activation of what is active', (model) => activation(model, '1.1.0', '1.1.0')],
-  ['an archival of what is active', (model) => archival(model, '1.1.0')],
-  ['an archival of what is archived', (model) => archival(model, '0.9.0')],
-  ['an archival of what was never published', (model) => archival(model, '9.9.9')],
+  ['an activation of the active version', (model) => activation(model, '1.1.0', '1.1.0')],
+  ['an archival of the active version', (model) => archival(model, '1.1.0')],
+  ['an archival of an archived version', (model) => archival(model, '0.9.0')],
+  ['an archival of an unpublished version', (model) => archival(model, '9.9.9')],
   [
-    'a restoration of what is in use',
+    'a restoration of a version that is not archived',
     (model) => ({ ...archival(model, '1.0.0'), type: 'version.restored' }) as EventDraft,
   ],
   [
-    'notes of what was never published',
+    'notes of an unpublished version',
     (model) => ({ type: 'notes.changed', data: { version: '9.9.9', notes: '', active: activeMap(model, []) } }),
   ],
   [
     'a rollback to an archived version',
     (model) => {
-      const said = { version: '0.9.0', previous: '1.1.0', reverts: [7, 5], runtime_checked: false };
-      return { type: 'version.rolled_back', data: { ...said, ...move(model, '0.9.0') } };
+      const common = { version: '0.9.0', previous: '1.1.0', reverts: [7, 5], runtime_checked: false };
+      return { type: 'version.rolled_back', data: { ...common, ...move(model, '0.9.0') } };
     },
   ],
-])('%s is refused, and changes nothing', (_, draft) => {
+])('refuses %s and changes nothing', (_, draft) => {
   const model = published('0.9.0', '1.0.0', '1.1.0');
   fold(model, activation(model, '0.9.0', null));
   fold(model, activation(model, '1.0.0', '0.9.0'));
@@ -190,7 +190,7 @@ test.each<[string, (model: Model) => EventDraft]>([
   expect(model).toEqual(before);
 });
 
-test('a deactivation where nothing is active is refused', () => {
+test('refuses a deactivation if no version is active', () => {
   const model = published('1.0.0');
   const data = { version: null, previous: null, ...move(model, null) };
   expect(() => fold(model, { type: 'version.deactivated', data })).toThrow(RuleBroken);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { requiresFromMetadata, requiresFromRequirements } from '../../src/domain/metadata.ts';
 import { readMlModel } from '../../src/domain/mlmodel.ts';
 
-/** Far more than linear reading takes on a busy machine, and a fraction of what quadratic reading takes on an idle one. */
+/** Far more than linear parsing takes on a busy machine, and a fraction of what quadratic parsing takes on an idle one. */
 const GENEROUS_MS = 15_000;
 
 test.each<[string, () => unknown]>([

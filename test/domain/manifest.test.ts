@@ -38,7 +38,7 @@ describe('paths of one manifest', () => {
   test('may share folders', () => expect(accepts('a/b', 'a/c', 'a/d/e', 'ab', 'a.b')).toBe(true));
 
   test.each([
-    ['twice the same', 'a/b', 'a/b'],
+    ['the same path twice', 'a/b', 'a/b'],
     ['that differ only in case', 'Model.bin', 'model.BIN'],
     ['whose folders differ only in case', 'A/x', 'a/X'],
     ['that differ only in Unicode form', 'é.bin', 'e\u0301.bin'],
@@ -49,7 +49,7 @@ describe('paths of one manifest', () => {
     expect(accepts(other, one)).toBe(false);
   });
 
-  test('are at least one and at most a thousand', () => {
+  test('number from one to a thousand', () => {
     const paths = Array.from({ length: 1001 }, (_, i) => `file-${i}`);
     expect(accepts()).toBe(false);
     expect(accepts(...paths.slice(1))).toBe(true);
@@ -62,14 +62,14 @@ test.each([
   ['a digest of another kind', { ...file('a'), digest: `md5:${'0'.repeat(64)}` }],
   ['a digest that is too short', { ...file('a'), digest: digest.slice(0, -1) }],
   ['a negative size', { ...file('a'), size: -1 }],
-  ['a size that is no integer', { ...file('a'), size: 1.5 }],
+  ['a size that is not an integer', { ...file('a'), size: 1.5 }],
   ['a size beyond what a number holds', { ...file('a'), size: 2 ** 53 }],
   ['an unknown field', { ...file('a'), url: 'https://example.org' }],
-])('an artefact may not have %s', (_, artifact) => {
+])('an artifact may not have %s', (_, artifact) => {
   expect(Manifest.safeParse({ artifacts: [artifact] }).success).toBe(false);
 });
 
-test('what is left out has its default', () => {
+test('fields that are left out have their defaults', () => {
   expect(manifest()).toEqual({
     flavor: 'custom',
     artifacts: [file('model.joblib')],
@@ -86,7 +86,7 @@ describe('the canonical form', () => {
   const lineageOf = (lineage: object) => /"lineage":(.*),"metrics"/s.exec(canonicalManifest(manifest({ lineage })))![1];
 
   // RFC 8785, section 3.2.2.
-  test('writes numbers, strings and literals as RFC 8785 does', () => {
+  test('writes numbers, strings and literals as in RFC 8785', () => {
     const example = String.raw`{
       "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
       "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
@@ -132,20 +132,20 @@ describe('the canonical form', () => {
     expect(canonicalManifest(manifest({ metrics: { m: number } }))).toContain(`"metrics":{"m":${written}}`);
   });
 
-  test('has no white space, and every field in order', () => {
+  test('has no white space, and all fields in order', () => {
     expect(canonicalManifest(manifest())).toBe(
       `{"artifacts":[{"digest":"${digest}","path":"model.joblib","size":1}],"flavor":"custom","lineage":{},` +
         '"metrics":{},"params":{},"requires":{},"signature":null,"tags":{}}',
     );
   });
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('has no form for %d', (number) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('does not exist for %d', (number) => {
     expect(() => manifest({ metrics: { m: number } })).toThrow();
     expect(() => manifest({ params: { m: number } })).toThrow();
     expect(() => manifest({ signature: { m: number } })).toThrow();
   });
 
-  test('has no form for a lone surrogate', () => {
+  test('does not exist for a lone surrogate', () => {
     expect(() => canonicalManifest(manifest({ tags: { a: '\ud800' } }))).toThrow();
     expect(() => canonicalManifest(manifest({ tags: { '\udc00': 'a' } }))).toThrow();
   });
@@ -168,7 +168,7 @@ const fields = fc.record({
   lineage: fc.dictionary(fc.string({ unit: 'grapheme' }), json, { noNullPrototype: true }),
   signature: json,
 });
-/** What the schema takes: a key `__proto__` is refused. */
+/** A value that the schema accepts, without the key `__proto__`. */
 const manifests = fields
   .map((given) => Manifest.safeParse(given).data)
   .filter((parsed): parsed is Manifest => parsed !== undefined);
@@ -184,7 +184,7 @@ function shuffled(value: unknown, turn: number): unknown {
 describe('the digest', () => {
   const digestFor = (of: Manifest) => digestOf(canonicalManifest(of));
 
-  test('does not depend on the order of keys and artefacts', () => {
+  test('does not depend on the order of keys and artifacts', () => {
     fc.assert(
       fc.property(manifests, fc.nat(7), (of, turn) => {
         const other = shuffled(of, turn) as Manifest;
@@ -193,7 +193,7 @@ describe('the digest', () => {
     );
   });
 
-  test('is the same after a way through JSON', () => {
+  test('is the same after a round trip through JSON', () => {
     fc.assert(
       fc.property(manifests, (of) => {
         expect(digestFor(Manifest.parse(JSON.parse(JSON.stringify(of))))).toBe(digestFor(of));
@@ -209,7 +209,7 @@ describe('the digest', () => {
     );
   });
 
-  test('does not change what it is of', () => {
+  test('does not modify the manifest', () => {
     const of = manifest({ artifacts: [file('b'), file('a')] });
     const before = structuredClone(of);
     digestFor(of);
@@ -221,7 +221,7 @@ describe('the digest', () => {
     ['a path', { artifacts: [file('a2'), file('b')] }],
     ['a size', { artifacts: [{ ...file('a'), size: 2 }, file('b')] }],
     ['a digest', { artifacts: [{ ...file('a'), digest: `sha256:${'1'.repeat(64)}` }, file('b')] }],
-    ['one artefact less', { artifacts: [file('a')] }],
+    ['one artifact less', { artifacts: [file('a')] }],
     ['a constraint', { requires: { python: '>=3.12' } }],
     ['a metric by the last bit', { metrics: { auc: 0.9 + Number.EPSILON } }],
     ['a parameter’s type', { params: { depth: '3' } }],
@@ -244,7 +244,7 @@ describe('the digest', () => {
     expect(digestFor(manifest({ ...base, ...change }))).not.toBe(digestFor(manifest(base)));
   });
 
-  test('of two manifests that differ is not the same', () => {
+  test('differs for manifests that differ', () => {
     fc.assert(
       fc.property(manifests, manifests, (one, other) => {
         const same = canonicalManifest(one) === canonicalManifest(other);

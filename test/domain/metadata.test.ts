@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { mergeRequires, requiresFromMetadata, requiresFromRequirements } from '../../src/domain/metadata.ts';
 import { Requires } from '../../src/domain/requires.ts';
 
-describe('what a metadata document says', () => {
+describe('constraints from a metadata document', () => {
   const places: [string, (facts: object) => object][] = [
     ['at the top', (facts) => facts],
     ...['runtime', 'environment', 'versions'].map(
@@ -20,14 +20,14 @@ describe('what a metadata document says', () => {
     ['joblib_version', '>=1.4', { packages: { joblib: '>=1.4' } }],
   ];
   const cases = places.flatMap(([where, put]) =>
-    spellings.map(([name, said, expected]) => [name, where, put({ [name]: said, accuracy: 0.9 }), expected] as const),
+    spellings.map(([name, text, expected]) => [name, where, put({ [name]: text, accuracy: 0.9 }), expected] as const),
   );
 
   test.each(cases)('%s %s', (_name, _where, document, expected) => {
     expect(requiresFromMetadata([document])).toEqual(expected);
   });
 
-  test('may be the constraints themselves, before any fact', () => {
+  test('come from `requires` before any installed version', () => {
     const requires = { node: '>=22', npm: { 'onnxruntime-node': '~1.30.0' }, packages: { joblib: '>=1.2' } };
     const document = { requires, joblib: '1.4.2', python: '3.11.7' };
     expect(requiresFromMetadata([document])).toEqual({ ...requires, python: '~=3.11.0' });
@@ -36,7 +36,7 @@ describe('what a metadata document says', () => {
     }
   });
 
-  test('is put together from all of its places', () => {
+  test('are collected from all places in a document', () => {
     const document = { python: '3.11.7', versions: { sklearn: '1.5.1' }, environment: { joblib_version: '1.4.2' } };
     expect(requiresFromMetadata([document])).toEqual({
       python: '~=3.11.0',
@@ -44,29 +44,29 @@ describe('what a metadata document says', () => {
     });
   });
 
-  test('is taken from the first document that names it, and filled up from the next', () => {
+  test('come from the first document that has them, and then from the next', () => {
     const documents = [{ runtime: { python: '3.11.7' } }, { python: '3.12.1', sklearn: '1.5.1' }];
     expect(requiresFromMetadata(documents)).toEqual({ python: '~=3.11.0', packages: { 'scikit-learn': '~=1.5.0' } });
   });
 
-  test('is taken from the top before what is nested', () => {
+  test('come from the top level before nested objects', () => {
     expect(requiresFromMetadata([{ runtime: { python: '3.12.1' }, python_version: '3.11.7' }])).toEqual({
       python: '~=3.11.0',
     });
   });
 
-  test('that is no version gives way to the next place', () => {
+  test('come from the next place if a value is not a version', () => {
     expect(requiresFromMetadata([{ python: 'unknown', python_version: 3.11, runtime: { python: '3.11' } }])).toEqual({
       python: '~=3.11.0',
     });
   });
 
   test.each([[[]], [[null]], [['3.11']], [[[{ python: '3.11' }]]], [[42]], [[{}]], [[{ python: null, runtime: [] }]]])(
-    'is nothing in %j',
+    'are empty for %j',
     (documents) => expect(requiresFromMetadata(documents)).toEqual({}),
   );
 
-  test('is always something that a manifest takes', () => {
+  test('are always valid in a manifest', () => {
     const text = fc.oneof(
       fc.string(),
       fc.stringMatching(/^[~=<>!0-9.,abcrdev]*$/),
@@ -119,16 +119,16 @@ describe('a line of requirements.txt', () => {
       'x==latest',
     ],
     ...['    --hash=sha256:0123'],
-  ])('%j says nothing', (line) => expect(requiresFromRequirements(line)).toEqual({}));
+  ])('without a usable constraint is ignored: %j', (line) => expect(requiresFromRequirements(line)).toEqual({}));
 
-  test('may end in whatever way, or not at all', () => {
+  test('may end with any line break, or none', () => {
     expect(requiresFromRequirements('mlflow==2.14.1\r\nscikit-learn==1.5.1\n\njoblib>=1.4')).toEqual({
       packages: { mlflow: '~=2.14.0', 'scikit-learn': '~=1.5.0', joblib: '>=1.4' },
     });
   });
 });
 
-test('of several sources the first that names something wins', () => {
+test('the first of several sources that names a package wins', () => {
   const first = { packages: { joblib: '>=1.4' } };
   const second = { python: '~=3.11.0', packages: { joblib: '>=1.0', numpy: '>=1' } };
   const third = { python: '~=3.12.0', node: '>=22' };

@@ -30,7 +30,7 @@ signature:
 utc_time_created: '2024-06-05 01:53:53.910623'
 `;
 
-test('an MLmodel file says flavor, constraints, lineage and signature', () => {
+test('reads flavor, constraints, lineage and signature from an MLmodel file', () => {
   expect(readMlModel(MLMODEL)).toEqual({
     flavor: 'sklearn',
     requires: { python: '~=3.11.0', packages: { 'scikit-learn': '~=1.5.0' } },
@@ -49,23 +49,23 @@ test('an MLmodel file says flavor, constraints, lineage and signature', () => {
   });
 });
 
-test('an older one, with env as a string and no signature', () => {
+test('reads an older file with env as a string and no signature', () => {
   const text = 'flavors:\n  python_function:\n    env: conda.yaml\n    python_version: 3.8.18\n';
   const facts = { flavor: 'python_function', requires: { python: '~=3.8.0' }, lineage: {}, signature: null };
   expect(readMlModel(text)).toEqual(facts);
 });
 
-test('versions that YAML takes for numbers say nothing: 3.10 would be 3.1', () => {
+test('ignores versions that YAML reads as numbers: 3.10 would be 3.1', () => {
   const text = 'flavors:\n  python_function: {python_version: 3.10}\n  sklearn: {sklearn_version: 1.5}\n';
   expect(readMlModel(text)).toMatchObject({ flavor: 'sklearn', requires: {} });
 });
 
-test('signature fields that are no JSON stay the text they are', () => {
+test('keeps signature fields that are not JSON as text', () => {
   const text = 'flavors: {onnx: {}}\nsignature: {inputs: "[not json"}\n';
   expect(readMlModel(text)).toMatchObject({ flavor: 'onnx', signature: { inputs: '[not json' } });
 });
 
-test('a signature nested without end, or with a key that would be lost, is left out', () => {
+test('leaves out a signature that is nested too deeply or has the key __proto__', () => {
   const nested = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
   expect(readMlModel(`flavors: {onnx: {}}\nsignature: {inputs: '${nested}'}\n`)?.signature).toBeNull();
   expect(readMlModel(`flavors: {onnx: {}}\nsignature: {inputs: '{"__proto__":1}'}\n`)?.signature).toBeNull();
@@ -83,4 +83,4 @@ test.each([
     .split('')
     .map((name, i) => `${name}: &${name} [${Array(8).fill(`*${'abcdef'[i]}`)}]`)
     .join('\n')}`,
-])('no MLmodel file: %#', (text) => expect(readMlModel(text)).toBeNull());
+])('returns null if the text is not an MLmodel file: case %#', (text) => expect(readMlModel(text)).toBeNull());

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { EnvironmentName, isModelName, ModelName } from '../../src/domain/names.ts';
 
-test.each(['default', 'a', '0', 'fraud-v2', 'fraud_eu', 'constructor', 'a'.repeat(63)])('%s is a name', (name) => {
+test.each(['default', 'a', '0', 'fraud-v2', 'fraud_eu', 'constructor', 'a'.repeat(63)])('%s is valid', (name) => {
   expect(isModelName(name)).toBe(true);
   expect(ModelName.safeParse(name).success).toBe(true);
   expect(EnvironmentName.safeParse(name).success).toBe(true);
@@ -10,7 +10,7 @@ test.each(['default', 'a', '0', 'fraud-v2', 'fraud_eu', 'constructor', 'a'.repea
 test.each([
   ...['', 'Fraud', '-a', '_a', '__proto__', 'a.b', 'a b', 'a*', 'a>', '>', '*', 'a/b', '..', 'a\n', 'é', 'a\u0000'],
   ...['\ud800', 'a'.repeat(64)],
-])('%j is no name', (name) => {
+])('%j is not valid', (name) => {
   expect(isModelName(name)).toBe(false);
   expect(ModelName.safeParse(name).success).toBe(false);
   expect(EnvironmentName.safeParse(name).success).toBe(false);

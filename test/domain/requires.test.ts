@@ -39,7 +39,7 @@ describe('Python constraints are PEP 440', () => {
     ['==1.5', '1.5.1', '1.5.0.post1'],
     ['>1.5', '1.5', '1.5.post1'],
     ['===1.5.1', '1.5.1.0'],
-  ])('%s does not hold for %s %s %s', (constraint, ...facts) => {
+  ])('%s excludes %s %s %s', (constraint, ...facts) => {
     for (const fact of facts.filter(Boolean)) expect(holds(constraint, fact!), fact).toBe(false);
   });
 
@@ -58,7 +58,7 @@ describe('Python constraints are PEP 440', () => {
     '>=1.0 || <2',
     'latest',
     '===\ud800',
-  ])('%j is none', (text) => {
+  ])('%j is not valid', (text) => {
     expect(isPythonRange(text)).toBe(false);
     expect(Requires.safeParse({ python: text }).success).toBe(false);
   });
@@ -75,21 +75,21 @@ describe('Node constraints are node-semver', () => {
     ['20.x || 22.x', '21.0.0', false],
   ])('%s and %s: %s', (constraint, fact, expected) => expect(holdsOnNode(constraint, fact)).toBe(expected));
 
-  test('%j is none', () => expect(Requires.safeParse({ node: 'newest of all' }).success).toBe(false));
+  test('other text is not valid', () => expect(Requires.safeParse({ node: 'newest of all' }).success).toBe(false));
 });
 
-test.each(['3.11', '3.11.7', '1.5.0rc1', '1!2.0', '2.1.0+cu118'])('%s is a fact about Python', (text) => {
+test.each(['3.11', '3.11.7', '1.5.0rc1', '1!2.0', '2.1.0+cu118'])('%s is a Python version', (text) => {
   expect(Runtime.safeParse({ python: text, packages: { torch: text } }).success).toBe(true);
 });
 
-test.each(['>=3.11', '3.11.x', '', 'python3', '3.11.7 (main)'])('%j is no fact about Python', (text) => {
+test.each(['>=3.11', '3.11.x', '', 'python3', '3.11.7 (main)'])('%j is not a Python version', (text) => {
   expect(Runtime.safeParse({ python: text }).success).toBe(false);
   expect(Runtime.safeParse({ packages: { torch: text } }).success).toBe(false);
 });
 
 describe('package names', () => {
   test.each(['scikit-learn', 'Scikit_Learn', 'scikit.learn', 'scikit-_.learn', 'SCIKIT--LEARN'])(
-    '%s is one name',
+    'include %s as a spelling of scikit-learn',
     (name) => {
       expect(packageName(name)).toBe('scikit-learn');
       const check = checkRuntime({ packages: { [name]: '~=1.5.0' } }, { packages: { 'scikit-learn': '1.4.0' } }, 'x');
@@ -97,13 +97,13 @@ describe('package names', () => {
     },
   );
 
-  test('that are two spellings of one are refused: neither may be lost', () => {
+  test('may not be two spellings of one package', () => {
     expect(Requires.safeParse({ packages: { 'a-b': '>=1', a_b: '<1' } }).success).toBe(false);
     expect(Runtime.safeParse({ packages: { 'a-b': '1', 'A.B': '2' } }).success).toBe(false);
     expect(Requires.safeParse({ packages: { 'a-b': '>=1', ab: '<1' } }).success).toBe(true);
   });
 
-  test('of Python, of npm and of the two themselves are kept apart', () => {
+  test('of Python, of npm, and `python` and `node` are distinct', () => {
     const requires = {
       ...{ python: '>=3.11', node: '>=22' },
       ...{
@@ -127,18 +127,18 @@ describe('package names', () => {
   });
 
   test.each(['packages', 'npm'])('may not be __proto__ in %s', (field) => {
-    const said = JSON.parse(`{"${field}":{"__proto__":"1.0.0"}}`);
-    expect(Runtime.safeParse(said).success).toBe(false);
+    const runtime = JSON.parse(`{"${field}":{"__proto__":"1.0.0"}}`);
+    expect(Runtime.safeParse(runtime).success).toBe(false);
     expect(Requires.safeParse(JSON.parse(`{"${field}":{"__proto__":">=1.0.0"}}`)).success).toBe(false);
   });
 });
 
-test('what is required and not stated is no mismatch; what is stated and not required is nothing', () => {
+test('a required name that is missing from the runtime is no mismatch; one that is not required is ignored', () => {
   const check = checkRuntime({ python: '>=3.11', packages: { joblib: '>=1.4' } }, { npm: { joblib: '1.0.0' } }, 'x');
   expect(check).toEqual({ mismatches: [], unstated: ['python', 'joblib'] });
 });
 
-describe('a version in metadata asks for', () => {
+describe('a version in metadata becomes', () => {
   test.each([
     ['3.11.7', '~=3.11.0'],
     ['3.11.7 (main, Dec  8 2023, 14:22:46) [GCC 13.2.0]', '~=3.11.0'],
@@ -156,9 +156,9 @@ describe('a version in metadata asks for', () => {
     ['1.5.1.post1', '~=1.5.0'],
     ['2.1.0+cu118', '~=2.1.0'],
     ['1!2.3.4', '~=1!2.3.0'],
-  ])('%j: the same minor release, %s', (fact, constraint) => expect(constraintFrom(fact)).toBe(constraint));
+  ])('the same minor release for %j: %s', (fact, constraint) => expect(constraintFrom(fact)).toBe(constraint));
 
-  test.each(['~=1.5.1', '>=1.5,<2', '==1.5.*', '==1.5.1', '!=1.5.0', '>= 3.11'])('%s: just that', (range) => {
+  test.each(['~=1.5.1', '>=1.5,<2', '==1.5.*', '==1.5.1', '!=1.5.0', '>= 3.11'])('the range %s unchanged', (range) => {
     expect(constraintFrom(range)).toBe(range);
   });
 
@@ -176,7 +176,7 @@ describe('a version in metadata asks for', () => {
     '__proto__',
   ])('%j: nothing', (text) => expect(constraintFrom(text)).toBeNull());
 
-  test('a number that cannot be written: nothing', () => {
+  test('nothing if a number is too large', () => {
     expect(constraintFrom(`${'9'.repeat(30)}.1`)).toBeNull();
   });
 
@@ -192,7 +192,7 @@ describe('a version in metadata asks for', () => {
     )
     .map((parts) => parts.join(''));
 
-  test('what the version itself satisfies', () => {
+  test('a constraint that the version itself satisfies', () => {
     fc.assert(
       fc.property(fact, (version) => {
         const constraint = constraintFrom(version)!;
@@ -203,13 +203,13 @@ describe('a version in metadata asks for', () => {
     );
   });
 
-  test('a constraint that a manifest takes, or nothing', () => {
+  test('a constraint that is valid in a manifest, or nothing', () => {
     const text = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.stringMatching(/^[~=<>! 0-9.,*abcrdev]*$/));
     fc.assert(
-      fc.property(text, (said) => {
-        const constraint = constraintFrom(said);
+      fc.property(text, (runtime) => {
+        const constraint = constraintFrom(runtime);
         if (constraint !== null) expect(Requires.safeParse({ python: constraint }).success).toBe(true);
-        if (isPythonRange(said)) expect(() => satisfies('1.5.1', said, { prereleases: true })).not.toThrow();
+        if (isPythonRange(runtime)) expect(() => satisfies('1.5.1', runtime, { prereleases: true })).not.toThrow();
       }),
       { numRuns: 1000 },
     );

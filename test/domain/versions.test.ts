@@ -4,7 +4,7 @@ import { bumped, compareVersions, highest, isVersion, Version } from '../../src/
 
 describe('a version', () => {
   test.each(['0.0.0', '1.0.0', '10.20.30', '1.0.0-rc.1', '1.0.0-0', '1.0.0-x-y.7', '1.0.0-alpha.0.beta'])(
-    'is %s',
+    'may be %s',
     (text) => expect(Version.safeParse(text).success).toBe(true),
   );
 
@@ -12,14 +12,14 @@ describe('a version', () => {
     ...['v1.0.0', '=1.0.0', '1.0', '1', '1.0.0.0', '01.0.0', '1.00.0', '1.0.0-01', '1.0.0-', '1.0.0+x', '1.0.0-rc.1+x'],
     ...[' 1.0.0', '1.0.0 ', '1.0.0\n', '', 'latest', '1.x.0', '-1.0.0', '1.0.0-a_b', '1.0.0-é', '../1.0.0', '1.0.0/x'],
     ...['9007199254740992.0.0', '__proto__', 'constructor', '1.0.0-\ud800', '١.0.0'],
-  ])('is not %j', (text) => expect(Version.safeParse(text).success).toBe(false));
+  ])('may not be %j', (text) => expect(Version.safeParse(text).success).toBe(false));
 
   test('has at most 128 characters', () => {
     expect(isVersion(`1.0.0-${'a'.repeat(122)}`)).toBe(true);
     expect(isVersion(`1.0.0-${'a'.repeat(123)}`)).toBe(false);
   });
 
-  test('is safe as a folder and a path segment', () => {
+  test('is valid as a folder name and a path segment', () => {
     fc.assert(
       fc.property(
         fc.oneof(fc.string({ unit: 'grapheme' }), fc.stringMatching(/^\d+\.\d+\.\d+(-[\w.+-]*)?$/)),
@@ -36,7 +36,7 @@ const versions = fc.array(
   fc.tuple(releases, fc.constantFrom('', '-alpha', '-rc.1', '-rc.2', '-rc.10')).map((p) => p.join('')),
 );
 
-describe('the highest', () => {
+describe('the highest version', () => {
   test.each([
     [[], null],
     [['1.9.0', '1.10.0', '1.2.0'], '1.10.0'],
@@ -44,7 +44,7 @@ describe('the highest', () => {
     [['2.0.0-rc.2', '2.0.0-rc.10', '2.0.0-beta'], '2.0.0-rc.10'],
   ])('of %j is %s', (of, expected) => expect(highest(of)).toBe(expected));
 
-  test('is that of its kind, in whatever order', () => {
+  test('does not depend on the order', () => {
     fc.assert(
       fc.property(versions, (all) => {
         const stable = all.filter((version) => !version.includes('-'));
@@ -55,7 +55,7 @@ describe('the highest', () => {
   });
 });
 
-describe('bumped', () => {
+describe('the bumped version', () => {
   test.each([
     [[], '1.0.0', '0.1.0', '0.0.1'],
     [['1.2.3'], '2.0.0', '1.3.0', '1.2.4'],
@@ -69,7 +69,7 @@ describe('bumped', () => {
     expect(bumped(of, 'patch')).toBe(patch);
   });
 
-  test('is always a new version, and the next latest', () => {
+  test('is always new, and the next latest version', () => {
     fc.assert(
       fc.property(versions, fc.constantFrom('major' as const, 'minor' as const, 'patch' as const), (all, bump) => {
         const next = bumped(all, bump);

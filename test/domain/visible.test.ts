@@ -11,28 +11,28 @@ const UNSEEN: [what: string, text: string][] = [
     text,
   ]),
   ...['\u2066', '\u2067', '\u2068', '\u2069'].map((text): [string, string] => ['an isolate', text]),
-  ...['\u200e', '\u200f', '\u061c'].map((text): [string, string] => ['a mark of direction', text]),
+  ...['\u200e', '\u200f', '\u061c'].map((text): [string, string] => ['a direction mark', text]),
   ['a zero-width space', '\u200b'],
   ['a byte-order mark', '\ufeff'],
   ['a soft hyphen', '\u00ad'],
   ['a tag', '\u{e0041}'],
-  ['a separator of lines', '\u2028'],
-  ['a separator of paragraphs', '\u2029'],
+  ['a line separator', '\u2028'],
+  ['a paragraph separator', '\u2029'],
   ['half a surrogate pair', '\ud800'],
 ];
 
-test.each(UNSEEN)('%s becomes a space, and an escape in JSON', (_, text) => {
+test.each(UNSEEN)('replaces %s by a space, and by an escape in JSON', (_, text) => {
   expect(visible(`a${text}${text}b`)).toBe('a b');
   const json = visibleJson(JSON.stringify({ text: `a${text}b` }));
   expect(visible(json)).toBe(json);
   expect(JSON.parse(json)).toEqual({ text: `a${text}b` });
 });
 
-test.each(['1.2.0-rc.1', 'Łódź – 東京, שלום', '👍🏽 ✓', 'a\u0301'])('%s stays as it is', (text) => {
+test.each(['1.2.0-rc.1', 'Łódź – 東京, שלום', '👍🏽 ✓', 'a\u0301'])('does not change %s', (text) => {
   expect(visible(text)).toBe(text);
 });
 
-test('JSON means the same, with its indents', () => {
+test('keeps the value and the indentation of JSON', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       const json = JSON.stringify(value, null, 2);

@@ -11,7 +11,6 @@ import {
   filesOf,
   fleetOf,
   goldenOf,
-  misjudged,
   post,
   publishAs,
   ROOT,
@@ -21,6 +20,7 @@ import {
   SLOW,
   signalbox,
   startService,
+  withWrongGolden,
 } from './support.ts';
 
 const WINE = ['-m', 'wine'];
@@ -29,13 +29,13 @@ let example: string;
 let python: string;
 let client: string;
 
-/** The example with what it requires, and the client as pip would install it. */
+/** The example, its requirements, and the client as pip installs it. */
 beforeAll(async () => {
   const undo: (() => Promise<void>)[] = [];
   const folder = await temporaryFolder((step) => undo.push(step));
   example = await copyExample('fastapi-joblib', join(folder, 'fastapi-joblib'));
   const required = await readFile(join(example, 'requirements.txt'), 'utf8');
-  // The client changes more often than the environments are made: what it takes to run and to build is there instead.
+  // The client changes more often than the cached environment, which has only its dependencies and build tools.
   const others = required.replace('../../clients/python', 'httpx==0.28.1\nhatchling==1.33.0');
   expect(others).not.toEqual(required);
   await writeFile(join(folder, 'requirements.txt'), others);
@@ -48,7 +48,7 @@ beforeAll(async () => {
   };
 }, 20 * 60_000);
 
-it('follows activations and rollbacks while requests run, and none of them fails', SLOW, async () => {
+it('follows activations and rollbacks without a failed request', SLOW, async () => {
   const program = await registry();
   await signalbox(program, 'activate', '1.0.0', ...PRODUCTION);
   const service = await start(program);
@@ -56,7 +56,7 @@ it('follows activations and rollbacks while requests run, and none of them fails
   await traffic.sees('1.0.0');
   expect(await signalbox(program, 'activate', '1.1.0', ...PRODUCTION)).toContain('2 of 2 loaders on 1.1.0');
   await traffic.sees('1.1.0');
-  await until(() => swapsTold(service) === 2); // by each worker
+  await until(() => swapsLogged(service) === 2); // by each worker
   const { loaders, environments } = await fleetOf(program, 'wine');
   expect(environments.production).toMatchObject({ active: '1.1.0', total: 2, converged: 2, failed: 0 });
   expect(loaders.map(({ runtime }) => runtime)).toEqual(
@@ -69,33 +69,33 @@ it('follows activations and rollbacks while requests run, and none of them fails
   await until(async () => (await fleetOf(program, 'wine')).loaders.length === 0, 60_000);
 });
 
-it('serves on when a version answers its golden requests otherwise, or needs another runtime', SLOW, async () => {
+it('keeps serving when a version fails its golden requests or needs another runtime', SLOW, async () => {
   const program = await registry();
   const files = await filesOf(program, 'wine', '1.1.0');
-  await publishAs(program, 'wine', { version: '1.2.0' }, misjudged(files));
+  await publishAs(program, 'wine', { version: '1.2.0' }, withWrongGolden(files));
   await publishAs(program, 'wine', { version: '1.3.0', requires: { packages: { 'scikit-learn': '<1' } } }, files);
   await signalbox(program, 'activate', '1.0.0', ...PRODUCTION);
   const service = await start(program);
   const traffic = requests(await checked(program, service));
-  for (const [version, code, said] of [
+  for (const [version, code, reason] of [
     ['1.2.0', 'golden-mismatch', 'olden request 0'],
     ['1.3.0', 'runtime-mismatch', 'scikit-learn <1 wanted, 1.9.1 found'],
   ] as const) {
     const activation = await cli(program, 'activate', version, ...PRODUCTION);
-    expect([activation.code, activation.stderr]).toEqual([6, expect.stringContaining(said)]);
+    expect([activation.code, activation.stderr]).toEqual([6, expect.stringContaining(reason)]);
     const failed = { state: 'failed', current: { version: '1.0.0' }, target: { version }, error: { code } };
     expect((await fleetOf(program, 'wine')).loaders).toMatchObject([failed, failed]);
     await traffic.sees('1.0.0');
-    await signalbox(program, 'rollback', ...PRODUCTION, '--reason', 'it is no good', '--yes');
+    await signalbox(program, 'rollback', ...PRODUCTION, '--reason', 'it is worse', '--yes');
   }
   expect(await traffic.stop()).toEqual([]);
 });
 
-function swapsTold(service: Service): number {
+function swapsLogged(service: Service): number {
   return service.output().match(/\] wine 1\.1\.0 serves in place of 1\.0\.0 \(revision \d/g)?.length ?? 0;
 }
 
-/** A registry with both versions of the wines' model. */
+/** A registry with both versions of the model `wine`. */
 async function registry(): Promise<Program> {
   const program = await emptyProgram(onTestFinished);
   await run(python, ['train.py'], example, variables(program));
@@ -106,7 +106,7 @@ function variables({ url, volume }: Program): Record<string, string> {
   return { REGISTRY_DSN: url, REGISTRY_VOLUME: volume, PYTHONPATH: client, PYTHONDONTWRITEBYTECODE: '1' };
 }
 
-/** Two worker processes on one port, both of them on the active version. */
+/** Two worker processes on one port, both serving the active version. */
 async function start(program: Program): Promise<Service> {
   const env = { ...variables(program), MANIFEST_CACHE_DIR: await temporaryFolder() };
   const args = ['-m', 'uvicorn', 'main:app', '--workers', '2', '--port', '0'];
@@ -115,7 +115,7 @@ async function start(program: Program): Promise<Service> {
   return service;
 }
 
-/** Asks for wines' cultivars; every answer must be one version's own. */
+/** Requests predictions; every answer must be that of one version. */
 async function checked(program: Program, { url }: Service): Promise<() => Promise<string>> {
   const known = new Map<string, unknown>();
   let rows: number[][] = [];

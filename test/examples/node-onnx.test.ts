@@ -10,7 +10,6 @@ import {
   filesOf,
   fleetOf,
   goldenOf,
-  misjudged,
   post,
   publishAs,
   ROOT,
@@ -20,13 +19,14 @@ import {
   SLOW,
   signalbox,
   startService,
+  withWrongGolden,
 } from './support.ts';
 
 const SONGS = ['-m', 'songs'];
 const PRODUCTION = [...SONGS, '--env', 'production', '--wait'];
 let example: string;
 
-/** The example with what it needs from npm, and Signalbox as npm would deliver it; its models are made. */
+/** The example with its npm packages, Signalbox as npm installs it, and generated models. */
 beforeAll(async () => {
   const undo: (() => Promise<void>)[] = [];
   const folder = await temporaryFolder((step) => undo.push(step));
@@ -39,7 +39,7 @@ beforeAll(async () => {
   };
 }, 10 * 60_000);
 
-/** What would be published: only that is in it which is listed as such. */
+/** Packs Signalbox as npm would publish it: only the listed files. */
 async function packed(folder: string): Promise<string> {
   const source = join(folder, 'signalbox');
   await mkdir(source);
@@ -49,7 +49,7 @@ async function packed(folder: string): Promise<string> {
   return join(folder, name.trim());
 }
 
-it('follows activations and rollbacks while requests run, and none of them fails', SLOW, async () => {
+it('follows activations and rollbacks without a failed request', SLOW, async () => {
   const program = await registry();
   await signalbox(program, 'activate', '1.0.0', ...PRODUCTION);
   const service = await start(program);
@@ -71,35 +71,35 @@ it('follows activations and rollbacks while requests run, and none of them fails
   expect((await fleetOf(program, 'songs')).loaders).toEqual([]);
 });
 
-it('serves on when a version answers its golden requests otherwise, or needs another runtime', SLOW, async () => {
+it('keeps serving when a version fails its golden requests or needs another runtime', SLOW, async () => {
   const program = await registry();
   const files = await filesOf(program, 'songs', '1.1.0');
-  await publishAs(program, 'songs', { version: '1.2.0' }, misjudged(files));
+  await publishAs(program, 'songs', { version: '1.2.0' }, withWrongGolden(files));
   const npm = { 'onnxruntime-node': '>=99' };
   await publishAs(program, 'songs', { version: '1.3.0', requires: { npm } }, files);
   await signalbox(program, 'activate', '1.0.0', ...PRODUCTION);
   const service = await start(program);
   const traffic = requests(await checked(program, service));
-  for (const [version, code, said] of [
+  for (const [version, code, reason] of [
     ['1.2.0', 'golden-mismatch', 'golden request 0: output[0] is'],
     ['1.3.0', 'runtime-mismatch', 'npm:onnxruntime-node >=99 wanted, 1.30.0 found'],
   ] as const) {
     const activation = await cli(program, 'activate', version, ...PRODUCTION);
-    expect([activation.code, activation.stderr]).toEqual([6, expect.stringContaining(said)]);
+    expect([activation.code, activation.stderr]).toEqual([6, expect.stringContaining(reason)]);
     expect((await fleetOf(program, 'songs')).loaders).toMatchObject([
       { state: 'failed', current: { version: '1.0.0' }, target: { version }, error: { code } },
     ]);
     await traffic.sees('1.0.0');
-    await signalbox(program, 'rollback', ...PRODUCTION, '--reason', 'it is no good', '--yes');
+    await signalbox(program, 'rollback', ...PRODUCTION, '--reason', 'it is worse', '--yes');
   }
   expect(await traffic.stop()).toEqual([]);
 });
 
-it('has types that hold', SLOW, async () => {
+it('has no type errors', SLOW, async () => {
   await run('npm', ['run', 'types'], example);
 });
 
-/** A registry with both versions of the songs. */
+/** A registry with both versions of the model `songs`. */
 async function registry(): Promise<Program> {
   const program = await emptyProgram(onTestFinished);
   for (const version of ['1.0.0', '1.1.0']) {
@@ -121,7 +121,7 @@ async function start(program: Program): Promise<Service> {
   return service;
 }
 
-/** Asks for a song's score and for what is like it, by turns; every answer must be one version's own. */
+/** Requests a song's score and similar songs in turn; every answer must be that of one version. */
 async function checked(program: Program, { url }: Service): Promise<(turn: number) => Promise<string>> {
   const scores: Record<string, number[]> = {};
   let rows: number[][] = [];
@@ -138,7 +138,7 @@ async function checked(program: Program, { url }: Service): Promise<(turn: numbe
       expect(answered[0]).toBeCloseTo(scores[version]![i]!, 4);
       return version;
     }
-    // A song is nearest to itself, and at no distance, where encoder and index are of the same version.
+    // A song has distance 0 to itself if encoder and index are of the same version.
     const { version, songs } = await post(`${url}/similar`, { row, count: 1 });
     expect(songs).toEqual([{ id: `song-${i + 1}`, distance: expect.closeTo(0, 4) }]);
     return version;

@@ -12,20 +12,20 @@ import { cli, type Program } from '../support/program.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
 const INSTALL_TIMEOUT_MS = 10 * 60_000;
-/** How long a service may take to start, or to end, on a machine that is busy with other tests. */
+/** Time-out for a service to start or end on a busy machine. */
 const SERVICE_TIMEOUT_MS = 45_000;
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Of one test. */
+/** Options of one test. */
 export const SLOW = { timeout: 110_000 };
 
-/** A copy of an example as it is in a fresh clone. */
+/** Copies an example as it is in a new clone. */
 export async function copyExample(name: string, to: string): Promise<string> {
   const made = ['node_modules', 'versions', '.venv', '__pycache__'];
   await cp(join(ROOT, 'examples', name), to, { recursive: true, filter: (path) => !made.includes(basename(path)) });
   return to;
 }
 
-/** Runs a program to its end, with this Node first in its path. @throws {Error} with what it wrote, for a failure */
+/** Runs a program to its end, with this Node first in its PATH. @throws {Error} with its output, if it fails */
 export async function run(command: string, args: string[], cwd: string, env: Record<string, string> = {}) {
   const options = { cwd, env: { ...variables(), ...env }, timeout: INSTALL_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 };
   try {
@@ -40,17 +40,17 @@ function variables(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` };
 }
 
-/** An inference service that runs as a process of its own. */
+/** An inference service in a separate process. */
 export interface Service {
   url: string;
   pid: number;
-  /** What it wrote so far. */
+  /** Its output so far. */
   output(): string;
-  /** SIGTERM, and its exit code. */
+  /** Sends SIGTERM and returns the exit code. */
   stop(): Promise<number | null>;
 }
 
-/** Starts a service and waits for the address that it tells; it is stopped when the test ends. */
+/** Starts a service and waits until it prints its address; it is stopped when the test ends. */
 export async function startService(
   command: string,
   args: string[],
@@ -69,7 +69,10 @@ export async function startService(
   onTestFinished(async () => void (await stop()));
   let output = '';
   const url = await new Promise<string>((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`It has not told its address:\n${output}`)), SERVICE_TIMEOUT_MS);
+    const late = setTimeout(
+      () => reject(new Error(`The service has not printed its address:\n${output}`)),
+      SERVICE_TIMEOUT_MS,
+    );
     for (const stream of [child.stdout, child.stderr]) {
       createInterface(stream).on('line', (line) => {
         output += `${line}\n`;
@@ -81,23 +84,23 @@ export async function startService(
     }
     void ended.then(() => {
       clearTimeout(late);
-      reject(new Error(`It ended before it told its address:\n${output}`));
+      reject(new Error(`The service ended before it printed its address:\n${output}`));
     });
   });
   return { url, pid: child.pid!, output: () => output, stop };
 }
 
-/** Requests that go on until they are stopped. */
+/** Requests that are repeated until they are stopped. */
 export interface Traffic {
-  /** Resolves when so many more answers of a version came. */
+  /** Resolves after this many more answers of a version. */
   sees(version: string, count?: number): Promise<void>;
-  /** The reasons of all that failed. */
+  /** Stops the requests and returns the reasons of all failures. */
   stop(): Promise<string[]>;
 }
 
 const CLIENTS = 4;
 
-/** Asks over and over, several at a time; `ask` answers with the version that it was answered by. */
+/** Repeats `ask`, several at a time; it returns the version that answered. */
 export function requests(ask: (turn: number) => Promise<string>): Traffic {
   const answers = new Map<string, number>();
   const failures: string[] = [];
@@ -134,7 +137,7 @@ export function requests(ask: (turn: number) => Promise<string>): Traffic {
   }
 }
 
-/** A POST of JSON that must be answered well. */
+/** Sends a POST with JSON that must succeed. */
 export async function post(url: string, json: unknown) {
   const headers = { 'Content-Type': 'application/json' };
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
@@ -144,7 +147,7 @@ export async function post(url: string, json: unknown) {
   return JSON.parse(text);
 }
 
-/** A verb of the command line that must end well. */
+/** Runs a command of the CLI that must succeed. */
 export async function signalbox(program: Program, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await cli(program, ...args);
   expect(code, `signalbox ${args.join(' ')}: ${stderr}`).toBe(0);
@@ -155,19 +158,19 @@ export async function fleetOf(program: Program, model: string): Promise<FleetVie
   return ok(program, 'GET', `/api/models/${model}/loaders`);
 }
 
-/** Waits until so many loaders are heard of, and serve what is active. */
+/** Waits until this many loaders serve the active version. */
 export async function converged(program: Program, model: string, count: number): Promise<void> {
   await until(async () => (await fleetOf(program, model)).environments.production?.converged === count, 60_000);
 }
 
-/** The files of a version, from the registry's volume. */
+/** Reads the files of a version from the registry's volume. */
 export async function filesOf(program: Program, model: string, version: string): Promise<Files> {
   const folder = join(program.volume, 'models', model, 'versions', version);
   const names = await readdir(folder);
   return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))])));
 }
 
-/** Publishes the files under another number, with what else the manifest is to say. */
+/** Publishes the files as another version, with these fields. */
 export async function publishAs(
   program: Program,
   model: string,
@@ -182,8 +185,8 @@ export function goldenOf(files: Files): { requests: { input: number[][]; output:
   return JSON.parse(Buffer.from(files['golden.json'] as Uint8Array).toString());
 }
 
-/** The files with a golden file that gives each row of its first request another one's answer. */
-export function misjudged(files: Files): Files {
+/** Returns the files with wrong outputs in `golden.json`. */
+export function withWrongGolden(files: Files): Files {
   const golden = goldenOf(files);
   golden.requests[0]!.output.reverse();
   return { ...files, 'golden.json': JSON.stringify(golden) };

@@ -61,7 +61,9 @@ describe('a folder to publish', () => {
   test('is refused for invalid fields with sentences, not with JSON', async () => {
     const folder = await folderOf('model.bin', 'Model.bin');
     const refused = describeFolder(folder);
-    await expect(refused).rejects.toThrow(`${folder} cannot be published:\n✖ Model.bin stands for more than one file`);
+    await expect(refused).rejects.toThrow(
+      `${folder} cannot be published:\n✖ Model.bin equals (ignoring case) or contains another path`,
+    );
     await expect(refused).rejects.not.toThrow(/[{}]/);
   });
 

@@ -12,7 +12,7 @@ const started = shared(emptyProgram);
 const { published, startAgent, reported } = agentsOf(started);
 
 describe('the agent', () => {
-  it('keeps a link at the active version, which a reader never finds broken or mixed', async () => {
+  it('keeps a link at the active version; a reader never finds it broken or mixed', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     await startAgent(model, dir);
@@ -43,7 +43,7 @@ describe('the agent', () => {
     expect(await reported(model)).toMatchObject({ state: 'ready', runtime: {} });
   });
 
-  it('goes on without the registry where it was, and ends when it is told to', async () => {
+  it('starts with the last good version without the registry, and ends on SIGTERM', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     const { path, lines } = await notebook();
@@ -56,7 +56,7 @@ describe('the agent', () => {
     expect(await opened(dir)).toBe('1.0.0');
     const proxy = await startProxy(null);
     const second = await startAgent(model, dir, onChange, { REGISTRY_DSN: proxy.url });
-    await until(() => second.told().includes('the last good version serves'));
+    await until(() => second.output().includes('the last good version serves'));
     expect(await opened(dir)).toBe('1.0.0');
     proxy.target = started().url;
     await model.activate('1.1.0');
@@ -66,17 +66,17 @@ describe('the agent', () => {
     expect(await second.stop()).toBe(0);
   });
 
-  it('ends when it is told to, where nobody answers', async () => {
+  it('ends on SIGTERM if the registry does not answer', async () => {
     const model = await published();
     const nowhere = { REGISTRY_DSN: 'http://127.0.0.1:9', HOT_RELOAD_ENDPOINT: 'nats://127.0.0.1:9' };
     for (const [name, address] of Object.entries(nowhere)) {
       const agent = await startAgent(model, await temporaryFolder(), [], { [name]: address });
-      await until(() => agent.told().includes('Following'));
+      await until(() => agent.output().includes('Following'));
       expect(await agent.stop()).toBe(0);
     }
   });
 
-  it('reads the bytes from a volume that is mounted', async () => {
+  it('reads files from a mounted volume', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     const proxy = await startProxy(started().url);
@@ -85,7 +85,7 @@ describe('the agent', () => {
     expect(proxy.requests.filter(({ path }) => path.includes('/files/'))).toEqual([]);
   });
 
-  it('leaves alone what is no link', async () => {
+  it('does not replace a file that is not a link', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     await mkdir(join(dir, 'current'));
@@ -99,44 +99,44 @@ describe('the agent', () => {
     expect(await opened(dir)).toBe('somebody’s own');
   });
 
-  it('names the environments there are where its own is not among them, and does not follow', async () => {
+  it('names the environments if its own does not exist, and exits', async () => {
     const model = await published();
     const agent = await startAgent(model, await temporaryFolder(), ['--env', 'prod']);
     expect(await agent.ended).toBe(4);
-    expect(agent.told()).toContain('There is no environment prod; there are production, staging, dev.');
-    expect(agent.told()).not.toContain('Following');
+    expect(agent.output()).toContain('There is no environment prod; there are production, staging, dev.');
+    expect(agent.output()).not.toContain('Following');
   });
 
-  it('serves on where its environment is gone, and says so', async () => {
+  it('keeps serving when its environment no longer exists, and reports it', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     await mkdir(join(dir, '.signalbox/last-good'), { recursive: true, mode: 0o700 });
     await writeFile(join(dir, `.signalbox/last-good/${model.name}.old.json`), '{}');
     const agent = await startAgent(model, dir, ['--env', 'old']);
-    await until(() => agent.told().includes('Following'));
-    expect(agent.told()).toContain('The last good version stays in service.');
+    await until(() => agent.output().includes('Following'));
+    expect(agent.output()).toContain('The last good version stays in service.');
     expect(await agent.stop()).toBe(0);
   });
 
-  it('waits for a model that is not there yet, and says so', async () => {
+  it('waits for a model that does not exist yet, and reports it', async () => {
     const model = ownModel(started());
     const dir = await temporaryFolder();
     const agent = await startAgent(model, dir);
-    await until(() => agent.told().includes('Following'));
-    expect(agent.told()).toContain(`There is no model ${model.name}.`);
+    await until(() => agent.output().includes('Following'));
+    expect(agent.output()).toContain(`There is no model ${model.name}.`);
     await model.publish('1.0.0', '1.0.0');
     await model.activate('1.0.0');
     await until(async () => (await reported(model))?.state === 'ready');
   });
 
-  it('says what it needs', async () => {
+  it('names missing options', async () => {
     const { code, stderr } = await cliWith({}, 'agent', '--env', 'production');
     expect([code, stderr]).toEqual([2, expect.stringContaining('--dir')]);
   });
 });
 
 describe('--python', () => {
-  /** This machine's Python, or what stands for one that has a scikit-learn. */
+  /** This machine's Python, or a script that states a scikit-learn. */
   async function python(scikit: string | null): Promise<string> {
     const path = join(await temporaryFolder(), 'python');
     const facts = { python: '3.11.7', packages: scikit ? { 'scikit-learn': scikit } : {} };
@@ -145,7 +145,7 @@ describe('--python', () => {
   }
   const needing = (packages: object) => ({ '1.1.0': { requires: { packages } } });
 
-  it('refuses what the interpreter cannot load; the link stays', async () => {
+  it('refuses a version that the interpreter cannot load; the link stays', async () => {
     const model = await published(needing({ 'no-such-package': '>=1' }));
     const dir = await temporaryFolder();
     await startAgent(model, dir, ['--python', 'python3']);
@@ -162,7 +162,7 @@ describe('--python', () => {
     await shows(dir, '1.2.0');
   });
 
-  it('is asked before every change: what is installed may have changed', async () => {
+  it('runs before every change, because packages may have changed', async () => {
     const model = await published(needing({ 'scikit-learn': '~=1.5.1' }));
     const dir = await temporaryFolder();
     const interpreter = await python('1.4.2');
@@ -178,10 +178,10 @@ describe('--python', () => {
     expect((await reported(model))!.runtime).toEqual({ python: '3.11.7', packages: { 'scikit-learn': '1.5.2' } });
   });
 
-  it('that there is none of is told at once', async () => {
+  it('fails at once if the interpreter does not exist', async () => {
     const model = await published();
     const agent = await startAgent(model, await temporaryFolder(), ['--python', '/no/such/python']);
     expect(await agent.ended).toBe(1);
-    expect(agent.told()).toContain('/no/such/python');
+    expect(agent.output()).toContain('/no/such/python');
   });
 });

@@ -10,17 +10,17 @@ import { ELSEWHERE, MAIN, type Program } from '../support/program.ts';
 import { type OwnModel, ownModel } from './support.ts';
 
 export interface Agent {
-  /** What it wrote to standard error so far. */
-  told(): string;
+  /** Standard error so far. */
+  output(): string;
   ended: Promise<number | null>;
-  /** SIGTERM, and its exit code. */
+  /** Sends SIGTERM and returns the exit code. */
   stop(): Promise<number | null>;
 }
 
 /** Agents that follow models of one registry. */
 export function agentsOf(program: () => Program) {
   return {
-    /** A model with 1.0.0, 1.1.0 and 1.2.0, whose files all say which version they are of; the first is active. */
+    /** A model with 1.0.0, 1.1.0 and 1.2.0, whose files contain their version; the first is active. */
     async published(more: Record<string, object> = {}): Promise<OwnModel> {
       const model = ownModel(program());
       for (const version of ['1.0.0', '1.1.0', '1.2.0']) {
@@ -44,9 +44,9 @@ export function agentsOf(program: () => Program) {
         cwd: ELSEWHERE,
         stdio: ['ignore', 'ignore', 'pipe'],
       });
-      let told = '';
+      let output = '';
       child.stderr.on('data', (chunk) => {
-        told += chunk;
+        output += chunk;
       });
       const ended = once(child, 'exit').then(([code]) => code as number | null);
       const end = (signal: NodeJS.Signals) => {
@@ -54,26 +54,26 @@ export function agentsOf(program: () => Program) {
         return ended;
       };
       onTestFinished(async () => void (await end('SIGKILL')));
-      return { told: () => told, ended, stop: () => end('SIGTERM') };
+      return { output: () => output, ended, stop: () => end('SIGTERM') };
     },
 
-    /** What the registry hears of the model's only loader. */
+    /** The report of the model's only loader. */
     async reported({ name }: OwnModel): Promise<LoaderView | undefined> {
       return (await ok(program(), 'GET', `/api/models/${name}/loaders`)).loaders[0];
     },
   };
 }
 
-/** What a service finds that opens the file in `current`; null for nothing. */
+/** The content of the file in `current`; null if it is missing. */
 export const opened = (dir: string) => readFile(join(dir, 'current/model.txt'), 'utf8').catch(() => null);
 
 export async function shows(dir: string, version: string): Promise<void> {
   await until(async () => (await opened(dir)) === version);
 }
 
-/** A file that commands write to, a line each. */
+/** A file to which commands append lines. */
 export async function notebook() {
-  const path = join(await temporaryFolder(), 'told');
+  const path = join(await temporaryFolder(), 'lines');
   const lines = async () => (await readFile(path, 'utf8').catch(() => '')).split('\n').filter(Boolean);
   return { path, lines };
 }

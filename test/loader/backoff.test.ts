@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createBackoff } from '../../src/loader/backoff.ts';
 
-// The clock stands still: how long would be slept is looked at, and nobody sleeps.
+// The clock is mocked: the test reads the pauses instead of waiting.
 vi.mock(import('node:timers/promises'), async (original) => ({ ...(await original()), setTimeout: vi.fn() }));
 
 const slept = () => vi.mocked(sleep).mock.calls.map(([ms]) => ms);
@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 
 describe('a backoff', () => {
-  it('doubles up to its limit, and begins anew after a reset', async () => {
+  it('doubles up to its limit, and starts again after a reset', async () => {
     const backoff = createBackoff(100, 1_000, () => 1);
     for (let i = 0; i < 6; i++) await backoff.pause(signal);
     backoff.reset();
@@ -28,7 +28,7 @@ describe('a backoff', () => {
     expect(slept()).toEqual([500, 500, 0]);
   });
 
-  it('ends a pause, or begins none, when the signal aborts', async () => {
+  it('ends or skips a pause when the signal aborts', async () => {
     const real = await vi.importActual<typeof import('node:timers/promises')>('node:timers/promises');
     vi.mocked(sleep).mockImplementation(real.setTimeout as typeof sleep);
     const backoff = createBackoff(3600_000, 3600_000, () => 1);

@@ -12,7 +12,7 @@ const started = shared(emptyProgram);
 
 const isManifest = ({ path }: Seen) => path.endsWith('/manifest');
 
-/** A loader that serves 1.0.0 through a proxy, with 1.1.0 published. */
+/** A loader that serves 1.0.0 through a proxy; 1.1.0 is published. */
 async function serving(options: Partial<LoaderOptions<TestModel>> = {}, more: object = {}) {
   const model = ownModel(started());
   await model.publish('1.0.0', 'one');
@@ -23,7 +23,7 @@ async function serving(options: Partial<LoaderOptions<TestModel>> = {}, more: ob
   const loader = await follow({ url: proxy.url, token }, { model: model.name, ...options });
   await loader.ready();
   const { model: first } = await loader.ready();
-  /** It serves as if nothing had happened. */
+  /** Checks that 1.0.0 still serves. */
   const unharmed = async () => {
     expect(await loader.use(({ model, version }) => [model.text, version])).toEqual(['one', '1.0.0']);
     expect(first.disposed).toBe(false);
@@ -31,7 +31,7 @@ async function serving(options: Partial<LoaderOptions<TestModel>> = {}, more: ob
   return { model, proxy, loader, unharmed };
 }
 
-describe('an artefact', () => {
+describe('an artifact', () => {
   it('that was altered is refused until the environment is moved', async () => {
     const { model, proxy, loader, unharmed } = await serving();
     proxy.tamper = to(isFile('model.txt'), { alter: (body) => body.map((byte) => byte ^ 1) });
@@ -40,14 +40,14 @@ describe('an artefact', () => {
     expect(loader.status().error!.message).toMatch(/^model\.txt: The bytes are sha256:/);
     await unharmed();
     proxy.tamper = () => null;
-    const asked = proxy.requests.filter(isFile('model.txt')).length;
+    const requested = proxy.requests.filter(isFile('model.txt')).length;
     await model.reactivate('1.1.0');
     await serves(loader, '1.1.0');
-    expect(proxy.requests.filter(isFile('model.txt')).length).toBe(asked + 1);
+    expect(proxy.requests.filter(isFile('model.txt')).length).toBe(requested + 1);
     expect(loader.status().error).toBeNull();
   });
 
-  it('with more bytes than the manifest says is refused', async () => {
+  it('with more bytes than in the manifest is refused', async () => {
     const { model, proxy, loader, unharmed } = await serving();
     proxy.tamper = to(isFile('model.txt'), { alter: (body) => Buffer.concat([body, Buffer.from('!')]) });
     await model.activate('1.1.0');
@@ -56,7 +56,7 @@ describe('an artefact', () => {
     await unharmed();
   });
 
-  it('with fewer is waited for', async () => {
+  it('with fewer bytes is retried', async () => {
     const { model, proxy, loader, unharmed } = await serving();
     proxy.tamper = (seen) =>
       isFile('model.txt')(seen) ? { alter: (body) => body.subarray(0, seen.headers.range ? 0 : 2) } : null;
@@ -67,7 +67,7 @@ describe('an artefact', () => {
     await serves(loader, '1.1.0');
   });
 
-  it('whose download is cut goes on where it ended', async () => {
+  it('is resumed if the download is cut', async () => {
     const { model, proxy, loader } = await serving();
     await model.publish('2.0.0', 'x'.repeat(300_000));
     const cuts = [{ cut: 100_000 }, { cut: 100_000 }];
@@ -79,7 +79,7 @@ describe('an artefact', () => {
     expect(ranges.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=100000-', 'bytes=200000-']);
   });
 
-  it('that is not there is waited for', async () => {
+  it('that is missing is retried', async () => {
     const { model, proxy, loader, unharmed } = await serving();
     proxy.tamper = to(isFile('model.txt'), { instead: { status: 502, body: '<html>' } });
     await model.activate('1.1.0');
@@ -91,7 +91,7 @@ describe('an artefact', () => {
 });
 
 describe('a manifest', () => {
-  it('that is not the one announced is refused', async () => {
+  it('with another digest is refused', async () => {
     const { model, proxy, loader, unharmed } = await serving();
     proxy.tamper = to(isManifest, { alter: (body) => Buffer.from(body.toString().replace('custom', 'sklearn')) });
     await model.activate('1.1.0');
@@ -121,7 +121,7 @@ describe('a version', () => {
     await unharmed();
   });
 
-  it('that requires what is not here is refused', async () => {
+  it('whose requirements are not met is refused', async () => {
     const requires = { node: '>=99', npm: { 'no-such-package': '*' }, python: '~=2.7.0' };
     const { model, loader, unharmed } = await serving({}, { requires });
     await model.activate('1.1.0');
@@ -132,7 +132,7 @@ describe('a version', () => {
     await unharmed();
   });
 
-  it('whose hydrating throws is tried again', async () => {
+  it('whose hydrate throws is retried', async () => {
     let broken = true;
     const { model, loader, unharmed } = await serving({
       async hydrate(version, ...rest) {
@@ -148,7 +148,7 @@ describe('a version', () => {
     await serves(loader, '1.1.0');
   });
 
-  it('whose hydrating hangs is tried again, and what comes of it later is let go', async () => {
+  it('whose hydrate hangs is retried, and a late model is disposed of', async () => {
     const late = Promise.withResolvers<TestModel>();
     let hangs = true;
     const { model, loader, unharmed } = await serving({
@@ -168,8 +168,8 @@ describe('a version', () => {
 });
 
 describe('a cache', () => {
-  it.skipIf(!canMount)('without room is told, and the version is loaded when there is some', async () => {
-    // As much as the cache leaves free, and a little.
+  it.skipIf(!canMount)('on a full disk is reported, and the version is loaded when there is room', async () => {
+    // The cache's reserve and a little more.
     const disk = await smallDisk(257 * 1024);
     const { model, loader, unharmed } = await serving({ cacheDir: disk });
     const ballast = join(disk, 'ballast');
@@ -181,7 +181,7 @@ describe('a cache', () => {
     await serves(loader, '1.1.0');
   });
 
-  it('that was damaged is fetched anew, also while another loader fills it', async () => {
+  it('that was damaged is filled again, also while another loader fills it', async () => {
     const cacheDir = await temporaryFolder();
     const { model, proxy, loader } = await serving({ cacheDir });
     await model.publish('2.0.0', 'x'.repeat(300_000));
@@ -203,7 +203,7 @@ describe('a cache', () => {
     expect((await readdir(join(cacheDir, 'versions'))).length).toBe(2);
   });
 
-  it('that is small keeps what serves', async () => {
+  it('with a small limit keeps the version that serves', async () => {
     const cacheDir = await temporaryFolder();
     const { model, loader } = await serving({ cacheDir, cacheBytes: 1 });
     await model.activate('1.1.0');
@@ -217,7 +217,7 @@ describe('a cache', () => {
 });
 
 describe('an event stream', () => {
-  it('that is none does not keep a loader from starting, and is followed as soon as it is one', async () => {
+  it('that is not one does not prevent the start, and is followed as soon as it is one', async () => {
     const model = ownModel(started());
     await model.publish('1.0.0', 'one');
     await model.publish('1.1.0', 'two');
@@ -235,17 +235,17 @@ describe('an event stream', () => {
   });
 });
 
-describe('a registry that takes no reports', () => {
-  it('is served from all the same, and that is told once', async () => {
-    const told: string[] = [];
-    const log = { ...silent, warn: (_: object, message: string) => void told.push(message) };
+describe('a registry that refuses reports', () => {
+  it('does not stop the loader, which logs it once', async () => {
+    const warnings: string[] = [];
+    const log = { ...silent, warn: (_: object, message: string) => void warnings.push(message) };
     const { model, loader } = await serving({ token: await started().token('user'), log });
     await model.activate('1.1.0');
     await serves(loader, '1.1.0');
     await model.rollback();
     await serves(loader, '1.0.0');
     await loader.close();
-    expect(told.filter((message) => message.includes('reports'))).toHaveLength(1);
+    expect(warnings.filter((message) => message.includes('reports'))).toHaveLength(1);
     expect(served(loader)).toBe('1.0.0');
   });
 });

@@ -24,7 +24,7 @@ async function* bytesOf(content: string | Uint8Array) {
   yield Buffer.from(content);
 }
 
-/** As a load does it; returns the version's folder, and which files it had to fetch. */
+/** Does what a load does. Returns the version's folder and the paths that were fetched. */
 async function fill(cache: Cache, { files, manifest, text, digest }: Version) {
   const fetched: string[] = [];
   await cache.manifest(digest, async () => text);
@@ -41,14 +41,14 @@ const hexOf = (digest: Digest) => digest.slice('sha256:'.length);
 const blobOf = (folder: string, { manifest }: Version, path = 'model.txt') =>
   join(folder, 'blobs/sha256', hexOf(manifest.artifacts.find((artifact) => artifact.path === path)!.digest));
 
-/** Makes what is there look as if it was so long ago. */
+/** Sets the times of files back by some hours. */
 async function age(hours: number, ...paths: string[]) {
   const then = new Date(Date.now() - hours * 3600_000);
   for (const path of paths) await utimes(path, then, then);
 }
 
 describe('the cache', () => {
-  it('fetches what it has not got, once', async () => {
+  it('fetches missing files once', async () => {
     const root = await temporaryFolder();
     const cache = await opened(root);
     const version = versionOf({ 'model.txt': 'one', 'deep/er.txt': 'more', 'same.txt': 'one', empty: '' });
@@ -61,7 +61,7 @@ describe('the cache', () => {
     expect(cache.counts).toEqual({ hits: 1, misses: 1 });
   });
 
-  it('refuses bytes and manifests that are not the ones announced, and keeps nothing of them', async () => {
+  it('refuses bytes and manifests with another digest, and keeps nothing of them', async () => {
     const root = await temporaryFolder();
     const cache = await opened(root);
     const { manifest, text, digest } = versionOf({ 'model.txt': 'one' });
@@ -75,7 +75,7 @@ describe('the cache', () => {
     expect(await readdir(join(root, 'manifests'))).toEqual([]);
   });
 
-  it('fetches anew what was damaged, wherever that was', async () => {
+  it('fetches damaged files again', async () => {
     const root = await temporaryFolder();
     const cache = await opened(root);
     const version = versionOf({ 'model.txt': 'one', 'other.txt': 'other' });
@@ -94,7 +94,7 @@ describe('the cache', () => {
     }
   });
 
-  it('makes a version’s folder anew that lost a file', async () => {
+  it('creates a version’s folder again if a file is missing', async () => {
     const root = await temporaryFolder();
     const cache = await opened(root);
     const version = versionOf({ 'model.txt': 'one', 'deep/er.txt': 'more' });
@@ -105,12 +105,12 @@ describe('the cache', () => {
     expect(await readdir(join(root, 'versions'))).toEqual([hexOf(version.digest)]);
   });
 
-  it('remembers the last good version, each model and environment its own', async () => {
+  it('stores the last good version for each model and environment', async () => {
     const root = await temporaryFolder();
     const cache = await opened(root);
     expect(await cache.lastGood()).toBeNull();
     const lastGood = { generation: 1, epoch: '5f70a1b2', revision: 9, id: 'opaque', target: targetOf('1.0.0', 8) };
-    await cache.keepLastGood(lastGood);
+    await cache.saveLastGood(lastGood);
     expect(await (await opened(root)).lastGood()).toEqual(lastGood);
     const staging = await openCache({ folder: root, model: 'fraud', environment: 'staging', limit: 0 });
     expect(await staging.lastGood()).toBeNull();
@@ -122,7 +122,7 @@ describe('the cache', () => {
 });
 
 describe('a cache that processes share', () => {
-  it('fails none of them while they fill it at the same time', async () => {
+  it('can be filled by several processes at the same time', async () => {
     const root = await temporaryFolder();
     const caches = await Promise.all([opened(root), opened(root), opened(root)]);
     const versions = Array.from({ length: 30 }, (_, i) => versionOf({ 'model.txt': `model ${i}`, 'same.txt': 'same' }));
@@ -140,7 +140,7 @@ describe('a cache that processes share', () => {
     expect(await readdir(join(root, 'blobs'))).toEqual(['sha256']);
   });
 
-  it('keeps what another one fetched meanwhile', async () => {
+  it('keeps what another process fetches in the meantime', async () => {
     const root = await temporaryFolder();
     const [slow, fast] = await Promise.all([opened(root), opened(root)]);
     const version = versionOf({ 'model.txt': 'one' });
@@ -161,7 +161,7 @@ describe('a cache that processes share', () => {
 });
 
 describe('a sweep', () => {
-  /** Versions of 1000 bytes of their own each, the last one used last, all of them long ago. */
+  /** Versions of 1000 bytes each without common files; all unused for hours, the last one used last. */
   async function filled(limit: number, count = 3) {
     const root = await temporaryFolder();
     const cache = await opened(root, limit);
@@ -182,7 +182,7 @@ describe('a sweep', () => {
     return { root, cache, versions, left };
   }
 
-  it('takes away what was used longest ago, until the rest fits', async () => {
+  it('deletes the versions that were unused for longest until the rest fits', async () => {
     const { root, cache, versions, left } = await filled(2_500);
     await cache.sweep([]);
     expect(await left()).toEqual([1, 2]);
@@ -192,7 +192,7 @@ describe('a sweep', () => {
     expect((await fill(cache, versions[0]!)).fetched).toEqual(['model.txt']);
   });
 
-  it('spares what is in use, however much that is', async () => {
+  it('keeps versions in use, whatever their size', async () => {
     const { root, cache, versions, left } = await filled(10);
     await cache.sweep([versions[0]!.digest]);
     expect(await left()).toEqual([0]);
@@ -200,14 +200,14 @@ describe('a sweep', () => {
     expect(existsSync(blobOf(root, versions[0]!, 'same.txt'))).toBe(true);
   });
 
-  it('counts use, not age', async () => {
+  it('goes by the last use, not by age', async () => {
     const { cache, versions, left } = await filled(1_500);
     await cache.touch(versions[1]!.digest);
     await cache.sweep([]);
     expect(await left()).toEqual([1]);
   });
 
-  it('leaves young bytes alone: another process may be fetching their version', async () => {
+  it('keeps young blobs, whose version another process may be fetching', async () => {
     const { root, cache, versions } = await filled(10);
     await age(0, blobOf(root, versions[0]!));
     await cache.sweep([]);
@@ -215,7 +215,7 @@ describe('a sweep', () => {
     expect(existsSync(blobOf(root, versions[1]!))).toBe(false);
   });
 
-  it('takes away what crashes left, in time', async () => {
+  it('deletes unfinished files of crashed processes after a day', async () => {
     const { root, cache } = await filled(1e9);
     await mkdir(join(root, 'versions/.new-old'));
     await mkdir(join(root, 'versions/.new-young'));
@@ -228,7 +228,7 @@ describe('a sweep', () => {
     expect((await readdir(join(root, 'blobs'))).toSorted()).toEqual(['sha256', 'upload-young']);
   });
 
-  it('goes on where something in it is damaged', async () => {
+  it('continues if a manifest is damaged', async () => {
     const { root, cache, left } = await filled(1_500);
     await writeFile(join(root, 'manifests', `${'0'.repeat(64)}.json`), 'rubbish');
     await writeFile(join(root, 'manifests', 'rubbish'), 'rubbish');
@@ -238,7 +238,7 @@ describe('a sweep', () => {
 });
 
 describe.skipIf(!canMount)('on a full disk', () => {
-  it('says so, leaves nothing half done, and goes on when there is room', async () => {
+  it('reports cache-full, leaves no incomplete file, and works when there is room again', async () => {
     const disk = await smallDisk(256);
     const cache = await opened(disk);
     const version = versionOf({ 'model.txt': 'x'.repeat(200 * 1024) });
@@ -251,7 +251,7 @@ describe.skipIf(!canMount)('on a full disk', () => {
     await fill(cache, version);
   });
 
-  it('says so of a manifest, and of what was served last', async () => {
+  it('reports cache-full for a manifest and for the last good version', async () => {
     const disk = await smallDisk(64);
     const cache = await opened(disk);
     await fill(cache, versionOf({ 'model.txt': 'one' }));
@@ -259,12 +259,12 @@ describe.skipIf(!canMount)('on a full disk', () => {
     const { digest, text } = versionOf({ 'model.txt': 'two' });
     await expect(cache.manifest(digest, async () => text)).rejects.toMatchObject({ code: 'cache-full' });
     const lastGood = { generation: 0, epoch: null, revision: 9, id: '', target: targetOf('1.0.0', 8) };
-    await expect(cache.keepLastGood(lastGood)).rejects.toMatchObject({ code: 'cache-full' });
+    await expect(cache.saveLastGood(lastGood)).rejects.toMatchObject({ code: 'cache-full' });
     expect((await readdir(join(disk, 'manifests'))).length).toBe(1);
     expect(await readdir(join(disk, 'last-good'))).toEqual([]);
   });
 
-  it('says so of a folder that takes more files than there may be', async () => {
+  it('reports cache-full for a folder with too many files for the disk', async () => {
     const disk = await smallDisk(1000, 30);
     const cache = await opened(disk);
     const names = Array.from({ length: 20 }, (_, i) => `${i}/model.txt`);

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { temporaryFolder } from '../support/folder.ts';
 
-/** Whether this user may have a disk of a size of his choice. */
+/** Whether this user can mount a small disk. */
 export const canMount =
   process.platform === 'linux' &&
   process.getuid?.() === 0 &&
   spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
 
-/** A disk of so many kilobytes and files, there until the test ends. */
+/** Mounts a disk with a limit of kilobytes and files until the test ends. */
 export async function smallDisk(kilobytes: number, files = 1000): Promise<string> {
   const disk = join(await temporaryFolder(), 'disk');
   await mkdir(disk);

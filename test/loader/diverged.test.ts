@@ -11,7 +11,7 @@ import { follow, ownModel, serves, type TestModel } from './support.ts';
 const ENV = { REGISTRY_JWT_SECRET: 'a secret of thirty-two characters', REGISTRY_DISCOVERY: 'off' };
 const NAME = 'fraud';
 
-/** A registry with 1.0.0 active and 1.1.0 there, behind an address that stays the same whatever stands behind it. */
+/** A registry with 1.0.0 active and 1.1.0 published, behind a proxy whose target can change. */
 async function behindAddress() {
   const program = await emptyProgram(onTestFinished, ENV);
   const model = ownModel(program, NAME);
@@ -25,13 +25,13 @@ async function behindAddress() {
   return { program, model, proxy, cacheDir, started };
 }
 
-/** After an outage, attempts come ever more seldom. */
+/** After an outage, attempts become rarer. */
 const PATIENCE_MS = 50_000;
 
 const text = (loader: Loader<TestModel>) => loader.use(({ model }) => model.text);
 
-describe('a loader whose log is another one', { timeout: 60_000 }, () => {
-  it('serves on, also after a restart, and follows when the first one is back', async () => {
+describe('a loader with a diverged log', { timeout: 60_000 }, () => {
+  it('keeps serving, also after a restart, and follows when the first log is back', async () => {
     const { program, model, proxy, started } = await behindAddress();
     const loader = await started();
     await loader.ready();
@@ -55,11 +55,11 @@ describe('a loader whose log is another one', { timeout: 60_000 }, () => {
     await serves(again, '1.1.0', PATIENCE_MS);
   });
 
-  it('that lost its end is another one, too', async () => {
+  it('regards a log that lost its end as diverged', async () => {
     const { program, proxy, started } = await behindAddress();
     const loader = await started();
     await loader.ready();
-    // The volume as it was before the next activation is put back, without a word.
+    // Puts back the volume as it was before the next activation, without a restore.
     await program.stop();
     const backup = join(await volumeFolder(), 'copy');
     await cp(program.volume, backup, { recursive: true, verbatimSymlinks: true });

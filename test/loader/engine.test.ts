@@ -2,35 +2,40 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, test, vi } from 'vitest';
 import type { LoaderErrorCode, Target } from '../../src/domain/fleet.ts';
 import { Manifest } from '../../src/domain/manifest.ts';
-import { createBundle } from '../../src/loader/bundle.ts';
 import { type Cache, openCache } from '../../src/loader/cache.ts';
 import { type EngineOptions, startEngine } from '../../src/loader/engine.ts';
 import { LoadFailure } from '../../src/loader/failure.ts';
 import { filesIn } from '../../src/loader/files.ts';
-import type { Load, Loaded, Phase } from '../../src/loader/load.ts';
-import type { Position } from '../../src/loader/position.ts';
+import type { Load, LoadResult, Phase } from '../../src/loader/load.ts';
+import { createLoadedVersion } from '../../src/loader/loaded-version.ts';
+import type { FollowedPosition } from '../../src/loader/position.ts';
 import type { Sighting, Source } from '../../src/loader/sources/source.ts';
 import { until } from '../log/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { digestOf, targetOf } from '../support/loaders.ts';
 import { silent } from './support.ts';
 
-/** Long enough for all that is ready to run. */
+/** Lets everything that is ready run. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-const at = (revision: number): Position => ({ generation: 0, epoch: '5f70a1b2', revision, id: `at-${revision}` });
+const at = (revision: number): FollowedPosition => ({
+  generation: 0,
+  epoch: '5f70a1b2',
+  revision,
+  id: `at-${revision}`,
+});
 
-/** What a source says that hears of a target; its own revision is the log's head. */
+/** A sighting of a target. Its position is the head of the log. */
 function following(target: Target | null, more: { stale?: boolean; revision?: number } = {}): Sighting {
   const { stale = false, revision = target?.revision ?? 1 } = more;
   return { state: 'following', position: at(revision), target, stale };
 }
 
-/** A source that says what the test says, each a sighting of its own. */
+/** A source that yields the test's sightings one by one. */
 function scriptedSource() {
   const waiting: { sighting: Sighting; handled: () => void }[] = [];
   let wake = () => {};
-  let held: Position | null | undefined;
+  let held: FollowedPosition | null | undefined;
   const source: Source = {
     async *follow(from, signal) {
       held = from;
@@ -49,7 +54,7 @@ function scriptedSource() {
       }
     },
   };
-  /** Resolves when it was taken in. */
+  /** Resolves when the sighting was handled. */
   const say = (sighting: Sighting) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     waiting.push({ sighting, handled: resolve });
@@ -64,11 +69,11 @@ interface FakeModel {
   disposals: number;
 }
 
-/** One call of `load`, which ends as the test says. */
+/** One call of `load`, which the test ends. */
 interface Attempt {
   target: Target;
   signal: AbortSignal;
-  /** It has not ended yet. */
+  /** Whether the call has not ended yet. */
   open: boolean;
   entered(phase: Phase): void;
   succeed(): FakeModel;
@@ -77,17 +82,17 @@ interface Attempt {
 
 type Dispose = (model: FakeModel) => unknown;
 
-function loadedAs({ version, manifest_digest }: Target, model: FakeModel, dispose: Dispose): Loaded<FakeModel> {
+function loadedAs({ version, manifest_digest }: Target, model: FakeModel, dispose: Dispose): LoadResult<FakeModel> {
   const manifest = Manifest.parse({ artifacts: [{ path: 'model.txt', digest: digestOf('bytes'), size: 5 }] });
   const info = { model: 'fraud', version, manifest, manifest_digest };
   const hooks = { dispose, failed() {}, clock: () => performance.now() };
-  return { leased: createBundle(info, filesIn('/nowhere'), model, hooks), load_ms: 12, warm_up_ms: 3 };
+  return { leased: createLoadedVersion(info, filesIn('/nowhere'), model, hooks), load_ms: 12, warm_up_ms: 3 };
 }
 
 function scriptedLoad(dispose: Dispose = (model) => model.disposals++) {
   const attempts: Attempt[] = [];
   const load: Load<FakeModel> = (target, signal, entered) => {
-    const { promise, resolve, reject } = Promise.withResolvers<Loaded<FakeModel>>();
+    const { promise, resolve, reject } = Promise.withResolvers<LoadResult<FakeModel>>();
     const attempt: Attempt = {
       target,
       signal,
@@ -108,7 +113,7 @@ function scriptedLoad(dispose: Dispose = (model) => model.disposals++) {
     entered('fetching');
     return promise;
   };
-  /** The attempt of this number, as soon as there is one. */
+  /** Waits for the attempt with this number. */
   const nth = async (number: number): Promise<Attempt> => {
     await until(() => attempts.length >= number);
     return attempts[number - 1]!;
@@ -121,7 +126,7 @@ const openedCache = async () =>
 
 async function started(options: Partial<EngineOptions<FakeModel>> = {}, lastGood?: Target) {
   const cache = options.cache ?? (await openedCache());
-  if (lastGood) await cache.keepLastGood({ ...at(lastGood.revision), target: lastGood });
+  if (lastGood) await cache.saveLastGood({ ...at(lastGood.revision), target: lastGood });
   const { source, say, held } = scriptedSource();
   const { load, attempts, nth } = scriptedLoad();
   const states: string[] = [];
@@ -144,7 +149,7 @@ async function started(options: Partial<EngineOptions<FakeModel>> = {}, lastGood
   onTestFinished(() => engine.close());
   const state = () => engine.status().state;
   const served = () => engine.status().current?.version ?? null;
-  /** Says it, and has it loaded. */
+  /** Yields a sighting and completes its load. */
   const serve = async (target: Target) => {
     const before = attempts.length;
     await say(following(target));
@@ -160,8 +165,8 @@ const failure = (code: LoaderErrorCode) => new LoadFailure(code, `because of ${c
 const transient = ['fetch-failed', 'cache-full', 'hydrate-failed', 'load-timeout'] as const;
 const permanent = ['digest-mismatch', 'runtime-mismatch', 'golden-mismatch'] as const;
 
-describe('the way to a target', () => {
-  it('is told, step by step', async () => {
+describe('loading a target', () => {
+  it('reports each step', async () => {
     const { engine, say, nth, states, served } = await started();
     expect(engine.status()).toMatchObject({ state: 'starting', target: null, current: null, error: null });
     await say(following(one));
@@ -177,7 +182,7 @@ describe('the way to a target', () => {
     expect(engine.lease()).toMatchObject({ version: '1.0.0', model: { version: '1.0.0', disposals: 0 } });
   });
 
-  it('is gone once, however often the target is told', async () => {
+  it('happens once, however often the target is reported', async () => {
     const { say, attempts, serve, changes } = await started();
     await serve(one);
     const before = changes();
@@ -185,7 +190,7 @@ describe('the way to a target', () => {
     expect([attempts.length, changes()]).toEqual([1, before]);
   });
 
-  it('ends in a swap, and the old one goes when the last request is done', async () => {
+  it('ends in a swap, and the old version is disposed of after its last request', async () => {
     const { engine, serve } = await started();
     const old = await serve(one);
     const lease = engine.lease();
@@ -197,7 +202,7 @@ describe('the way to a target', () => {
     expect(fresh.disposals).toBe(0);
   });
 
-  it('is left when another target is told; what comes of it later is let go', async () => {
+  it('is aborted by another target, and a late result is disposed of', async () => {
     const { say, nth, served, state } = await started();
     await say(following(one));
     const late = await nth(1);
@@ -211,7 +216,7 @@ describe('the way to a target', () => {
     expect([served(), state(), fresh.disposals]).toEqual(['1.1.0', 'ready', 0]);
   });
 
-  it('is left even where what is overtaken comes first', async () => {
+  it('is aborted even if the overtaken load ends first', async () => {
     const { say, nth, served, states } = await started();
     await say(following(one));
     await say(following(two));
@@ -223,11 +228,11 @@ describe('the way to a target', () => {
     expect(states.filter((state) => state === 'ready')).toEqual(['ready']);
   });
 
-  it('is not gone for the version that serves, told under another revision', async () => {
+  it('is skipped if the version already serves, under another revision', async () => {
     const { engine, cache, say, attempts, nth, serve } = await started();
     const model = await serve(one);
     await say(following(two));
-    // Before it has begun it would only be passed over.
+    // Before that, the sighting would only be replaced.
     const overtaken = await nth(2);
     const back = { ...one, revision: 6 };
     await say(following(back));
@@ -237,7 +242,7 @@ describe('the way to a target', () => {
     await until(async () => (await cache.lastGood())?.target.revision === 6);
   });
 
-  it('is gone for another version with the same manifest', async () => {
+  it('happens for another version with the same manifest', async () => {
     const { engine, serve } = await started();
     const first = await serve(one);
     const twin = { ...two, manifest_digest: one.manifest_digest };
@@ -246,7 +251,7 @@ describe('the way to a target', () => {
     await until(() => first.disposals === 1);
   });
 
-  it('is gone anew where a restored log means another version by the same revision', async () => {
+  it('happens again if a restored log has another version at the same revision', async () => {
     const { say, nth, serve, served } = await started();
     await serve(one);
     const other = { ...two, revision: one.revision };
@@ -257,7 +262,7 @@ describe('the way to a target', () => {
 });
 
 describe('a target that cannot be loaded', () => {
-  test.each(transient)('is tried again after %s', async (code) => {
+  test.each(transient)('is retried after %s', async (code) => {
     const { engine, say, nth, served, states, serve } = await started();
     await serve(one);
     await say(following(two));
@@ -274,7 +279,7 @@ describe('a target that cannot be loaded', () => {
     expect(states).toEqual(['fetching', 'ready', 'fetching', ...again, ...again, ...again, 'ready']);
   });
 
-  test.each(permanent)('is not tried again after %s, until the environment is moved', async (code) => {
+  test.each(permanent)('is not retried after %s until the environment is moved', async (code) => {
     const { engine, say, attempts, nth, state, served, serve } = await started();
     await serve(one);
     await say(following(two));
@@ -291,7 +296,7 @@ describe('a target that cannot be loaded', () => {
     expect(engine.status()).toMatchObject({ state: 'ready', error: null });
   });
 
-  it('is told with what was thrown, whatever that is', async () => {
+  it('is reported with what was thrown, also if that is not an error', async () => {
     const { engine, say, nth } = await started();
     await say(following(one));
     for (const [number, thrown] of [new TypeError('x'.repeat(5_000)), 'text', undefined].entries()) {
@@ -302,7 +307,7 @@ describe('a target that cannot be loaded', () => {
     }
   });
 
-  it('is forgotten when another one is gone for', async () => {
+  it('is no longer reported when another target is loaded', async () => {
     const { engine, say, nth, state, serve } = await started();
     await serve(one);
     await say(following(two));
@@ -314,8 +319,8 @@ describe('a target that cannot be loaded', () => {
   });
 });
 
-describe('where nothing is active', () => {
-  it('what served serves on', async () => {
+describe('if nothing is active', () => {
+  it('the version that served before still serves', async () => {
     const { engine, say, attempts, serve } = await started();
     const model = await serve(one);
     await say(following(null, { revision: 4 }));
@@ -326,7 +331,7 @@ describe('where nothing is active', () => {
     expect([attempts.length, model.disposals]).toEqual([1, 0]);
   });
 
-  it('what was on its way is left', async () => {
+  it('a load is aborted', async () => {
     const { engine, say, nth } = await started();
     await say(following(one));
     await say(following(null, { revision: 4 }));
@@ -335,11 +340,11 @@ describe('where nothing is active', () => {
     const model = attempt.succeed();
     await until(() => model.disposals === 1);
     expect(engine.status()).toMatchObject({ state: 'no-target', current: null });
-    await expect(engine.ready(1)).rejects.toThrow('none is active');
-    expect(() => engine.lease()).toThrow('none is active');
+    await expect(engine.ready(1)).rejects.toThrow('no version is active');
+    expect(() => engine.lease()).toThrow('no version is active');
   });
 
-  it('the last good version stays where it is', async () => {
+  it('the last good version is not loaded', async () => {
     const { say, state, attempts } = await started({ graceMs: 1 }, one);
     await say(following(null));
     await turn();
@@ -347,8 +352,8 @@ describe('where nothing is active', () => {
   });
 });
 
-describe('a log that is another one', () => {
-  it('stops what is under way; what served serves on, and all is well when the log is back', async () => {
+describe('a diverged log', () => {
+  it('aborts a load; the old version still serves, and following continues when the log is back', async () => {
     const { engine, say, attempts, nth, serve } = await started();
     const model = await serve(one);
     await say(following(two));
@@ -367,7 +372,7 @@ describe('a log that is another one', () => {
     expect(attempts.length).toBe(3);
   });
 
-  it('at the start leaves the last good version', async () => {
+  it('at the start makes the last good version serve', async () => {
     const { engine, say, nth, state, served, held } = await started({}, one);
     await say({ state: 'diverged' });
     expect(held()).toMatchObject({ revision: 3, id: 'at-3' });
@@ -379,7 +384,7 @@ describe('a log that is another one', () => {
     expect([state(), engine.status().stale]).toEqual(['ready', false]);
   });
 
-  it('while the first target is loaded leaves the last good version, too', async () => {
+  it('while the first target is loaded makes the last good version serve', async () => {
     const { say, nth, state, served } = await started({}, one);
     await say(following(two));
     await say({ state: 'diverged' });
@@ -392,10 +397,10 @@ describe('a log that is another one', () => {
   });
 });
 
-describe('an environment that there is not', () => {
+describe('an unknown environment', () => {
   const unknown: Sighting = { state: 'unknown-environment' };
 
-  it('is an error; what served serves on', async () => {
+  it('is an error; the old version still serves', async () => {
     const { engine, say, serve } = await started();
     await serve(one);
     await say(unknown);
@@ -407,7 +412,7 @@ describe('an environment that there is not', () => {
     expect(engine.status()).toMatchObject({ state: 'ready', current: one, error: null });
   });
 
-  it('at the start leaves the last good version', async () => {
+  it('at the start makes the last good version serve', async () => {
     const { engine, say, nth, served } = await started({}, one);
     await say(unknown);
     (await nth(1)).succeed();
@@ -416,7 +421,7 @@ describe('an environment that there is not', () => {
     expect(engine.status()).toMatchObject({ state: 'failed', current: one, error });
   });
 
-  it('that appears is followed, however often it is told while the version loads', async () => {
+  it('that appears later is followed, however often it is reported during the load', async () => {
     const { say, attempts, nth, served } = await started();
     await say(unknown);
     for (let revision = 3; revision < 9; revision++) await say(following(one, { revision }));
@@ -427,7 +432,7 @@ describe('an environment that there is not', () => {
 });
 
 describe('the last good version', () => {
-  it('serves when the registry says nothing for a while, and its word ends that', async () => {
+  it('serves if the registry is silent at first, and is stale until the registry confirms it', async () => {
     const { engine, say, attempts, nth, held } = await started({ graceMs: 1 }, one);
     const attempt = await nth(1);
     expect(engine.status()).toMatchObject({ state: 'starting', stale: false });
@@ -440,7 +445,7 @@ describe('the last good version', () => {
     expect([attempts.length, model.disposals]).toEqual([1, 0]);
   });
 
-  it('is replaced by what the registry says', async () => {
+  it('is replaced by the registry’s target', async () => {
     const { engine, nth, serve } = await started({ graceMs: 1 }, one);
     const model = (await nth(1)).succeed();
     await engine.ready(5_000);
@@ -449,7 +454,7 @@ describe('the last good version', () => {
     await until(() => model.disposals === 1);
   });
 
-  it('is left when the registry speaks while it loads', async () => {
+  it('is not loaded further when the registry reports a target', async () => {
     const { say, nth, served } = await started({ graceMs: 1 }, one);
     const attempt = await nth(1);
     await say(following(two));
@@ -460,7 +465,7 @@ describe('the last good version', () => {
     await until(() => served() === '1.1.0');
   });
 
-  test.each(['golden-mismatch', 'fetch-failed'] as const)('serves when the first target ends in %s', async (code) => {
+  test.each(['golden-mismatch', 'fetch-failed'] as const)('serves if the first target fails with %s', async (code) => {
     const { engine, say, nth, served, state } = await started({ backoffMs: [3600_000, 3600_000] }, one);
     await say(following(two));
     (await nth(1)).fail(failure(code));
@@ -477,7 +482,7 @@ describe('the last good version', () => {
     expect(state()).toBe('failed');
   });
 
-  it('is not what is failing itself', async () => {
+  it('is not loaded if it is the target that failed', async () => {
     const { say, attempts, nth, state } = await started({}, one);
     await say(following(one));
     (await nth(1)).fail(failure('digest-mismatch'));
@@ -486,13 +491,13 @@ describe('the last good version', () => {
     expect(attempts.length).toBe(1);
   });
 
-  it('is none where there is nothing, or rubbish', async () => {
+  it('is not loaded if its file is missing or invalid', async () => {
     const { engine, attempts, state } = await started({ graceMs: 1 });
     await expect(engine.ready(50)).rejects.toThrow('No version serves after 0.05 s');
     expect([state(), attempts.length]).toEqual(['starting', 0]);
   });
 
-  it('that cannot be loaded either is no reason to stop', async () => {
+  it('does not stop the loader if it cannot be loaded either', async () => {
     const { say, nth, served } = await started({ graceMs: 1 }, one);
     (await nth(1)).fail(failure('digest-mismatch'));
     await say(following(two));
@@ -502,15 +507,15 @@ describe('the last good version', () => {
     await until(() => served() === '1.1.0');
   });
 
-  it('is what serves, however slow the disk is', async () => {
+  it('is the version that serves, also on a slow disk', async () => {
     const cache = await openedCache();
     const slow = Promise.withResolvers<void>();
     const kept: string[] = [];
     const slowly: Cache = {
       ...cache,
-      async keepLastGood(lastGood) {
+      async saveLastGood(lastGood) {
         if (lastGood.target.version === '1.0.0') await slow.promise;
-        await cache.keepLastGood(lastGood);
+        await cache.saveLastGood(lastGood);
         kept.push(lastGood.target.version);
       },
     };
@@ -523,7 +528,7 @@ describe('the last good version', () => {
     expect(await cache.lastGood()).toMatchObject({ ...at(5), target: two });
   });
 
-  it('is kept with the word of a restore, which moves nothing', async () => {
+  it('is saved again after a restore that moves nothing', async () => {
     const { cache, say, serve, attempts } = await started();
     await serve(one);
     await say({ state: 'following', position: { ...at(3), generation: 1 }, target: one, stale: false });
@@ -532,18 +537,18 @@ describe('the last good version', () => {
     expect(attempts.length).toBe(1);
   });
 
-  it('and a cache that cannot be written to is no reason not to serve', async () => {
+  it('need not be saved: a version serves if the cache cannot be written to', async () => {
     const failing = async () => {
       throw failure('cache-full');
     };
-    const cache = { ...(await openedCache()), keepLastGood: failing, sweep: failing };
+    const cache = { ...(await openedCache()), saveLastGood: failing, sweep: failing };
     const { serve, state } = await started({ cache });
     await serve(one);
     await serve(two);
     expect(state()).toBe('ready');
   });
 
-  it('is not loaded while the cache is swept, which does not know of it', async () => {
+  it('is not loaded during a sweep, which does not know that it is in use', async () => {
     const cache = await openedCache();
     const swept = Promise.withResolvers<void>();
     const { say, attempts, nth, serve, served } = await started({ cache: { ...cache, sweep: () => swept.promise } });
@@ -560,7 +565,7 @@ describe('the last good version', () => {
     expect(attempts.length).toBe(2);
   });
 
-  it('stays in the cache, and so does what requests still use', async () => {
+  it('stays in the cache, and so do versions that requests still use', async () => {
     const cache = await openedCache();
     const spared: string[][] = [];
     const sweep = async (inUse: readonly string[]) => void spared.push([...inUse]);
@@ -579,7 +584,7 @@ describe('the last good version', () => {
 });
 
 describe('stale', () => {
-  it('is what cannot be known to be current', async () => {
+  it('is true if the version may not be the active one', async () => {
     const { engine, say, serve } = await started();
     await serve(one);
     const stale = () => [engine.status().state, engine.status().stale];
@@ -596,8 +601,8 @@ describe('stale', () => {
   });
 });
 
-describe('the time of a state', () => {
-  it('moves with the state, and with nothing else', async () => {
+describe('since', () => {
+  it('changes only with the state', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
     const { engine, say, nth, state } = await started();
@@ -623,7 +628,7 @@ describe('the time of a state', () => {
 });
 
 describe('closing', () => {
-  it('lets go of the model when the requests are done', async () => {
+  it('disposes of the model after the last request', async () => {
     const { engine, serve, state } = await started({ closeMs: 60_000 });
     const model = await serve(one);
     const lease = engine.lease();
@@ -640,7 +645,7 @@ describe('closing', () => {
     expect(model.disposals).toBe(1);
   });
 
-  it('does not wait for ever, and takes no model away from who uses it', async () => {
+  it('does not wait for ever, and does not dispose of a model in use', async () => {
     const { engine, serve } = await started({ closeMs: 1 });
     const model = await serve(one);
     const lease = engine.lease();
@@ -650,7 +655,7 @@ describe('closing', () => {
     await until(() => model.disposals === 1);
   });
 
-  it('leaves what is on its way, and lets go of it', async () => {
+  it('aborts a load and disposes of its result', async () => {
     const { engine, say, nth, state } = await started({ closeMs: 60_000 });
     await say(following(one));
     const attempt = await nth(1);
@@ -661,7 +666,7 @@ describe('closing', () => {
     expect([model.disposals, state()]).toEqual([1, 'stopped']);
   });
 
-  it('goes for nothing that is told meanwhile', async () => {
+  it('ignores targets that are reported in the meantime', async () => {
     const { engine, say, attempts, serve, state } = await started();
     await serve(one);
     void say(following(two));
@@ -679,7 +684,7 @@ describe('closing', () => {
     await engine.close();
   });
 
-  it('tells who waits for a version that there will be none', async () => {
+  it('rejects calls that wait for a version', async () => {
     const { engine } = await started();
     const waiting = engine.ready(3600_000);
     waiting.catch(() => {});
@@ -687,7 +692,7 @@ describe('closing', () => {
     await expect(waiting).rejects.toThrow('closed');
   });
 
-  it('twice is once', async () => {
+  it('has no further effect the second time', async () => {
     const { engine, serve } = await started();
     const model = await serve(one);
     await Promise.all([engine.close(), engine.close()]);
@@ -696,7 +701,7 @@ describe('closing', () => {
   });
 });
 
-describe('whatever is told and whatever becomes of it', () => {
+describe('any sequence of sightings and results', () => {
   const steps = fc.oneof(
     { weight: 4, arbitrary: fc.record({ do: fc.constant('target' as const), version: fc.nat({ max: 3 }) }) },
     {
@@ -710,7 +715,7 @@ describe('whatever is told and whatever becomes of it', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('lease' as const, 'release', 'turn') }) },
   );
 
-  it('the newest target serves in the end, every model is let go once, and none while it is in use', async () => {
+  it('ends with the newest target, and disposes of every model once and never in use', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(steps, { maxLength: 30 }), async (history) => {
         const { source, say } = scriptedSource();
@@ -718,8 +723,8 @@ describe('whatever is told and whatever becomes of it', () => {
         const leases: { model: FakeModel; release(): void }[] = [];
         const wrong: string[] = [];
         const { load, attempts } = scriptedLoad((model) => {
-          if (++model.disposals > 1) wrong.push(`${model.version} was let go twice`);
-          if (leases.some((lease) => lease.model === model)) wrong.push(`${model.version} was in use`);
+          if (++model.disposals > 1) wrong.push(`${model.version} was disposed of twice`);
+          if (leases.some((lease) => lease.model === model)) wrong.push(`${model.version} was disposed of in use`);
         });
         const engine = startEngine<FakeModel>({
           source,
@@ -769,7 +774,7 @@ describe('whatever is told and whatever becomes of it', () => {
         models.push(attempts.at(-1)!.succeed());
         await until(() => engine.status().state === 'ready');
         leases.push(engine.lease());
-        if (leases.at(-1)!.model !== models.at(-1)) wrong.push('it is not the newest that serves');
+        if (leases.at(-1)!.model !== models.at(-1)) wrong.push('the newest version does not serve');
         for (const attempt of attempts) if (attempt.open) models.push(attempt.succeed());
         for (const lease of leases.splice(0)) lease.release();
         await engine.close();
@@ -781,9 +786,9 @@ describe('whatever is told and whatever becomes of it', () => {
   });
 });
 
-/** One that remembers nothing. */
+/** A cache that stores nothing. */
 async function noCache(): Promise<Cache> {
   const nothing = async () => {};
   const lastGood = async () => null;
-  return { lastGood, keepLastGood: nothing, sweep: nothing, touch: nothing } as Partial<Cache> as Cache;
+  return { lastGood, saveLastGood: nothing, sweep: nothing, touch: nothing } as Partial<Cache> as Cache;
 }

@@ -35,7 +35,7 @@ const ranges = ({ requests }: HttpProxy) => requests.map(({ headers }) => header
 const bytesFrom = (seen: Seen) => Number(/^bytes=(\d+)-$/.exec(seen.headers.range ?? '')?.[1] ?? 0);
 
 describe('a download', () => {
-  it('is what was published', async () => {
+  it('returns the published bytes', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     expect(sha256(await whole(fetcher.bytes('1.0.0', artifact, alive())))).toBe(sha256(large));
     expect(await whole(fetcher.bytes('1.0.0', empty, alive()))).toHaveLength(0);
@@ -43,7 +43,7 @@ describe('a download', () => {
     expect(ranges(proxy)).toEqual([null, null, null]);
   });
 
-  it('that is cut goes on where it ended, as often as that takes', async () => {
+  it('resumes where it was cut, as often as necessary', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     const piece = 500_000;
     proxy.tamper = (seen) => (large.length - bytesFrom(seen) > piece ? { cut: piece } : null);
@@ -55,7 +55,7 @@ describe('a download', () => {
     expect(starts.slice(1).every((start) => start > 0)).toBe(true);
   });
 
-  it('gets by some bad answers on the way', async () => {
+  it('retries after failed responses', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     const answers = [
       { instead: { status: 502, body: '<html>' } },
@@ -67,7 +67,7 @@ describe('a download', () => {
     expect(proxy.requests.map(({ status }) => status)).toEqual([502, 200, 503, 206]);
   });
 
-  it('takes no answer for the rest that is not', async () => {
+  it('refuses a response to a range that is not a range', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     const answers = [{ cut: 100 }, { instead: { status: 200, body: 'the whole thing again' } }];
     proxy.tamper = () => answers.shift();
@@ -75,17 +75,17 @@ describe('a download', () => {
     expect(proxy.requests.map(({ status }) => status)).toEqual([200, 200, 206]);
   });
 
-  it('that never gets anywhere is given up, and how far it came is told', async () => {
+  it('fails after several attempts without progress, and reports the bytes received', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     const answers = [{ cut: 1000 }];
     proxy.tamper = () => answers.shift() ?? { instead: { status: 502, body: '' } };
     await expect(whole(fetcher.bytes('1.0.0', artifact, alive()))).rejects.toMatchObject({
       code: 'fetch-failed',
-      message: expect.stringMatching(/: 1000 of 1280000 bytes came$/),
+      message: expect.stringMatching(/: received 1000 of 1280000 bytes$/),
     });
   });
 
-  it('that falls silent is asked for anew', async () => {
+  it('is requested again if the body stalls', async () => {
     const proxy = await startProxy(started().url);
     const client = createClient({ dsn: proxy.url, token: () => started().token() });
     const fetcher = createFetcher({ client, model: 'default' }, { idleMs: 1_000 });
@@ -95,7 +95,7 @@ describe('a download', () => {
     expect(proxy.requests.length).toBeGreaterThan(1);
   });
 
-  it('is not tried again where the registry refuses it', async () => {
+  it('is not retried if the registry refuses it', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     const stranger = { ...(artifact as object), path: 'other' } as never;
     await expect(whole(fetcher.bytes('1.0.0', stranger, alive()))).rejects.toMatchObject({ code: 'not-found' });
@@ -103,7 +103,7 @@ describe('a download', () => {
     expect(proxy.requests).toHaveLength(2);
   });
 
-  it('ends when nobody waits for it any more', async () => {
+  it('ends when its signal aborts', async () => {
     const { proxy, fetcher } = await fetcherThrough();
     const stop = new AbortController();
     proxy.tamper = to(() => true, { silent: true });
@@ -113,12 +113,12 @@ describe('a download', () => {
     expect(proxy.requests).toHaveLength(1);
   });
 
-  it('is read from the volume where that is mounted', async () => {
+  it('reads from a mounted volume', async () => {
     const { proxy, fetcher } = await fetcherThrough(started().volume);
     expect(sha256(await whole(fetcher.bytes('1.0.0', artifact, alive())))).toBe(sha256(large));
     expect(proxy.requests).toEqual([]);
     const absent = { ...(artifact as object), digest: sha256('absent') } as never;
     await expect(whole(fetcher.bytes('1.0.0', absent, alive()))).rejects.toThrow('ENOENT');
-    fetcher.bytes('1.0.0', absent, alive()); // what nobody reads opens no file, and so cannot fail
+    fetcher.bytes('1.0.0', absent, alive()); // is not read, opens no file and cannot fail
   });
 });

@@ -10,7 +10,7 @@ import { silent, type TestModel } from './support.ts';
 
 const never = () => new Promise<never>(() => {});
 
-/** A version that is published nowhere, and a fetcher that gives its bytes. */
+/** An unpublished version, and a fetcher that returns its bytes. */
 function versionOf(files: Files, more: object = {}) {
   const text = canonicalManifest(Manifest.parse({ artifacts: artifactsOf(files), ...more }));
   const target = { version: '1.0.0', manifest_digest: digestOf(text), revision: 1 };
@@ -25,7 +25,7 @@ function versionOf(files: Files, more: object = {}) {
   return { target, fetcher, fetched };
 }
 
-/** A load into a cache of its own, and what its service was asked to do. */
+/** A load with a new cache, and the calls that its service got. */
 async function loaderOf(fetcher: Fetcher, service: Partial<Omit<LoadOptions<TestModel>, 'log'>> = {}) {
   const phases: Phase[] = [];
   const models: TestModel[] = [];
@@ -59,7 +59,7 @@ async function loaderOf(fetcher: Fetcher, service: Partial<Omit<LoadOptions<Test
 const alive = () => new AbortController().signal;
 
 describe('a load', () => {
-  it('fetches, hydrates and warms up, and says so', async () => {
+  it('fetches, hydrates and warms up, and reports each phase', async () => {
     const golden = JSON.stringify({ requests: [{ input: '!', output: 'one!' }] });
     const { target, fetcher, fetched } = versionOf({ 'model.txt': 'one', 'golden.json': golden, 'deep/er/a.txt': 'a' });
     const seen: unknown[] = [];
@@ -75,7 +75,7 @@ describe('a load', () => {
       predict: (model, input) => model.text + input,
     });
     const loaded = await load(target, alive(), entered);
-    expect(loaded.leased.bundle).toMatchObject({ version: '1.0.0', model: { text: 'one', disposed: false } });
+    expect(loaded.leased.loaded).toMatchObject({ version: '1.0.0', model: { text: 'one', disposed: false } });
     expect([loaded.load_ms, loaded.warm_up_ms].every(Number.isInteger)).toBe(true);
     expect(seen).toEqual([['fraud', '1.0.0', target.manifest_digest, 3], 'a']);
     expect(phases).toEqual(['fetching', 'loading', 'warming-up']);
@@ -88,8 +88,8 @@ describe('a load', () => {
     ['longer', { bytes: () => chunks('one', '!') }, 'digest-mismatch', /^model\.txt: .* 3 bytes, but more than 3 came/],
     ['shorter', { bytes: () => chunks('on') }, 'digest-mismatch', /^model\.txt: .* 3 bytes, but 2 came/],
     ['empty', { bytes: () => chunks() }, 'digest-mismatch', /^model\.txt: .* but 0 came/],
-    ['not to be had', { bytes: () => failing() }, 'fetch-failed', /no route/],
-  ])('refuses an artefact that is %s, before anybody opens it', async (_, bad, code, message) => {
+    ['not available', { bytes: () => failing() }, 'fetch-failed', /no route/],
+  ])('refuses an artifact that is %s, before hydrate', async (_, bad, code, message) => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' });
     const { load, models, phases, entered } = await loaderOf({ ...fetcher, ...bad });
     const refused = { code, message: expect.stringMatching(message) };
@@ -109,7 +109,7 @@ describe('a load', () => {
     await expect(load(target, alive(), entered)).rejects.toMatchObject(refused);
   });
 
-  it('refuses a manifest that is none, even under its own digest', async () => {
+  it('refuses an invalid manifest, even with the right digest', async () => {
     const { fetcher } = versionOf({ 'model.txt': 'one' });
     const text = '{"artifacts":[{"path":"../../escape","digest":"sha256:0","size":1}]}';
     const { load, entered } = await loaderOf({ ...fetcher, manifest: async () => text });
@@ -117,16 +117,16 @@ describe('a load', () => {
     await expect(load(target, alive(), entered)).rejects.toMatchObject({ code: 'digest-mismatch' });
   });
 
-  it('takes a manifest that says more than is known today', async () => {
+  it('accepts a manifest with unknown fields', async () => {
     const files = { 'model.txt': 'one' };
-    const text = `{"artifacts":${JSON.stringify(artifactsOf(files))},"unheard_of":1}`;
+    const text = `{"artifacts":${JSON.stringify(artifactsOf(files))},"unknown":1}`;
     const { fetcher } = versionOf(files);
     const { load, entered } = await loaderOf({ ...fetcher, manifest: async () => text });
     const target = { version: '1.0.0', manifest_digest: digestOf(text), revision: 1 };
-    expect((await load(target, alive(), entered)).leased.bundle.model.text).toBe('one');
+    expect((await load(target, alive(), entered)).leased.loaded.model.text).toBe('one');
   });
 
-  it('refuses what this process cannot run, before it opens it', async () => {
+  it('refuses a version that this process cannot run, before it hydrates', async () => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' }, { requires: { npm: { sharp: '^0.33' } } });
     const { load, models, entered } = await loaderOf(fetcher);
     const refused = { code: 'runtime-mismatch', message: 'npm:sharp wanted, not installed' };
@@ -134,7 +134,7 @@ describe('a load', () => {
     expect(models).toEqual([]);
   });
 
-  it('leaves no download behind when another of its files is bad', async () => {
+  it('ends all downloads when one file has the wrong bytes', async () => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one', 'vocabulary.txt': 'words' });
     const begun = Promise.withResolvers<void>();
     let ended = false;
@@ -158,7 +158,7 @@ describe('a load', () => {
 });
 
 describe('hydrating', () => {
-  it('that throws is told with the reason', async () => {
+  it('that throws fails the load with the reason', async () => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' });
     const failing = () => {
       throw new RangeError('no memory');
@@ -170,7 +170,7 @@ describe('hydrating', () => {
     }
   });
 
-  it('that hangs is given up, and what comes of it later is let go', async () => {
+  it('that hangs is given up, and a late model is disposed of', async () => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' });
     const late = Promise.withResolvers<TestModel>();
     let limit: AbortSignal | null = null;
@@ -181,7 +181,7 @@ describe('hydrating', () => {
         return late.promise;
       },
     });
-    const refused = { code: 'load-timeout', message: 'it was not ready after 0.02 s' };
+    const refused = { code: 'load-timeout', message: 'not ready after 0.02 s' };
     await expect(load(target, alive(), entered)).rejects.toMatchObject(refused);
     expect(limit!.aborted).toBe(true);
     const model = { text: 'late', disposed: false };
@@ -189,7 +189,7 @@ describe('hydrating', () => {
     await until(() => model.disposed);
   });
 
-  it('that is overtaken is told so, and what comes of it later is let go', async () => {
+  it('that is overtaken is aborted, and a late model is disposed of', async () => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' });
     const stop = new AbortController();
     const late = Promise.withResolvers<TestModel>();
@@ -205,7 +205,7 @@ describe('hydrating', () => {
     await until(() => model.disposed);
   });
 
-  it('does not begin for what was overtaken before', async () => {
+  it('does not start if the load was overtaken before', async () => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' });
     const stop = new AbortController();
     let begun = false;
@@ -231,22 +231,22 @@ describe('warming up', () => {
       'golden.json': JSON.stringify({ requests: inputs.map((input) => ({ input, output: `one${input}` })) }),
     });
 
-  it('asks with what is derived from the version, which goes with it', async () => {
+  it('passes the version, whose derived values are disposed of with it', async () => {
     const { target, fetcher } = golden('!', '?');
-    const gone: string[] = [];
+    const disposed: string[] = [];
     const { load, entered } = await loaderOf(fetcher, {
       async predict(model, input, { derived }) {
-        const suffix = await derived('suffix', () => `${model.text}'s`, { dispose: (value) => gone.push(value) });
+        const suffix = await derived('suffix', () => `${model.text}'s`, { dispose: (value) => disposed.push(value) });
         return `${model.text}${suffix === "one's" ? input : 'wrong'}`;
       },
     });
     const { leased } = await load(target, alive(), entered);
-    expect(gone).toEqual([]);
+    expect(disposed).toEqual([]);
     await leased.retire();
-    expect(gone).toEqual(["one's"]);
+    expect(disposed).toEqual(["one's"]);
   });
 
-  it('refuses a model that answers otherwise, and lets it go', async () => {
+  it('refuses and disposes of a model with another answer', async () => {
     const { target, fetcher } = golden('!', '?');
     const { load, models, phases, entered } = await loaderOf(fetcher, {
       predict: (model, input) => `${model.text}${input}`.replace('?', '!'),
@@ -257,7 +257,7 @@ describe('warming up', () => {
     await until(() => models[0]!.disposed);
   });
 
-  it('tells why the model is refused even if it cannot be let go', async () => {
+  it('reports the wrong answer even if the model cannot be disposed of', async () => {
     const { target, fetcher } = golden('!');
     const { load, entered } = await loaderOf(fetcher, {
       predict: () => 'other',
@@ -268,14 +268,14 @@ describe('warming up', () => {
     await expect(load(target, alive(), entered)).rejects.toMatchObject({ code: 'golden-mismatch' });
   });
 
-  it('that hangs is given up, and the model is let go when it has answered', async () => {
+  it('that hangs is given up, and the model is disposed of after its answer', async () => {
     const { target, fetcher } = golden('!', '?');
     const answer = Promise.withResolvers<string>();
-    const asked: unknown[] = [];
+    const inputs: unknown[] = [];
     const { load, models, entered } = await loaderOf(fetcher, {
       timeoutMs: 100,
       predict(_model, input) {
-        asked.push(input);
+        inputs.push(input);
         return answer.promise;
       },
     });
@@ -284,33 +284,33 @@ describe('warming up', () => {
     expect(models[0]!.disposed).toBe(false);
     answer.resolve('one!');
     await until(() => models[0]!.disposed);
-    expect(asked).toEqual(['!']);
+    expect(inputs).toEqual(['!']);
   });
 
-  it('that is overtaken asks no more', async () => {
+  it('that is overtaken sends no further request', async () => {
     const { target, fetcher } = golden('!', '?');
     const stop = new AbortController();
-    const asked: unknown[] = [];
+    const inputs: unknown[] = [];
     const { load, models, entered } = await loaderOf(fetcher, {
       async predict(model, input) {
         expect(model.disposed).toBe(false);
-        asked.push(input);
+        inputs.push(input);
         stop.abort(new Error('overtaken'));
         return `one${input}`;
       },
     });
     await expect(load(target, stop.signal, entered)).rejects.toThrow('overtaken');
     await until(() => models[0]!.disposed);
-    expect(asked).toEqual(['!']);
+    expect(inputs).toEqual(['!']);
   });
 
-  it('asks nothing of a service that cannot answer, and of a version without requests', async () => {
+  it('is skipped without predict and without golden requests', async () => {
     const without = versionOf({ 'model.txt': 'one' });
     const { load } = await loaderOf(without.fetcher, { predict: never });
-    expect((await load(without.target, alive(), () => {})).leased.bundle.model.text).toBe('one');
+    expect((await load(without.target, alive(), () => {})).leased.loaded.model.text).toBe('one');
     const { target, fetcher } = versionOf({ 'model.txt': 'one', 'golden.json': 'rubbish' });
     const mute = await loaderOf(fetcher);
-    expect((await mute.load(target, alive(), () => {})).leased.bundle.model.text).toBe('one');
+    expect((await mute.load(target, alive(), () => {})).leased.loaded.model.text).toBe('one');
   });
 });
 

@@ -10,7 +10,7 @@ import { follow, hydrate, type OwnModel, ownModel, served, serves, silent } from
 
 const started = shared(emptyProgram);
 
-/** A model with versions of these texts, 1.0.0 and up, of which the first is active. */
+/** A model with versions 1.0.0, 1.1.0, … of these texts; the first is active. */
 async function published(...texts: string[]): Promise<OwnModel> {
   const model = ownModel(started());
   for (const [i, text] of texts.entries()) await model.publish(`1.${i}.0`, text);
@@ -24,7 +24,7 @@ function variables(values: Record<string, string>): void {
 }
 
 describe('a loader', () => {
-  it('serves what is active, and swaps when that changes', async () => {
+  it('serves the active version, and swaps when that changes', async () => {
     const { name, activate, rollback } = await published('one', 'two');
     const loader = await follow(started(), { model: name });
     const { model, version, manifest } = await loader.ready();
@@ -42,7 +42,7 @@ describe('a loader', () => {
     expect(loader.status()).toMatchObject({ stale: false, error: null, cache: { misses: 2, hits: 1 } });
   });
 
-  it('gives the lease back whatever becomes of the work', async () => {
+  it('releases the lease when the work fails', async () => {
     const { name, activate } = await published('one', 'two');
     const loader = await follow(started(), { model: name });
     const { model } = await loader.ready();
@@ -55,20 +55,20 @@ describe('a loader', () => {
     await until(() => model.disposed);
   });
 
-  it('ends at the newest of many activations, and serves nothing that was let go', async () => {
+  it('serves the newest of many activations, and no disposed model', async () => {
     const model = await published('one', 'two', 'three');
     const loader = await follow(started(), { model: model.name });
     await loader.ready();
-    let asking = true;
-    let asked = 0;
+    let running = true;
+    let requested = 0;
     const requests = (async () => {
-      while (asking) {
+      while (running) {
         await loader.use(async ({ model, version }) => {
           await new Promise((resolve) => setImmediate(resolve));
           expect(model.disposed).toBe(false);
           expect(model.text).toBe({ '1.0.0': 'one', '1.1.0': 'two', '1.2.0': 'three' }[version]);
         });
-        asked++;
+        requested++;
       }
     })();
     for (let round = 0; round < 5; round++) {
@@ -76,25 +76,25 @@ describe('a loader', () => {
     }
     const { revision } = await model.activate('1.2.0');
     await until(() => loader.status().current?.revision === revision);
-    asking = false;
+    running = false;
     await requests;
     expect(served(loader)).toBe('1.2.0');
-    expect(asked).toBeGreaterThan(0);
+    expect(requested).toBeGreaterThan(0);
   });
 
-  it('waits for a model that is yet to come', async () => {
+  it('waits for a model that does not exist yet', async () => {
     const model = ownModel(started());
     const loader = await follow(started(), { model: model.name });
     await until(() => loader.status().state === 'no-target');
-    await expect(loader.ready(1)).rejects.toThrow('No version serves after 0.001 s: none is active.');
-    expect(() => loader.lease()).toThrow('No version serves yet: none is active.');
-    await expect(loader.use(() => null)).rejects.toThrow('none is active');
+    await expect(loader.ready(1)).rejects.toThrow('No version serves after 0.001 s: no version is active.');
+    expect(() => loader.lease()).toThrow('No version serves yet: no version is active.');
+    await expect(loader.use(() => null)).rejects.toThrow('no version is active');
     await model.publish('0.1.0', 'first');
     await model.activate('0.1.0');
     expect((await loader.ready()).model.text).toBe('first');
   });
 
-  it('serves on when nothing is active any more, and does not begin with what is not', async () => {
+  it('keeps serving after a deactivation, and does not load the version again', async () => {
     const { name, deactivate, activate } = await published('one');
     const loader = await follow(started(), { model: name });
     const { model } = await loader.ready();
@@ -106,7 +106,7 @@ describe('a loader', () => {
     expect([loader.status().state, model.disposed]).toEqual(['ready', false]);
   });
 
-  it('says that there is no such environment', async () => {
+  it('reports an unknown environment', async () => {
     const { name } = await published('one');
     const loader = await follow(started(), { model: name, environment: 'moon' });
     await until(() => loader.status().state === 'failed');
@@ -114,7 +114,7 @@ describe('a loader', () => {
     await expect(loader.ready(1)).rejects.toThrow('no such environment');
   });
 
-  it('keeps environments apart', async () => {
+  it('follows only its own environment', async () => {
     const { name, activate } = await published('one', 'two');
     const staging = await follow(started(), { model: name, environment: 'staging' });
     await activate('1.1.0', 'staging');
@@ -123,7 +123,7 @@ describe('a loader', () => {
     expect((await production.ready()).version).toBe('1.0.0');
   });
 
-  it('reads the bytes from a volume that is mounted', async () => {
+  it('reads files from a mounted volume', async () => {
     const { name } = await published('one');
     const proxy = await startProxy(started().url);
     const { token, volume } = started();
@@ -132,24 +132,24 @@ describe('a loader', () => {
     expect(proxy.requests.filter(({ path }) => path.includes('/files/'))).toEqual([]);
   });
 
-  it('derives things from a bundle, which go with it', async () => {
+  it('derives values from a version, and disposes of them with it', async () => {
     const { name, activate } = await published('one', 'two');
     const loader = await follow(started(), { model: name });
     await loader.ready();
-    const gone: string[] = [];
+    const disposed: string[] = [];
     const index = () =>
       loader.use(({ derived, model }) =>
-        derived('index', async () => `index of ${model.text}`, { dispose: (value) => gone.push(value) }),
+        derived('index', async () => `index of ${model.text}`, { dispose: (value) => disposed.push(value) }),
       );
     expect(await Promise.all([index(), index()])).toEqual(['index of one', 'index of one']);
     await activate('1.1.0');
     await serves(loader, '1.1.0');
     expect(await index()).toBe('index of two');
-    await until(() => gone.length === 1);
-    expect(gone).toEqual(['index of one']);
+    await until(() => disposed.length === 1);
+    expect(disposed).toEqual(['index of one']);
   });
 
-  it('takes from its variables what the code does not say', async () => {
+  it('reads options that are not set from variables', async () => {
     const { name } = await published('one');
     const proxy = await startProxy(started().url);
     variables({
@@ -166,7 +166,7 @@ describe('a loader', () => {
     expect(new Set(proxy.requests.map(({ path }) => path))).toEqual(new Set([`/api/models/${name}/events`]));
   });
 
-  it('makes its own token for a registry on this machine', async () => {
+  it('signs its own token for a registry on this machine', async () => {
     const { name } = await published('one');
     variables({ REGISTRY_VOLUME: started().volume });
     const options = { dsn: started().url, model: name, cacheDir: await temporaryFolder() };
@@ -175,7 +175,7 @@ describe('a loader', () => {
     expect((await loader.ready()).model.text).toBe('one');
   });
 
-  it('does not start with what cannot be right', async () => {
+  it('does not start with invalid options', async () => {
     const wrong = [{ model: 'NO' }, { environment: 'No!' }, { dsn: 'nats://host' }, { endpoint: 'ftp://host' }];
     for (const options of wrong) await expect(follow(started(), options)).rejects.toThrow('not valid');
     const file = join(await temporaryFolder(), 'file');
@@ -184,11 +184,11 @@ describe('a loader', () => {
   });
 });
 
-describe('its reports', () => {
+describe('reports', () => {
   const reported = async ({ name }: OwnModel): Promise<LoaderView[]> =>
     (await ok(started(), 'GET', `/api/models/${name}/loaders`)).loaders;
 
-  it('arrive at the registry, change by change, and end with it', async () => {
+  it('reach the registry at every change, and end when the loader is closed', async () => {
     const model = await published('one', 'two');
     const loader = await follow(started(), { model: model.name });
     const shows = async (state: string, version: string) => {
@@ -197,9 +197,9 @@ describe('its reports', () => {
         return report?.state === state && report.target?.version === version;
       });
       const [report] = await reported(model);
-      const { instance, reported_at: _, ...said } = report!;
+      const { instance, reported_at: _, ...rest } = report!;
       expect(instance).toMatch(/^[A-Za-z0-9_-]+-\d+-[0-9a-f]{4}$/);
-      return said;
+      return rest;
     };
     expect(await shows('ready', '1.0.0')).toEqual({ model: model.name, ...loader.status() });
     await model.publish('2.0.0', 'bad', {}, { requires: { npm: { 'no-such-package': '*' } } });
@@ -216,7 +216,7 @@ describe('its reports', () => {
     expect(loader.status().state).toBe('stopped');
   });
 
-  it('are each loader’s own, also in one process', async () => {
+  it('are separate for each loader of a process', async () => {
     const model = await published('one');
     const loaders = await Promise.all([1, 2, 3].map(() => follow(started(), { model: model.name })));
     await until(async () => {
@@ -232,24 +232,24 @@ describe('SIGNALBOX_LEGACY', () => {
   async function legacy(file = 'model.txt') {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'model.txt'), 'old');
-    await writeFile(join(folder, 'words.txt'), 'beside it');
+    await writeFile(join(folder, 'words.txt'), 'in the same folder');
     variables({ SIGNALBOX_LEGACY: join(folder, file) });
     return { url: 'http://127.0.0.1:9', token: async () => 'none' };
   }
 
-  it('serves that file, and contacts nobody', async () => {
+  it('serves that file without contacting the registry', async () => {
     const nowhere = await legacy();
     const seen: string[] = [];
     const loader = await follow(nowhere, {
       async hydrate(version, files, signal) {
         const { readFile } = await import('node:fs/promises');
         seen.push(version.version, await readFile(files.path('words.txt'), 'utf8'));
-        // What the service's code calls its model is that file, whatever the suffix.
+        // Every `model.…` is that file, whatever the suffix.
         return { ...(await hydrate(version, { ...files, path: () => files.path('model.onnx') }, signal)) };
       },
     });
     const { model, version } = await loader.ready();
-    expect([model.text, version, seen]).toEqual(['old', 'legacy', ['legacy', 'beside it']]);
+    expect([model.text, version, seen]).toEqual(['old', 'legacy', ['legacy', 'in the same folder']]);
     expect(loader.status()).toMatchObject({ state: 'ready', target: null, current: { version: 'legacy' } });
     const lease = loader.lease();
     const closing = loader.close();
@@ -261,7 +261,7 @@ describe('SIGNALBOX_LEGACY', () => {
     expect(() => loader.lease()).toThrow();
   });
 
-  it('says why it cannot be served', async () => {
+  it('reports why the file cannot be loaded', async () => {
     const loader = await follow(await legacy('absent.txt'));
     await expect(loader.ready()).rejects.toThrow('ENOENT');
     expect(loader.status()).toMatchObject({ state: 'failed', error: { code: 'hydrate-failed' } });

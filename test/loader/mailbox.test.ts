@@ -4,7 +4,7 @@ import { createMailbox } from '../../src/loader/mailbox.ts';
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('a mailbox', () => {
-  it('gives what is put in, the newest where the taker was busy', async () => {
+  it('yields items, and only the newest if its reader was busy', async () => {
     const box = createMailbox<number>();
     const stop = new AbortController();
     const taken: number[] = [];
@@ -32,14 +32,14 @@ describe('a mailbox', () => {
     await taking;
   });
 
-  it('gives what was put in before anybody took, whatever it is', async () => {
+  it('yields an item that was put in before the first read, also undefined', async () => {
     const box = createMailbox<undefined>();
     box.put(undefined);
     const { done, value } = await box.take(new AbortController().signal).next();
     expect([done, value]).toEqual([false, undefined]);
   });
 
-  it('ends when the signal aborts, and gives nothing after that', async () => {
+  it('ends when the signal aborts, and yields nothing after that', async () => {
     const box = createMailbox<number>();
     const stop = new AbortController();
     const waiting = box.take(stop.signal).next();

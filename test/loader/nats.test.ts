@@ -8,7 +8,7 @@ import { follow, ownModel, serves, type TestModel } from './support.ts';
 
 const NAME = 'fraud';
 
-/** After an outage, attempts come ever more seldom. */
+/** After an outage, attempts become rarer. */
 const PATIENCE_MS = 50_000;
 
 const text = (loader: Loader<TestModel>) => loader.use(({ model }) => model.text);
@@ -26,7 +26,7 @@ describe.each(SERVERS)('a loader on the log itself, $name server', { timeout: 60
     return { server, program, model, started };
   }
 
-  /** The registry itself may be a moment behind its log. */
+  /** The registry may be slightly behind its log. */
   async function activated(program: Program, version: string) {
     const path = `/api/models/${NAME}/versions/${version}/activate`;
     await until(async () =>
@@ -34,7 +34,7 @@ describe.each(SERVERS)('a loader on the log itself, $name server', { timeout: 60
     );
   }
 
-  it('follows it, reports through it, and serves on while it is away', async () => {
+  it('follows it, reports through it, and keeps serving while NATS is unavailable', async () => {
     const { server, program, model, started } = await onNats();
     const loader = await started();
     expect((await loader.ready()).model.text).toBe('one');
@@ -51,7 +51,7 @@ describe.each(SERVERS)('a loader on the log itself, $name server', { timeout: 60
     await until(async () => (await loaders()).length === 0);
   });
 
-  it('starts while it is away from what it served last', async () => {
+  it('starts with the last good version while NATS is unavailable', async () => {
     const { server, program, started } = await onNats();
     const before = await started();
     await before.ready();

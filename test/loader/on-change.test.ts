@@ -12,27 +12,27 @@ const started = shared(emptyProgram);
 const { published, startAgent, reported } = agentsOf(started);
 
 describe('--on-change', () => {
-  it('is run once a change, with what it is about', async () => {
+  it('runs once for each change, with the version in its variables', async () => {
     const model = await published();
     const dir = await realpath(await temporaryFolder());
     const { path, lines } = await notebook();
     const command = `echo "$SIGNALBOX_MODEL $SIGNALBOX_VERSION $(cat "$SIGNALBOX_FOLDER/model.txt") $(cat ${dir}/current/model.txt)" >> ${path}`;
     await startAgent(model, dir, ['--on-change', command]);
-    const told: string[] = [];
+    const expected: string[] = [];
     for (const version of ['1.0.0', '1.1.0', '1.0.0']) {
-      if (told.length > 0) await model.activate(version);
-      told.push(`${model.name} ${version} ${version} ${version}`);
-      await until(async () => (await lines()).length === told.length);
-      expect(await lines()).toEqual(told);
+      if (expected.length > 0) await model.activate(version);
+      expected.push(`${model.name} ${version} ${version} ${version}`);
+      await until(async () => (await lines()).length === expected.length);
+      expect(await lines()).toEqual(expected);
     }
-    // The same version again is no change.
+    // Activating the same version again is not a change.
     await model.reactivate('1.0.0');
     await model.activate('1.1.0');
-    await until(async () => (await lines()).length === told.length + 1);
+    await until(async () => (await lines()).length === expected.length + 1);
     expect((await lines()).at(-1)).toBe(`${model.name} 1.1.0 1.1.0 1.1.0`);
   });
 
-  it('that fails puts the link back, and is tried again', async () => {
+  it('that fails restores the link, and is retried', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     const { path, lines } = await notebook();
@@ -57,7 +57,7 @@ describe('--on-change', () => {
     expect(await opened(dir)).toBe('1.1.0');
   });
 
-  it('that fails at first leaves no link', async () => {
+  it('that fails at the first version leaves no link', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     const { path, lines } = await notebook();
@@ -67,7 +67,7 @@ describe('--on-change', () => {
     await until(async () => (await readlink(join(dir, 'current')).catch(() => null)) === null);
   });
 
-  it('that is overtaken is told of what the link is back at', async () => {
+  it('that is overtaken runs again for the version of the restored link', async () => {
     const model = await published();
     const dir = await temporaryFolder();
     const { path, lines } = await notebook();
@@ -81,7 +81,7 @@ describe('--on-change', () => {
     await until(async () => (await lines()).length === 3);
     expect(await lines()).toEqual(['1.0.0', '1.1.0', '1.0.0']);
     expect(await opened(dir)).toBe('1.0.0');
-    // Told to end meanwhile, it ends.
+    // SIGTERM in the meantime ends it.
     await model.activate('1.1.0');
     await until(async () => (await lines()).length === 4);
     expect(await agent.stop()).toBe(0);
@@ -91,11 +91,11 @@ describe('--on-change', () => {
   it('may be a URL', async () => {
     const model = await published();
     const dir = await realpath(await temporaryFolder());
-    const told: { version: string; folder: string }[] = [];
+    const posted: { version: string; folder: string }[] = [];
     let status = 204;
     const server = createServer(async (incoming, outgoing) => {
       const body = JSON.parse(Buffer.concat(await incoming.toArray()).toString());
-      told.push({ ...body, method: incoming.method, path: incoming.url });
+      posted.push({ ...body, method: incoming.method, path: incoming.url });
       outgoing.writeHead(status).end();
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -103,7 +103,7 @@ describe('--on-change', () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/reload`;
     await startAgent(model, dir, ['--on-change', url]);
     await until(async () => (await reported(model))?.state === 'ready');
-    expect(told).toEqual([
+    expect(posted).toEqual([
       {
         method: 'POST',
         path: '/reload',
@@ -113,13 +113,13 @@ describe('--on-change', () => {
         folder: expect.stringContaining(`${dir}/.signalbox/versions/`),
       },
     ]);
-    expect(await readFile(join(told[0]!.folder, 'model.txt'), 'utf8')).toBe('1.0.0');
+    expect(await readFile(join(posted[0]!.folder, 'model.txt'), 'utf8')).toBe('1.0.0');
     status = 500;
     await model.activate('1.1.0');
     await until(async () => (await reported(model))?.error?.message.includes('answered 500') === true);
     await shows(dir, '1.0.0');
     status = 200;
     await until(async () => (await reported(model))?.current?.version === '1.1.0');
-    expect([await opened(dir), told.at(-1)!.version]).toEqual(['1.1.0', '1.1.0']);
+    expect([await opened(dir), posted.at(-1)!.version]).toEqual(['1.1.0', '1.1.0']);
   });
 });

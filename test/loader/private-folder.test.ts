@@ -19,23 +19,23 @@ function entry(uid: number, mode: number, more: Partial<Entry> = {}): Entry {
 describe('a chain of folders', () => {
   const own = entry(ME, 0o700);
   it.each<[string, Entry[], boolean]>([
-    ['the user’s own', [own], true],
-    ['root’s, which the user may only read', [entry(0, 0o755)], true],
-    ['another user’s, whatever its mode', [entry(OTHER, 0o755)], false],
-    ['anybody’s', [entry(ME, 0o757)], false],
-    ['anybody’s, with the sticky bit', [entry(ME, 0o1777)], false],
-    ['a group’s', [entry(ME, 0o770, { gid: 50 })], false],
-    ['of the user’s own group', [entry(ME, 0o775)], true],
-    ['of root’s own group', [entry(0, 0o775)], true],
-    ['in another user’s', [own, entry(OTHER, 0o755)], false],
-    ['in another user’s, with the sticky bit', [own, entry(OTHER, 0o1777)], false],
-    ['in one where anybody may rename it', [own, entry(0, 0o777)], false],
-    ['in one where a group may rename it', [own, entry(0, 0o775, { gid: 50 })], false],
-    ['in /tmp', [own, entry(0, 0o1777)], true],
-    ['in a volume of a pod', [own, entry(0, 0o777, { mounted: true })], true],
-    ['in a volume of a pod’s group', [own, entry(0, 0o2775, { mounted: true, gid: 50 })], true],
-    ['a volume of a pod itself', [entry(0, 0o777, { mounted: true })], false],
-    ['in a volume that another user has made', [own, entry(OTHER, 0o777, { mounted: true })], false],
+    ['the user’s own folder', [own], true],
+    ['root’s folder, which the user may only read', [entry(0, 0o755)], true],
+    ['another user’s folder, whatever its mode', [entry(OTHER, 0o755)], false],
+    ['a folder writable by others', [entry(ME, 0o757)], false],
+    ['a folder writable by others, with the sticky bit', [entry(ME, 0o1777)], false],
+    ['a folder writable by a group', [entry(ME, 0o770, { gid: 50 })], false],
+    ['a folder writable by the user’s own group', [entry(ME, 0o775)], true],
+    ['a folder writable by root’s own group', [entry(0, 0o775)], true],
+    ['inside another user’s folder', [own, entry(OTHER, 0o755)], false],
+    ['inside another user’s folder with the sticky bit', [own, entry(OTHER, 0o1777)], false],
+    ['inside a folder where others may rename it', [own, entry(0, 0o777)], false],
+    ['inside a folder where a group may rename it', [own, entry(0, 0o775, { gid: 50 })], false],
+    ['inside /tmp', [own, entry(0, 0o1777)], true],
+    ['inside a pod’s volume', [own, entry(0, 0o777, { mounted: true })], true],
+    ['inside a volume of a pod’s group', [own, entry(0, 0o2775, { mounted: true, gid: 50 })], true],
+    ['a pod’s volume itself', [entry(0, 0o777, { mounted: true })], false],
+    ['inside a volume that belongs to another user', [own, entry(OTHER, 0o777, { mounted: true })], false],
   ])('%s', (_, chain, safe) => {
     expect(firstUnsafe(chain, ME) === undefined).toBe(safe);
   });
@@ -45,7 +45,7 @@ describe('the cache folder', () => {
   const options = { dsn: 'http://127.0.0.1:1', token: 'any', log: silent, hydrate };
   const start = async (cacheDir: string) => (await startLoader({ ...options, cacheDir })).close();
 
-  it('is made for its user alone, whatever the umask', async () => {
+  it('is created with mode 0700, whatever the umask', async () => {
     const top = join(await temporaryFolder(), 'a');
     const umask = process.umask(0);
     try {
@@ -58,7 +58,7 @@ describe('the cache folder', () => {
     }
   });
 
-  it('is refused at the start where anybody can write to it, or to a folder inside', async () => {
+  it('is refused at the start if others can write to it or to a folder inside', async () => {
     const folder = await realpath(await temporaryFolder());
     const cache = join(folder, 'cache');
     await start(cache);
@@ -76,7 +76,7 @@ describe('the cache folder', () => {
     await start(cache);
   });
 
-  it('is refused where anybody could rename it; a sticky folder names one inside', async () => {
+  it('is refused if others could rename it; the message for a sticky folder names one inside', async () => {
     const folder = await realpath(await temporaryFolder());
     const cache = join(folder, 'cache');
     await chmod(folder, 0o777);
@@ -87,7 +87,7 @@ describe('the cache folder', () => {
     await expect(start(folder)).rejects.toThrow(`Use a folder inside it, such as ${join(folder, 'signalbox')}`);
   });
 
-  it('is used where it is, not through a link that may be turned', async () => {
+  it('is used at its real path, not through a link that may change', async () => {
     const folder = await realpath(await temporaryFolder());
     await mkdir(join(folder, 'there'), { mode: 0o700 });
     await symlink('there', join(folder, 'link'));
@@ -119,10 +119,10 @@ describe.runIf(canMount)('the cache folder of another user', () => {
     return folder;
   };
 
-  /** Opens it as a process of that user does. */
+  /** Opens it in a process of that user. */
   const openedBy = (uid: number, folder: string) => {
     const module = join(import.meta.dirname, '../../src/loader/private-folder.ts');
-    // Imported as root, who can read it wherever it is.
+    // Imported as root, because that user may not be able to read it.
     const code = `const { openPrivateFolder } = await import(${JSON.stringify(module)});
       process.setgroups([]); process.setegid(${uid}); process.seteuid(${uid});
       await openPrivateFolder(${JSON.stringify(folder)}, ['versions']);`;
@@ -148,7 +148,7 @@ describe.runIf(canMount)('the cache folder of another user', () => {
     await expect(openPrivateFolder(join(folder, 'mine'), [])).rejects.toThrow(`${folder} belongs to uid ${OTHER}`);
   });
 
-  it('may lie in a volume of a pod, which is open to all and root’s', async () => {
+  it('may be inside a pod’s volume that belongs to root and is writable by all', async () => {
     const volume = await realpath(await smallDisk(1024));
     await chmod(join(volume, '..'), 0o755);
     await chmod(volume, 0o777);

@@ -3,39 +3,39 @@ import { createServer, type IncomingHttpHeaders, request, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** What is done to one answer. */
+/** A change of one response. */
 export interface Tampering {
-  /** Said in the registry's place, which is not asked. */
+  /** A response in place of the registry's, which gets no request. */
   instead?: { status: number; body: string; type?: string };
-  /** The connection ends after so many bytes of the body. */
+  /** Ends the connection after this many bytes of the body. */
   cut?: number;
-  /** The whole body, changed. */
+  /** Changes the whole body. */
   alter?: (body: Buffer) => Uint8Array;
-  /** Nothing is passed on before it resolves. */
+  /** Holds the response back until it resolves. */
   after?: Promise<unknown>;
-  /** The head comes, and then nothing, for ever. */
+  /** Sends the head and then nothing. */
   silent?: boolean;
 }
 
-/** A request as the proxy saw it. */
+/** A request that the proxy got. */
 export interface Seen {
   method: string;
   path: string;
   headers: IncomingHttpHeaders;
-  /** Of the answer, once it is there. */
+  /** Status of the response; null before that. */
   status: number | null;
 }
 
-/** Stands between a loader and its registry, and is not to be trusted. */
+/** A faulty proxy between a loader and its registry. */
 export interface HttpProxy {
   url: string;
-  /** The registry's address, which may change; null while there is none. */
+  /** The registry's address; null cuts it off. */
   target: string | null;
   tamper(seen: Seen): Tampering | null | undefined;
   requests: Seen[];
   /** Ends every connection. */
   cut(): void;
-  /** Answers that have begun carry no byte any more, and nobody is told. */
+  /** Stalls all responses that have begun, without closing them. */
   silence(): void;
 }
 
@@ -43,12 +43,12 @@ export const isStream = ({ headers }: Seen) => headers.accept === 'text/event-st
 export const isPoll = ({ path, headers }: Seen) => path.includes('/events') && headers.accept === 'application/json';
 export const isFile = (name: string) => (seen: Seen) => seen.path.endsWith(`/files/${name}`);
 
-/** Does it to some requests, and nothing to the others. */
+/** Applies a change to some requests. */
 export function to(which: (seen: Seen) => boolean, tampering: Tampering) {
   return (seen: Seen) => (which(seen) ? tampering : null);
 }
 
-/** A proxy on a free port; it ends with the test. */
+/** Starts a proxy on a free port; it is closed when the test ends. */
 export async function startProxy(target: string | null): Promise<HttpProxy> {
   let silenced = Symbol();
   const proxy: HttpProxy = {
@@ -72,14 +72,14 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
       outgoing.writeHead(status, { 'Content-Type': type }).end(body);
       return;
     }
-    const gone = () => void outgoing.destroy();
-    if (proxy.target === null) return gone();
-    const asked = request(new URL(url, proxy.target), { method, headers });
-    outgoing.on('close', () => asked.destroy());
-    asked.on('error', gone);
-    asked.on('response', async (answer) => {
+    const drop = () => void outgoing.destroy();
+    if (proxy.target === null) return drop();
+    const forwarded = request(new URL(url, proxy.target), { method, headers });
+    outgoing.on('close', () => forwarded.destroy());
+    forwarded.on('error', drop);
+    forwarded.on('response', async (answer) => {
       seen.status = answer.statusCode!;
-      answer.on('error', gone);
+      answer.on('error', drop);
       await tampering.after;
       if (outgoing.destroyed) return;
       if (tampering.alter) {
@@ -90,7 +90,7 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
       outgoing.writeHead(seen.status, answer.headers).flushHeaders();
       await pass(answer, outgoing, tampering, silenced);
     });
-    incoming.pipe(asked);
+    incoming.pipe(forwarded);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
@@ -112,7 +112,7 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
         if (silent || silenced !== since) continue;
         const part = chunk.subarray(0, cut - passed);
         passed += part.length;
-        // All of it has left before the connection is torn down.
+        // Everything is sent before the connection is destroyed.
         await new Promise<void>((resolve) => outgoing.write(part, () => resolve()));
         if (passed >= cut) break;
       }

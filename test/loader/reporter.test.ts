@@ -8,7 +8,7 @@ import { silent } from './support.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A reporter whose reports are answered as the test says. */
+/** A reporter whose reports the test answers. */
 function reporting(everyMs?: number) {
   const sent: { report: LoaderReport; signal: AbortSignal; answer: PromiseWithResolvers<void> }[] = [];
   const warnings: string[] = [];
@@ -62,13 +62,13 @@ describe('a reporter', () => {
     expect((await sent(3)).report.state).toBe('failed');
   });
 
-  it('reports from time to time, so that it is not forgotten', async () => {
+  it('reports regularly without a change', async () => {
     const { sent } = reporting(20);
     for (const number of [1, 2, 3]) (await sent(number)).answer.resolve();
     await sent(4);
   });
 
-  it('goes on where reports are not taken, and tells it once until they are', async () => {
+  it('continues after failed reports, and logs the first of them', async () => {
     const { sent, warnings, become } = reporting(20);
     for (const number of [1, 2, 3]) (await sent(number)).answer.reject(new Error('no route'));
     (await sent(4)).answer.resolve();
@@ -79,7 +79,7 @@ describe('a reporter', () => {
     become({ state: 'ready' });
   });
 
-  it('stops where it may not report', async () => {
+  it('stops if it may not report', async () => {
     const { sent, count, become, warnings } = reporting(1);
     (await sent(1)).answer.reject(new Problem('forbidden', 'Reporting is not for you.'));
     await until(() => warnings.length === 1);
@@ -88,7 +88,7 @@ describe('a reporter', () => {
     expect(count()).toBe(1);
   });
 
-  it('says as its last word that it has stopped, and leaves what was on its way', async () => {
+  it('reports the state stopped last, and aborts a report that is being sent', async () => {
     const { reporter, sent, become } = reporting();
     const first = await sent(1);
     become({ state: 'stopped' });
@@ -99,7 +99,7 @@ describe('a reporter', () => {
     await closing;
   });
 
-  it('ends even where nobody hears that', async () => {
+  it('ends even if the last report fails', async () => {
     const { reporter, sent } = reporting();
     (await sent(1)).answer.resolve();
     const closing = reporter.close();

@@ -10,7 +10,7 @@ import { follow, ownModel, serves, silent, type TestModel } from './support.ts';
 
 const program = shared(emptyProgram);
 
-/** A model with 1.0.0 active and 1.1.0 there, whose registry is there as long as the proxy says so. */
+/** A model with 1.0.0 active and 1.1.0 published, behind a proxy that can cut off the registry. */
 async function reachable() {
   const model = ownModel(program());
   await model.publish('1.0.0', 'one');
@@ -23,13 +23,13 @@ async function reachable() {
   return { model, proxy, cacheDir, started };
 }
 
-/** After an outage, attempts come ever more seldom. */
+/** After an outage, attempts become rarer. */
 const PATIENCE_MS = 50_000;
 
 const text = (loader: Loader<TestModel>) => loader.use(({ model }) => model.text);
 
-describe('a loader whose registry goes away', { timeout: 60_000 }, () => {
-  it('serves on, and follows when it is back', async () => {
+describe('a loader without its registry', { timeout: 60_000 }, () => {
+  it('keeps serving, and follows when the registry is back', async () => {
     const SECRET = { REGISTRY_JWT_SECRET: 'a secret of thirty-two characters', REGISTRY_DISCOVERY: 'off' };
     const before = await startProgram(await volumeFolder(), SECRET);
     const model = ownModel(before);
@@ -50,7 +50,7 @@ describe('a loader whose registry goes away', { timeout: 60_000 }, () => {
     await serves(loader, '1.1.0', PATIENCE_MS);
   });
 
-  it('starts without it from what it served last, and is told when it is there', async () => {
+  it('starts with the last good version, which the registry confirms when it is back', async () => {
     const { model, proxy, started } = await reachable();
     const before = await started();
     await before.ready();
@@ -66,16 +66,16 @@ describe('a loader whose registry goes away', { timeout: 60_000 }, () => {
     await serves(loader, '1.1.0', PATIENCE_MS);
   });
 
-  it('starts without it and without anything to serve, and says so, until it is there', async () => {
+  it('starts without a version to serve, and reports that until the registry is back', async () => {
     const { proxy, started } = await reachable();
     proxy.target = null;
     const loader = await started();
-    await expect(loader.ready(1)).rejects.toThrow('the registry has not said what is active');
+    await expect(loader.ready(1)).rejects.toThrow('the registry has not reported the active version');
     proxy.target = program().url;
     expect((await loader.ready()).version).toBe('1.0.0');
   });
 
-  it('does not serve from a cache that was damaged meanwhile', async () => {
+  it('does not serve from a damaged cache', async () => {
     const { proxy, started, cacheDir } = await reachable();
     const before = await started();
     await before.ready();

@@ -5,7 +5,7 @@ import { type Files, ok, send, until, versionForm } from '../program/support.ts'
 import { temporaryFolder } from '../support/folder.ts';
 import type { Program } from '../support/program.ts';
 
-/** What a test's version is loaded as: the text of its model file, and whether it was let go. */
+/** The model of a test's version: the text of its file, and whether it was disposed of. */
 export interface TestModel {
   text: string;
   disposed: boolean;
@@ -18,10 +18,10 @@ export const hydrate: LoaderOptions<TestModel>['hydrate'] = async (_version, fil
   disposed: false,
 });
 
-/** Where a loader finds its registry, or what stands before it. */
+/** The registry that a loader uses, or a proxy in front of it. */
 export type Registry = Pick<Program, 'url' | 'token'>;
 
-/** A loader of its own cache folder, closed when the test ends. */
+/** Starts a loader with a new cache folder; it is closed when the test ends. */
 export async function follow(
   registry: Registry,
   options: Partial<LoaderOptions<TestModel>> = {},
@@ -41,14 +41,14 @@ export async function follow(
   return loader;
 }
 
-/** A model of the test's own, in production where nothing else is said. */
+/** A model for one test. The default environment is production. */
 export interface OwnModel {
   name: string;
   publish(version: string, text: string, files?: Files, more?: object): Promise<void>;
   activate(version: string, environment?: string): Promise<{ revision: number }>;
   rollback(): Promise<void>;
   deactivate(): Promise<void>;
-  /** Another move to the version that is active: it is taken out and put in again. */
+  /** Deactivates and activates the version that is active. */
   reactivate(version: string): Promise<void>;
 }
 
@@ -75,7 +75,7 @@ export function ownModel(program: Program, name = `model-${++count}`): OwnModel 
   return own;
 }
 
-/** Publishes a version of the model that has no other name. */
+/** Publishes a version of the model `default`. */
 export function publishText(program: Program, version: string, text: string, files: Files = {}): Promise<void> {
   return ownModel(program, 'default').publish(version, text, files);
 }
@@ -88,7 +88,7 @@ export async function serves(loader: Loader<TestModel>, version: string, withinM
   await until(() => served(loader) === version && loader.status().state === 'ready', withinMs);
 }
 
-/** Waits until the loader has failed at a version, which it does not serve. */
+/** Waits until the loader has failed to load a version. */
 export async function failsAt(loader: Loader<TestModel>, version: string, code: string): Promise<void> {
   await until(() => {
     const { error, target } = loader.status();

@@ -8,7 +8,7 @@ import { connected, SERVERS, startNats } from '../support/nats.ts';
 import { appendAll, body, startLog, stored, until } from './support.ts';
 
 describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }, ({ binary }) => {
-  test('stores at the next revision of the log, for each model after its own last event', async () => {
+  test('stores an event at the next revision of the log, if it follows the last event of its model', async () => {
     const { nats } = await startLog(binary());
     expect(await append(nats, 'fraud', 0, body('a'))).toEqual({ outcome: 'stored', revision: 1 });
     expect(await append(nats, 'churn', 0, body('b'))).toEqual({ outcome: 'stored', revision: 2 });
@@ -16,7 +16,7 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(nats)).toEqual(['a', 'b', 'c']);
   });
 
-  test('a stale expectation is a conflict with the event that came first', async () => {
+  test('reports a conflict with the first newer event if the expected revision is old', async () => {
     const { nats } = await startLog(binary());
     await appendAll(nats, 'churn', 1);
     await appendAll(nats, 'fraud', 3);
@@ -25,14 +25,14 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(nats)).toHaveLength(4);
   });
 
-  test('a message that somebody else put on the subject is a conflict, too', async () => {
+  test('reports a conflict with a message that was not written by a registry', async () => {
     const { nats } = await startLog(binary());
     await appendAll(nats, 'fraud', 1);
     await nats.js.publish(subjectOf('fraud'), 'anything');
     expect(await append(nats, 'fraud', 1, body())).toEqual({ outcome: 'conflict', revision: 2 });
   });
 
-  test('the same event again is the first one', async () => {
+  test('returns the first revision if the same event is appended again', async () => {
     const { nats } = await startLog(binary());
     await append(nats, 'fraud', 0, body('a'));
     await appendAll(nats, 'fraud', 1);
@@ -40,26 +40,26 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(nats)).toHaveLength(2);
   });
 
-  test('concurrent writers store every event once', async () => {
+  test('stores every event of concurrent writers once', async () => {
     const { server, nats } = await startLog(binary());
     const others = [await connected(server), await connected(server)];
     const bodies = await race([nats, ...others], 12, 5);
     expect((await stored(nats)).toSorted()).toEqual(bodies.toSorted());
   });
 
-  test('what a paused server stores when it wakes is recognised as ours', async () => {
+  test('recognizes its own event that a paused server stores when it resumes', async () => {
     const { server, nats } = await startLog(binary());
     const pid = server.process().pid!;
     process.kill(pid, 'SIGSTOP');
-    const appending = append(nats, 'fraud', 0, body('ghost'));
-    await sleep(3_000); // longer than a publish waits: it was sent, and nobody answered
+    const appending = append(nats, 'fraud', 0, body('late'));
+    await sleep(3_000); // longer than the publish time-out
     process.kill(pid, 'SIGCONT');
     expect(await appending).toEqual({ outcome: 'stored', revision: 1 });
     await sleep(500);
-    expect(await stored(nats)).toEqual(['ghost']);
+    expect(await stored(nats)).toEqual(['late']);
   });
 
-  test('a ghost of another event is a conflict', async () => {
+  test('reports a conflict if a paused server stores another event when it resumes', async () => {
     const { server, nats } = await startLog(binary());
     const other = await connected(server);
     const pid = server.process().pid!;
@@ -72,7 +72,7 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(nats)).toHaveLength(1);
   });
 
-  test('a server that restarts in between is waited for', async () => {
+  test('waits for a server that restarts', async () => {
     const { server, nats } = await startLog(binary());
     await appendAll(nats, 'fraud', 1);
     await server.kill();
@@ -82,19 +82,19 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(nats)).toHaveLength(2);
   });
 
-  // One test, so that the deadlines run side by side.
-  test('gives up after its deadline, and says what it knows', async () => {
+  // One test, so that the deadlines pass concurrently.
+  test('gives up after its deadline, and reports whether the event may be stored', async () => {
     const paused = await startLog(binary());
-    const away = await startLog(binary());
+    const killed = await startLog(binary());
     const empty = await connected(await startNats(binary())); // no stream
     const { pid } = paused.server.process();
     process.kill(pid!, 'SIGSTOP');
-    await away.server.kill();
-    const refusals = [paused.nats, away.nats, empty].map((nats) =>
+    await killed.server.kill();
+    const refusals = [paused.nats, killed.nats, empty].map((nats) =>
       append(nats, 'fraud', 0, body('late')).catch((error: { code: string }) => error.code),
     );
-    // A paused server may store it when it wakes, and to one that comes back the client may hand over what it holds.
-    // Only where nobody took it, nothing can have been stored.
+    // A paused server may store the event when it resumes, and the client may resend it to a server that restarts. Only
+    // without responders it is certain that nothing was stored.
     expect(await Promise.all(refusals)).toEqual(['outcome-unknown', 'outcome-unknown', 'log-unavailable']);
 
     process.kill(pid!, 'SIGCONT');
@@ -103,7 +103,7 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(paused.nats)).toEqual(['late']);
   });
 
-  test('a write of the subject that is still in flight is waited for', async () => {
+  test('waits for another write to the subject that is in flight', async () => {
     const { nats } = await startLog(binary());
     const answers = [10164, 10164];
     const publish: typeof nats.js.publish = (...args) => {
@@ -117,7 +117,7 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await append(busy, 'fraud', 0, body('b'))).toEqual({ outcome: 'conflict', revision: 1 });
   });
 
-  test('on a closed connection, nothing was stored', async () => {
+  test('stores nothing on a closed connection', async () => {
     const { server, nats } = await startLog(binary());
     const closed = await connectNats({ servers: [server.url] }, 'test');
     await closed.nc.close();
@@ -125,14 +125,14 @@ describe.each(SERVERS)('appending to a single $name server', { timeout: 60_000 }
     expect(await stored(nats)).toEqual([]);
   });
 
-  test.each([512 * 1024, 2 * 1024 * 1024])('an event of %i bytes is refused as too large', async (size) => {
+  test.each([512 * 1024, 2 * 1024 * 1024])('refuses an event of %i bytes as too large', async (size) => {
     const { nats } = await startLog(binary());
     await expect(append(nats, 'fraud', 0, Buffer.alloc(size))).rejects.toMatchObject({ code: 'too-large' });
     await appendAll(nats, 'fraud', 1);
   });
 });
 
-/** Writers of one model that decide again after a conflict, each until it has stored `count` events. */
+/** Runs writers of one model, each until it has stored `count` events. After a conflict they retry. */
 async function race(connections: Awaited<ReturnType<typeof connected>>[], writers: number, count: number) {
   const bodies: string[] = [];
   const write = async (nats: (typeof connections)[number], writer: number) => {

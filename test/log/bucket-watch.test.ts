@@ -4,19 +4,19 @@ import { watchBucket } from '../../src/log/bucket-watch.ts';
 import { connected, SERVERS, startNats } from '../support/nats.ts';
 import { until } from './support.ts';
 
-describe.each(SERVERS)('a watched bucket on the $name server', ({ binary }) => {
-  test('has caught up, also when what it waited for is gone before it came', async () => {
+describe.each(SERVERS)('watching a bucket on the $name server', ({ binary }) => {
+  test('catches up even if pending entries are removed before they are delivered', async () => {
     const nats = await connected(await startNats(binary()));
     const bucket = await new Kvm(nats.js).create('things');
     for (const key of ['a', 'b', 'c']) await bucket.put(key, '1');
-    const heard: string[] = [];
+    const keys: string[] = [];
     let caughtUp = false;
     const emptied = Promise.withResolvers<unknown>();
     const watch = watchBucket(nats, 'things', async () => {}, {
       begun: () => {
         emptied.resolve(nats.jsm.streams.purge('KV_things'));
       },
-      entry: ({ key }) => heard.push(key),
+      entry: ({ key }) => keys.push(key),
       caughtUp: () => {
         caughtUp = true;
       },
@@ -25,7 +25,7 @@ describe.each(SERVERS)('a watched bucket on the $name server', ({ binary }) => {
     onTestFinished(() => watch.close());
     await emptied.promise;
     await bucket.put('d', '1');
-    await until(() => heard.includes('d'));
+    await until(() => keys.includes('d'));
     expect(caughtUp).toBe(true);
   });
 });

@@ -20,7 +20,7 @@ import {
 } from './support.ts';
 
 describe.each(SERVERS)('a cluster of three $name servers', { timeout: 120_000 }, ({ name, binary }) => {
-  test('what was acknowledged is read at once, and concurrent writers store every event once', async () => {
+  test('acknowledged events are readable at once, and concurrent writers store every event once', async () => {
     const { servers, nats } = await startClusterLog(binary());
     const connections = await Promise.all(servers.map((server) => connected(server)));
     for (let last = 0; last < 50; last++) {
@@ -30,70 +30,70 @@ describe.each(SERVERS)('a cluster of three $name servers', { timeout: 120_000 },
       expect(new Set([...next, ...at].map((message) => message?.revision))).toEqual(new Set([revision]));
     }
 
-    // Conflicts have two codes here; a writer that knew only one would take some for failures.
-    const follower = recorder();
-    tailing(nats, follower);
+    // A cluster has two error codes for conflicts. A writer that knew only one would take some conflicts for failures.
+    const listener = recorder();
+    tailing(nats, listener);
     const writers = upTo(12).map((i) => writer(connections[i % 3]!, 'fraud', `w${i}`));
     await Promise.all(writers.map((writer) => writer.write(5)));
     const written = writers.flatMap(({ acknowledged }) => acknowledged);
     expect(written).toHaveLength(60);
     expect((await stored(nats)).slice(50).toSorted()).toEqual(written.toSorted());
-    await until(() => follower.bodies.length >= 110);
-    expect(follower.bodies).toEqual(await stored(nats));
+    await until(() => listener.bodies.length >= 110);
+    expect(listener.bodies).toEqual(await stored(nats));
   });
 
   test('an election loses no acknowledged event and stores none twice', async () => {
     const { servers, nats } = await startClusterLog(binary());
-    const follower = recorder();
-    tailing(nats, follower);
+    const listener = recorder();
+    tailing(nats, listener);
     const writers = upTo(4).map((i) => writer(nats, `model-${i % 2}`, `w${i}`));
     const writing = writers.map((writer) => writer.write(40));
-    await until(() => follower.revisions.length > 30);
+    await until(() => listener.revisions.length > 30);
     const dead = await streamLeader(servers, nats);
     await dead.kill();
     await Promise.all(writing);
     const log = await insist(() => stored(nats));
     expectOnce(log, writers);
-    await until(() => follower.bodies.length >= log.length);
-    expect(follower.bodies).toEqual(log);
+    await until(() => listener.bodies.length >= log.length);
+    expect(listener.bodies).toEqual(log);
 
     await dead.start();
     const revision = await insist(() => appendOnce(nats, 'late'));
-    await until(() => follower.revisions.at(-1) === revision);
-    expect(follower.revisions).toEqual(upTo(revision));
-    expect(follower.gaps).toEqual([]);
-    expect(follower.states).not.toContain('diverged');
+    await until(() => listener.revisions.at(-1) === revision);
+    expect(listener.revisions).toEqual(upTo(revision));
+    expect(listener.gaps).toEqual([]);
+    expect(listener.states).not.toContain('diverged');
   });
 
-  test('a follower goes on while the node that hosts its consumer stays dead', async () => {
+  test('a tail continues while the node that hosts its consumer stays down', async () => {
     const { servers, nats } = await startClusterLog(binary());
     const [, , doomed] = servers;
     const reader = await connected(servers[0]!);
-    const followers: Recorder[] = [];
-    // Consumers are placed at random: until one is on a node that its reader is not connected to.
+    const recorders: Recorder[] = [];
+    // Consumers are placed at random: repeats until one is on a node that its reader is not connected to.
     do {
-      const follower = recorder();
-      tailing(reader, follower);
-      followers.push(follower);
-      await until(() => follower.states.at(-1) === 'live');
+      const listener = recorder();
+      tailing(reader, listener);
+      recorders.push(listener);
+      await until(() => listener.states.at(-1) === 'live');
     } while (!(await consumerLeaders(nats)).includes('n2'));
     await appendAll(nats, 'fraud', 3);
-    await until(() => followers.every(({ revisions }) => revisions.length >= 3));
+    await until(() => recorders.every(({ revisions }) => revisions.length >= 3));
 
     await doomed!.kill();
     const revision = await insist(() => appendOnce(nats, 'fraud'));
-    await until(() => followers.every(({ revisions }) => revisions.at(-1) === revision));
+    await until(() => recorders.every(({ revisions }) => revisions.at(-1) === revision));
     const log = await insist(() => stored(nats));
-    for (const { bodies, gaps, states } of followers) {
+    for (const { bodies, gaps, states } of recorders) {
       expect(bodies).toEqual(log);
       expect(gaps).toEqual([]);
       expect(states).not.toContain('diverged');
     }
   });
 
-  // What decides here is our own code, and it takes long: one server is enough.
+  // Slow, and independent of the version of the server.
   test.runIf(name === 'current')(
-    'without a majority nothing is said to be stored, and what was never acknowledged is stored at most once',
+    'without a majority no event is acknowledged, and an unacknowledged event is stored at most once',
     async () => {
       const { servers, nats } = await startClusterLog(binary());
       await appendAll(nats, 'fraud', 1);
@@ -111,12 +111,12 @@ describe.each(SERVERS)('a cluster of three $name servers', { timeout: 120_000 },
 
 interface Writer {
   acknowledged: string[];
-  /** Events whose outcome was never learnt. */
+  /** Events whose outcome is unknown. */
   unknown: string[];
   write(count: number): Promise<void>;
 }
 
-/** Writes events one after the other as the dispatcher would: it decides again after a conflict or a refusal. */
+/** Writes events one after the other and retries after a conflict or a refusal, as the dispatcher does. */
 function writer(nats: Nats, model: string, name: string): Writer {
   const acknowledged: string[] = [];
   const unknown: string[] = [];
@@ -140,7 +140,7 @@ function writer(nats: Nats, model: string, name: string): Writer {
   };
 }
 
-/** Every acknowledged event is there once; one of unknown outcome may be there, once; nothing else is. */
+/** Expects every acknowledged event once, every event of unknown outcome at most once, and nothing else. */
 function expectOnce(log: string[], writers: Writer[]): void {
   const unknown = writers.flatMap((writer) => writer.unknown);
   const expected = [...writers.flatMap(({ acknowledged }) => acknowledged), ...log.filter((t) => unknown.includes(t))];

@@ -17,7 +17,7 @@ describe('NATS_URL', () => {
   });
 
   test.each(['', 'here', 'localhost:4222', 'http://localhost:4222', 'nats://', 'nats://a:1,', 'nats://a:port'])(
-    '"%s" is refused',
+    'refuses "%s"',
     (text) => {
       expect(() => parseNatsUrl(text)).toThrow(TypeError);
     },
@@ -25,7 +25,7 @@ describe('NATS_URL', () => {
 });
 
 describe('a server that is too old', () => {
-  test.each(['2.9.25', '2.10.22'])('%s is refused by name', async (version) => {
+  test.each(['2.9.25', '2.10.22'])('%s is refused, and the message names it', async (version) => {
     const url = await fakeServer(version);
     const refused = connectNats({ servers: [url] }, 'test');
     await expect(refused).rejects.toThrow(`nats-server ${version} is too old`);
@@ -35,27 +35,27 @@ describe('a server that is too old', () => {
 describe('a connection', { timeout: 60_000 }, () => {
   const { binary } = SERVERS[0]!;
 
-  test('outlives a server that is away for longer than the client would try', async () => {
+  test('survives an outage that is longer than the default retries of the client', async () => {
     const server = await startNats(binary());
     const nats = await connected(server);
     let attempts = 0;
-    let back = false;
+    let reconnected = false;
     const watching = (async () => {
       for await (const { type } of nats.nc.status()) {
         if (type === 'reconnecting') attempts++;
-        if (type === 'reconnect') back = true;
+        if (type === 'reconnect') reconnected = true;
       }
     })();
     await server.kill();
-    await until(() => attempts > 12); // by default the tenth closes the connection
+    await until(() => attempts > 12); // by default the connection is closed after ten
     await server.start();
-    await until(() => back);
+    await until(() => reconnected);
     await nats.jsm.getAccountInfo();
     await nats.nc.close();
     await watching;
   });
 
-  test('waits for a server that is not there yet', async () => {
+  test('waits for a server that is not running yet', async () => {
     const server = await startNats(binary());
     await server.kill();
     const connecting = connected(server);
@@ -64,10 +64,10 @@ describe('a connection', { timeout: 60_000 }, () => {
   });
 });
 
-test('a server that offers no TLS learns no password where tls:// was asked for', async () => {
-  const told: string[] = [];
-  const url = await fakeServer('2.15.2', told);
+test('with tls:// no password is sent to a server that offers no TLS', async () => {
+  const received: string[] = [];
+  const url = await fakeServer('2.15.2', received);
   void connectNats(parseNatsUrl(url.replace('nats://', 'tls://ana:secret@')), 'test').catch(() => {});
-  await until(() => told.filter((line) => line === 'connected').length > 2);
-  expect(new Set(told)).toEqual(new Set(['connected']));
+  await until(() => received.filter((line) => line === 'connected').length > 2);
+  expect(new Set(received)).toEqual(new Set(['connected']));
 });

@@ -6,7 +6,7 @@ import { SERVERS } from '../support/nats.ts';
 import { body, startLog } from './support.ts';
 
 describe.each(SERVERS)('reading a log on the $name server', ({ binary }) => {
-  test('finds messages by revision and by what follows in a model', async () => {
+  test('finds messages by revision, and the next message of a model', async () => {
     const { nats } = await startLog(binary());
     expect(await readHead(nats)).toEqual({ revision: 0, generation: 0, restoring: false });
     await append(nats, 'fraud', 0, body('a'));
@@ -20,7 +20,7 @@ describe.each(SERVERS)('reading a log on the $name server', ({ binary }) => {
     expect(await readNext(nats, 'fraud', 0)).toEqual({ revision: 1, model: 'fraud', body: bytes('a') });
     expect(await readNext(nats, 'fraud', 1)).toEqual({ revision: 3, model: 'fraud', body: bytes('c') });
     expect(await readNext(nats, 'fraud', 3)).toBeNull();
-    expect(await readNext(nats, 'nobody', 0)).toBeNull();
+    expect(await readNext(nats, 'unknown', 0)).toBeNull();
 
     expect(await readHash(nats, 2)).toBe(hashOf(body('b')));
     expect(await readHash(nats, 4)).toBeNull();

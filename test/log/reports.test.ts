@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { LoaderReport } from '../../src/domain/fleet.ts';
 import type { Nats } from '../../src/log/connection.ts';
 import { ensureLoaders, LOADERS } from '../../src/log/report-streams.ts';
-import type { Heard } from '../../src/log/report-watch.ts';
+import type { ReceivedReport } from '../../src/log/report-watch.ts';
 import { openReports, type Reports } from '../../src/log/reports.ts';
 import type { TailState } from '../../src/log/supervise.ts';
 import { errorOf, reportOf, targetOf } from '../support/loaders.ts';
@@ -13,75 +13,75 @@ import { back, insist, until } from './support.ts';
 const BUCKET = 'signalbox_loaders';
 
 describe.each(SERVERS)('reports on the $name server', ({ binary }) => {
-  test('make their own bucket and stream, bounded and alike for whoever comes second', async () => {
-    const { nats } = await heard(binary());
+  test('create a bounded bucket and stream, which a second server accepts as they are', async () => {
+    const { nats } = await startReports(binary());
     const bucket = (await nats.jsm.streams.info(`KV_${BUCKET}`)).config;
     expect(bucket).toMatchObject({ storage: 'memory', max_msgs_per_subject: 1, max_age: 90e9, num_replicas: 1 });
     const stream = (await nats.jsm.streams.info(LOADERS)).config;
     expect(stream).toMatchObject({ storage: 'file', retention: 'limits', discard: 'old', max_age: 30 * 86_400e9 });
     expect(stream).toMatchObject({ subjects: ['registry.loaders.*.*'], max_bytes: 2 ** 28, max_msg_size: 2 ** 14 });
     for (const config of [bucket, stream]) expect(config.max_bytes).toBeGreaterThan(0);
-    const second = listening(openReports(nats));
+    const second = watch(openReports(nats));
     await until(() => second.states.includes('live'));
   });
 
-  test('are heard as they come, and by who comes later', async () => {
-    const { reports, ears, nats } = await heard(binary());
+  test('arrive at a watch as they come, and at a later watch as replayed', async () => {
+    const { reports, watched, nats } = await startReports(binary());
     const first = reportOf({ state: 'ready', target: targetOf('1.0.0', 2), current: targetOf('1.0.0', 2) });
     await reports.put('fraud', 'scorer-1', first);
     await reports.put('fraud', 'Scorer_2', reportOf());
-    await until(() => ears.heard.length === 2);
-    expect(ears.heard).toEqual([
+    await until(() => watched.received.length === 2);
+    expect(watched.received).toEqual([
       { model: 'fraud', instance: 'scorer-1', report: first, at: expect.any(Date), replayed: false },
       { model: 'fraud', instance: 'Scorer_2', report: reportOf(), at: expect.any(Date), replayed: false },
     ]);
-    const later = listening(openReports(nats));
-    await until(() => later.heard.length === 2);
-    expect(later.heard.map(({ instance, replayed }) => ({ instance, replayed }))).toEqual([
+    const later = watch(openReports(nats));
+    await until(() => later.received.length === 2);
+    expect(later.received.map(({ instance, replayed }) => ({ instance, replayed }))).toEqual([
       { instance: 'scorer-1', replayed: true },
       { instance: 'Scorer_2', replayed: true },
     ]);
   });
 
-  test('of who has stopped are taken back', async () => {
-    const { reports, ears, nats } = await heard(binary());
+  test('of a loader that stops are removed', async () => {
+    const { reports, watched, nats } = await startReports(binary());
     await reports.put('fraud', 'scorer-1', reportOf());
     await reports.put('fraud', 'scorer-1', reportOf({ state: 'stopped' }));
-    await until(() => ears.heard.at(-1)?.report === null);
-    expect(ears.heard.at(-1)).toMatchObject({ model: 'fraud', instance: 'scorer-1' });
+    await until(() => watched.received.at(-1)?.report === null);
+    expect(watched.received.at(-1)).toMatchObject({ model: 'fraud', instance: 'scorer-1' });
     expect(await keysOf(nats)).toEqual([]);
   });
 
-  test('are forgotten after their age', async () => {
-    const { reports, nats } = await heard(binary(), { maxAgeMs: 1_000 });
+  test('expire after their maximum age', async () => {
+    const { reports, nats } = await startReports(binary(), { maxAgeMs: 1_000 });
     await reports.put('fraud', 'scorer-1', reportOf());
     expect(reports.maxAgeMs).toBe(1_000);
     await until(async () => (await keysOf(nats)).length === 0);
-    const later = listening(openReports(nats));
+    const later = watch(openReports(nats));
     await until(() => later.states.includes('live'));
-    expect(later.heard).toEqual([]);
+    expect(later.received).toEqual([]);
   });
 
-  test('leave a trace of each change of what is served, and of no more', async () => {
-    const { reports, nats } = await heard(binary());
+  test('are stored as a change when the state changes, and only then', async () => {
+    const { reports, nats } = await startReports(binary());
     const other = openReports(nats);
     const ready = reportOf({ state: 'ready', target: targetOf('1.0.0', 2), current: targetOf('1.0.0', 2) });
-    const say = (fields: Partial<LoaderReport>, through = reports) =>
+    const put = (fields: Partial<LoaderReport>, through = reports) =>
       through.put('fraud', 'a', { ...ready, ...fields });
     const failed = { state: 'failed', target: targetOf('1.1.0', 5), error: errorOf('hydrate-failed', 'once') } as const;
-    await say({});
-    await say({ cache: { hits: 7, misses: 0 }, stale: true });
-    await say({ state: 'loading', target: targetOf('1.1.0', 5) });
-    await say(failed);
-    await say({ ...failed, error: errorOf('hydrate-failed', 'twice') });
-    await say({ since: '2026-03-03T14:06:00Z' });
-    await say({ state: 'stopped' });
+    await put({});
+    await put({ cache: { hits: 7, misses: 0 }, stale: true });
+    await put({ state: 'loading', target: targetOf('1.1.0', 5) });
+    await put(failed);
+    await put({ ...failed, error: errorOf('hydrate-failed', 'twice') });
+    await put({ since: '2026-03-03T14:06:00Z' });
+    await put({ state: 'stopped' });
     await reports.put('fraud', 'b', ready);
-    // What another server was told in between does not hide the way back.
-    await say({ ...failed, since: '2026-03-03T14:07:00Z' }, other);
-    await say({ since: '2026-03-03T14:08:00Z' });
-    const told = (await storedIn(nats)).map(([subject, report]) => [subject, report.state, report.target?.version]);
-    expect(told).toEqual([
+    // A report to another server in between does not hide the return to the earlier state.
+    await put({ ...failed, since: '2026-03-03T14:07:00Z' }, other);
+    await put({ since: '2026-03-03T14:08:00Z' });
+    const changes = (await storedIn(nats)).map(([subject, report]) => [subject, report.state, report.target?.version]);
+    expect(changes).toEqual([
       ['registry.loaders.fraud.a', 'ready', '1.0.0'],
       ['registry.loaders.fraud.a', 'loading', '1.1.0'],
       ['registry.loaders.fraud.a', 'failed', '1.1.0'],
@@ -93,17 +93,17 @@ describe.each(SERVERS)('reports on the $name server', ({ binary }) => {
     ]);
   });
 
-  test('are heard again after NATS was started anew, which forgets the bucket and keeps the trace', async () => {
-    const { server, reports, ears, nats } = await heard(binary());
+  test('arrive again after a restart of NATS, which loses the bucket and keeps the changes', async () => {
+    const { server, reports, watched, nats } = await startReports(binary());
     await reports.put('fraud', 'before', reportOf());
-    await until(() => ears.heard.length === 1);
+    await until(() => watched.received.length === 1);
     await server.kill();
-    await until(() => ears.states.at(-1) === 'cut-off');
+    await until(() => watched.states.at(-1) === 'cut-off');
     await server.start();
     await back(nats);
     await insist(() => reports.put('fraud', 'after', reportOf()));
-    await until(() => ears.heard.at(-1)?.instance === 'after');
-    await until(() => ears.states.at(-1) === 'live');
+    await until(() => watched.received.at(-1)?.instance === 'after');
+    await until(() => watched.states.at(-1) === 'live');
     expect(await keysOf(nats)).toEqual(['fraud.after']);
     expect((await storedIn(nats)).map(([subject]) => subject)).toEqual([
       'registry.loaders.fraud.before',
@@ -111,46 +111,46 @@ describe.each(SERVERS)('reports on the $name server', ({ binary }) => {
     ]);
   });
 
-  test('are heard again after somebody removed the bucket', async () => {
-    const { reports, ears, nats } = await heard(binary());
+  test('arrive again after the bucket was deleted', async () => {
+    const { reports, watched, nats } = await startReports(binary());
     await nats.jsm.streams.delete(`KV_${BUCKET}`);
     await insist(() => reports.put('fraud', 'a', reportOf()));
-    await until(() => ears.heard.some(({ instance }) => instance === 'a'));
+    await until(() => watched.received.some(({ instance }) => instance === 'a'));
   });
 
-  test('that NATS did not take cost none of the changes that are kept', async () => {
+  test('that NATS did not store do not count against the limit of changes', async () => {
     const server = await startNats(binary());
     const nats = await connected(server);
-    // Without rights to make the stream each attempt fails, as while a cluster has no leader.
+    // Without permission to create the stream every attempt fails, as in a cluster without a leader.
     const writer = openReports(nats, { create: false });
     for (let i = 0; i < 40; i++) await expect(writer.put('fraud', 'a', reportOf())).rejects.toThrow();
     await ensureLoaders(nats);
-    const ears = listening(openReports(nats));
-    await until(() => ears.states.includes('live'));
+    const watched = watch(openReports(nats));
+    await until(() => watched.states.includes('live'));
     await writer.put('fraud', 'a', reportOf());
     expect(await storedIn(nats)).toHaveLength(1);
   });
 
-  test('are refused within seconds while NATS is away, and nothing hangs', async () => {
-    const { server, reports, ears } = await heard(binary());
+  test('are refused within seconds while NATS is unavailable', async () => {
+    const { server, reports, watched } = await startReports(binary());
     await server.kill();
     await expect(reports.put('fraud', 'a', reportOf())).rejects.toThrow();
-    await until(() => ears.states.at(-1) === 'cut-off');
+    await until(() => watched.states.at(-1) === 'cut-off');
   });
 
-  test('of a loader that changes all the time are kept up to a limit, and its last word always', async () => {
-    const { reports, nats, ears } = await heard(binary());
+  test('of a loader that changes all the time are limited, but its last report always arrives', async () => {
+    const { reports, nats, watched } = await startReports(binary());
     const time = (i: number) => new Date(Date.UTC(2026, 2, 3) + i * 1000).toISOString();
     for (let i = 0; i < 40; i++) await reports.put('fraud', 'flapping', reportOf({ since: time(i) }));
     await reports.put('fraud', 'calm', reportOf());
-    await until(() => ears.heard.length === 41);
-    expect(ears.heard.findLast(({ instance }) => instance === 'flapping')?.report?.since).toBe(time(39));
+    await until(() => watched.received.length === 41);
+    expect(watched.received.findLast(({ instance }) => instance === 'flapping')?.report?.since).toBe(time(39));
     const of = async (name: string) => (await storedIn(nats)).filter(([subject]) => subject.endsWith(name)).length;
     expect([await of('flapping'), await of('calm')]).toEqual([30, 1]);
   });
 
-  test('of one model do not take the past of another', async () => {
-    const { reports, nats } = await heard(binary(), { share: { shortFrom: 1, keep: 50 } });
+  test('of one model do not push out the changes of another', async () => {
+    const { reports, nats } = await startReports(binary(), { share: { fromBytes: 1, keep: 50 } });
     await reports.put('quiet', 'a', reportOf());
     for (let i = 0; i < 500; i++) await reports.put('noisy', `made-up-${i}`, reportOf());
     let subjects: string[] = [];
@@ -164,36 +164,36 @@ describe.each(SERVERS)('reports on the $name server', ({ binary }) => {
     expect(subjects.length).toBeGreaterThanOrEqual(51);
   });
 
-  test('of who may only write create nothing', async () => {
+  test('of a loader that may only write create neither bucket nor stream', async () => {
     const nats = await connected(await startNats(binary()));
     const writer = openReports(nats, { create: false });
     await expect(writer.put('fraud', 'a', reportOf())).rejects.toThrow();
-    const ears = listening(openReports(nats));
-    await until(() => ears.states.includes('live'));
+    const watched = watch(openReports(nats));
+    await until(() => watched.states.includes('live'));
     await writer.put('fraud', 'a', reportOf());
-    await until(() => ears.heard.length === 1);
+    await until(() => watched.received.length === 1);
   });
 
-  test('that are none are passed over, and those of a newer loader are not', async () => {
-    const { ears, nats } = await heard(binary());
+  test('are ignored if they are invalid, and read if a newer loader added fields', async () => {
+    const { watched, nats } = await startReports(binary());
     const bucket = await new Kvm(nats.js).open(BUCKET);
-    await bucket.put('fraud.a', 'no JSON');
+    await bucket.put('fraud.a', 'not JSON');
     await bucket.put('fraud.a', '{"state":"ready"}');
     await bucket.put('fraud', JSON.stringify(reportOf()));
     await bucket.put('fraud.a.b', JSON.stringify(reportOf()));
     await bucket.put('Fraud.a', JSON.stringify(reportOf()));
     await bucket.put('fraud.new', JSON.stringify({ ...reportOf(), gpu: 'yes' }));
-    await until(() => ears.heard.length > 0);
-    expect(ears.heard).toMatchObject([{ instance: 'new', report: reportOf() }]);
+    await until(() => watched.received.length > 0);
+    expect(watched.received).toMatchObject([{ instance: 'new', report: reportOf() }]);
   });
 });
 
 describe.each(SERVERS)('reports on a $name cluster', { timeout: 120_000 }, ({ binary }) => {
-  test('have three replicas, and are heard again after all of them were started anew', async () => {
+  test('have three replicas, and arrive again after a restart of all servers', async () => {
     const servers = await startCluster(binary());
     const nats = await connected(...servers);
     const reports = openReports(nats);
-    const ears = listening(reports);
+    const watched = watch(reports);
     await insist(() => reports.put('fraud', 'before', reportOf()));
     for (const stream of [`KV_${BUCKET}`, LOADERS]) {
       expect((await nats.jsm.streams.info(stream)).config.num_replicas).toBe(3);
@@ -201,41 +201,41 @@ describe.each(SERVERS)('reports on a $name cluster', { timeout: 120_000 }, ({ bi
     await Promise.all(servers.map((server) => server.kill()));
     await Promise.all(servers.map((server) => server.start()));
     await insist(() => reports.put('fraud', 'after', reportOf()));
-    await until(() => ears.heard.some(({ instance }) => instance === 'after'));
+    await until(() => watched.received.some(({ instance }) => instance === 'after'));
   });
 });
 
-test('a stream of changes that cannot be made keeps no loader from being heard', async () => {
+test('reports arrive even if the stream of changes cannot be created', async () => {
   const nats = await connected(await startNats(SERVERS[0]!.binary()));
   await nats.jsm.streams.add({ name: 'other', subjects: ['registry.loaders.>'] });
   await expect(ensureLoaders(nats)).rejects.toThrow();
   const reports = openReports(nats);
-  const ears = listening(reports);
+  const watched = watch(reports);
   await reports.put('fraud', 'a', reportOf());
-  await until(() => ears.heard.length === 1);
+  await until(() => watched.received.length === 1);
 });
 
-/** Reports on a server of their own, and somebody who listens already. */
-async function heard(binary: string, options = {}) {
+/** Starts a server with reports and a watch of them. */
+async function startReports(binary: string, options = {}) {
   const server = await startNats(binary);
   const nats = await connected(server);
   const reports = openReports(nats, options);
-  const ears = listening(reports);
-  await until(() => ears.states.includes('live'));
-  return { server, nats, reports, ears };
+  const watched = watch(reports);
+  await until(() => watched.states.includes('live'));
+  return { server, nats, reports, watched };
 }
 
-function listening(reports: Reports) {
-  const ears = { heard: [] as Heard[], states: [] as TailState[] };
-  const watch = reports.watch({
-    heard: (heard) => ears.heard.push(heard),
-    state: (state) => ears.states.push(state),
+function watch(reports: Reports) {
+  const watched = { received: [] as ReceivedReport[], states: [] as TailState[] };
+  const tail = reports.watch({
+    report: (received) => watched.received.push(received),
+    state: (state) => watched.states.push(state),
   });
-  onTestFinished(() => watch.close());
-  return ears;
+  onTestFinished(() => tail.close());
+  return watched;
 }
 
-/** The KV client's own `keys` waits for ever for a key that has expired since it counted them. */
+/** The KV client's own `keys` hangs if a key expires after it has counted them. */
 async function keysOf({ jsm }: Nats): Promise<string[]> {
   const prefix = `$KV.${BUCKET}.`;
   const { state } = await jsm.streams.info(`KV_${BUCKET}`, { subjects_filter: `${prefix}>` });

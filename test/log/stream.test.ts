@@ -5,7 +5,7 @@ import { connected, SERVERS, startNats } from '../support/nats.ts';
 import { appendAll, insist, startClusterLog, startLog, stored, upTo } from './support.ts';
 
 describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({ name, binary }) => {
-  test('is made once, as a log must be', async () => {
+  test('is created once, with the settings of an append-only log', async () => {
     const { nats } = await startLog(binary());
     const { config } = await nats.jsm.streams.info(STREAM);
     expect(config).toMatchObject({
@@ -30,14 +30,14 @@ describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({
     expect(await stored(nats)).toHaveLength(1);
   });
 
-  test('is made once by servers that start together', async () => {
+  test('is created once by servers that start at the same time', async () => {
     const server = await startNats(binary());
     const all = await Promise.all(upTo(4).map(() => connected(server)));
     await Promise.all(all.map(ensureStream));
     expect(await readHead(all[0]!)).toEqual({ revision: 0, generation: 0, restoring: false });
   });
 
-  test('cannot be rewritten: the server refuses deletes, purges and taking that back', async () => {
+  test('cannot be rewritten: NATS refuses deletes, purges and changes of these settings', async () => {
     const { nats } = await startLog(binary());
     await appendAll(nats, 'fraud', 2);
     const { streams } = nats.jsm;
@@ -52,49 +52,52 @@ describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({
   });
 
   const dangerous: [string, Partial<StreamConfig>][] = [
-    ['that can be deleted from', { deny_delete: false }],
-    ['that can be purged', { deny_purge: false }],
-    ['that drops the oldest', { discard: 'old' }],
-    ['that forgets with time', { max_age: 3600 * 1e9 }],
-    ['that keeps some messages', { max_msgs: 10 }],
-    ['that keeps some messages of a subject', { max_msgs_per_subject: 1 }],
+    ['that allows deletes', { deny_delete: false }],
+    ['that allows purges', { deny_purge: false }],
+    ['that drops the oldest messages', { discard: 'old' }],
+    ['that expires messages', { max_age: 3600 * 1e9 }],
+    ['with a limit of messages', { max_msgs: 10 }],
+    ['with a limit of messages per subject', { max_msgs_per_subject: 1 }],
     ['in memory', { storage: 'memory' }],
-    ['that is a queue', { retention: 'workqueue' }],
-    ['that can be rolled up', { allow_rollup_hdrs: true, deny_purge: false }],
+    ['with work queue retention', { retention: 'workqueue' }],
+    ['that allows rollups', { allow_rollup_hdrs: true, deny_purge: false }],
     ['on other subjects', { subjects: ['registry.models.>'] }],
     ['that compresses', { compression: 's2' }],
-    ['that acknowledges nothing', { no_ack: true }],
-    ['that is said again elsewhere', { republish: { src: 'registry.models.*', dest: 'elsewhere.{{wildcard(1)}}' } }],
-    ['that takes in another stream', { sources: [{ name: 'OTHER' }] }],
+    ['that sends no acknowledgements', { no_ack: true }],
+    ['that republishes messages', { republish: { src: 'registry.models.*', dest: 'elsewhere.{{wildcard(1)}}' } }],
+    ['with another stream as its source', { sources: [{ name: 'OTHER' }] }],
     ['that renames subjects', { subject_transform: { src: 'registry.models.*', dest: 'registry.models.x' } }],
-    ['that replicas may not read', { allow_direct: false }],
+    ['without direct reads', { allow_direct: false }],
   ];
-  // Not known to the oldest server.
+  // The oldest server does not know these.
   if (name === 'current') {
-    dangerous.push(['whose messages may expire', { allow_msg_ttl: true }]);
-    dangerous.push(['that acknowledges before it writes', { persist_mode: 'async' as StreamConfig['persist_mode'] }]);
+    dangerous.push(['whose messages may have a TTL', { allow_msg_ttl: true }]);
+    dangerous.push([
+      'that acknowledges before it writes to disk',
+      { persist_mode: 'async' as StreamConfig['persist_mode'] },
+    ]);
   }
 
-  test('one with a dangerous configuration is refused and left as it is', async () => {
+  test('with an unsafe configuration is refused and not changed', async () => {
     const nats = await connected(await startNats(binary()));
     for (const [what, config] of dangerous) {
-      // A store that was deleted just now may still be in the way of the next.
+      // The store of a stream that was just deleted may still block the next one.
       await insist(() => nats.jsm.streams.add({ ...safe, ...config } as StreamConfig));
       const before = (await nats.jsm.streams.info(STREAM)).config;
-      await expect(ensureStream(nats), what).rejects.toThrow(/another configuration/);
+      await expect(ensureStream(nats), what).rejects.toThrow(/unsafe configuration/);
       expect((await nats.jsm.streams.info(STREAM)).config).toEqual(before);
       await nats.jsm.streams.delete(STREAM);
     }
   });
 
-  test('one that an operator made safely, with limits of his own, is accepted', async () => {
+  test('that an operator created with a safe configuration and a size limit is accepted', async () => {
     const nats = await connected(await startNats(binary()));
     await nats.jsm.streams.add({ ...safe, max_bytes: 1024 * 1024, description: 'mine' });
     await ensureStream(nats);
     await appendAll(nats, 'fraud', 1);
   });
 
-  test('in a cluster it has three replicas, and is found again when all servers come back', async () => {
+  test('has three replicas in a cluster, and is found again after a restart of all servers', async () => {
     const { servers, nats } = await startClusterLog(binary());
     const { config, cluster } = await nats.jsm.streams.info(STREAM);
     expect(config.num_replicas).toBe(3);

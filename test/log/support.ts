@@ -7,13 +7,13 @@ import { append } from '../../src/log/append.ts';
 import { encodeEvent } from '../../src/log/codec.ts';
 import type { Nats } from '../../src/log/connection.ts';
 import { type LogPosition, START } from '../../src/log/identity.ts';
+import { type LogListener, tailLog } from '../../src/log/log-tail.ts';
 import { hashOf, type LogMessage } from '../../src/log/read.ts';
 import { ensureStream, STREAM } from '../../src/log/stream.ts';
 import type { Tail, TailState } from '../../src/log/supervise.ts';
-import { type Follower, startTail } from '../../src/log/tail.ts';
 import { connected, startCluster, startNats, type TestServer } from '../support/nats.ts';
 
-/** What the log stores is opaque to all but the codec: these tests tell bodies apart by their text. */
+/** Only the codec reads the content of a body. Other tests use any text and tell bodies apart by it. */
 export function body(text: string = randomUUID()): Buffer {
   return Buffer.from(text);
 }
@@ -27,7 +27,7 @@ export function publishedEvent(model: string, version: string): Buffer {
   return encodeEvent({ ...head(model), type: 'version.published', data }, NO_HEAD);
 }
 
-/** An event that decodes, about a version that must have been published before. */
+/** A valid event about a version that was not published here. */
 export function notesEvent(model: string): Buffer {
   const data = { version: '1.0.0', notes: 'a note', active: {} };
   return encodeEvent({ ...head(model), type: 'notes.changed', data }, NO_HEAD);
@@ -69,7 +69,7 @@ export async function appendAll(nats: Nats, model: string, count: number): Promi
   let expected = await lastRevision(nats, model);
   for (let i = 0; i < count; i++) {
     const { outcome, revision } = await append(nats, model, expected, body());
-    if (outcome === 'conflict') throw new Error(`somebody else wrote to ${model}`);
+    if (outcome === 'conflict') throw new Error(`another writer appended to ${model}`);
     revisions.push(revision);
     expected = revision;
   }
@@ -81,7 +81,7 @@ export async function lastRevision({ jsm }: Nats, model: string): Promise<number
   return last?.seq ?? 0;
 }
 
-/** Every body of the log, in its order. */
+/** Returns every body of the log, in order. */
 export async function stored({ jsm }: Nats): Promise<string[]> {
   const { state } = await jsm.streams.info(STREAM);
   const bodies: string[] = [];
@@ -92,8 +92,8 @@ export async function stored({ jsm }: Nats): Promise<string[]> {
   return bodies;
 }
 
-/** A follower that writes down what it is told. */
-export interface Recorder extends Follower {
+/** A listener that records its calls. */
+export interface Recorder extends LogListener {
   revisions: number[];
   bodies: string[];
   gaps: { first: number; last: number }[];
@@ -133,35 +133,35 @@ export function recorder(generation = 0): Recorder {
   return record;
 }
 
-/** A tail that ends with the test. */
-export function tailing(nats: Nats, follower: Follower): Tail {
-  const tail = startTail(nats, follower);
+/** Starts a tail that is closed when the test ends. */
+export function tailing(nats: Nats, listener: LogListener): Tail {
+  const tail = tailLog(nats, listener);
   onTestFinished(() => tail.close());
   return tail;
 }
 
-/** Waits until something holds; the test's own time-out is the bound. */
-export async function until(holds: () => unknown): Promise<void> {
-  while (!(await holds())) await sleep(25);
+/** Waits until a condition is true; only the test's own time-out limits it. */
+export async function until(condition: () => unknown): Promise<void> {
+  while (!(await condition())) await sleep(25);
 }
 
-/** Asks again until it is answered, as a cluster without a leader does not. */
-export async function insist<T>(ask: () => Promise<T>): Promise<T> {
+/** Retries a request until it succeeds, for example while a cluster has no leader. */
+export async function insist<T>(request: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      return await ask();
+      return await request();
     } catch {
       await sleep(200);
     }
   }
 }
 
-/** Waits until the connection is up again after its server was away: what is asked before that is lost. */
+/** Waits until the connection is up again after an outage of its server; earlier requests would be lost. */
 export async function back({ nc }: Nats): Promise<void> {
   await insist(() => nc.flush());
 }
 
-/** Cuts the connection and waits until it is there again. */
+/** Closes the connection and waits until it is up again. */
 export async function reconnect({ nc }: Nats): Promise<void> {
   const statuses = nc.status();
   const reconnected = (async () => {

@@ -4,11 +4,11 @@ import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { createBlobAccess } from '../../src/access/blob-access.ts';
 import { DEFAULT_POLICY } from '../../src/access/policy.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { Problem } from '../../src/domain/errors.ts';
-import { createBlobAccess } from '../../src/http/api/blob-access.ts';
 import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { Services } from '../../src/http/services.ts';
@@ -219,10 +219,10 @@ it('keeps the bytes when the version is refused, or nobody knows whether it was 
         corsOrigins: [],
         verify: () => ({ actor: 'tester', role: 'admin', groups: [] }),
         policy: DEFAULT_POLICY,
-        blobAccess: createBlobAccess(() => emptyRegistry()),
+        blobAccess: createBlobAccess(DEFAULT_POLICY, () => []),
         registry: () => emptyRegistry(),
         artifacts,
-        dispatch: async () => {
+        execute: async () => {
           throw new Problem(code, 'as the log says');
         },
         events: createEventStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),

@@ -8,7 +8,7 @@ import { signToken } from '../../src/access/tokens.ts';
 import { STREAM, streamInfo } from '../../src/log/stream.ts';
 import type { Check } from '../../src/setup/check.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import { serverThatSays } from '../support/http.ts';
+import { serveText } from '../support/http.ts';
 import { errorOf, reportOf } from '../support/loaders.ts';
 import { connected, fakeServer, freePort, startNats, startPlainNats } from '../support/nats.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
@@ -82,7 +82,7 @@ describe('doctor', { timeout: 60_000 }, () => {
   });
 
   it('reports a server that is not a registry', async () => {
-    const REGISTRY_DSN = await serverThatSays('<html>');
+    const REGISTRY_DSN = await serveText('<html>');
     const found = await doctor({ REGISTRY_DSN, REGISTRY_VOLUME: program().volume });
     expect(found).toMatchObject({ code: 1, wrong: ['registry'] });
     expect(detail(found, 'registry')).toContain('not as a registry does');

@@ -426,6 +426,20 @@ describe('moves', () => {
     await problemOf(await program().ask('POST', `${VERSIONS}/1.3.0/activate`, wrong), 409, 'active-changed');
   });
 
+  it('lists every rule that a dry run checked, also when one of them refuses it', async () => {
+    const path = `${VERSIONS}/1.3.0/activate`;
+    const passed = await ok(program(), 'POST', path, { environment: 'dev', dry_run: true });
+    const rules = ['expected-active', 'not-active', 'not-archived', 'bytes-present', 'runtime', 'activation-limit'];
+    expect(passed.checks).toEqual(rules.map((rule) => ({ rule, ok: true, detail: expect.any(String) })));
+    const wrong = { environment: 'dev', expected_active: '1.0.0', dry_run: true };
+    const refused = await problemOf(await program().ask('POST', path, wrong), 409, 'active-changed');
+    expect(refused.checks).toEqual(rules.map((rule, i) => ({ rule, ok: i > 0, detail: expect.any(String) })));
+    const stored = { environment: 'dev', expected_active: '1.0.0' };
+    expect(await problemOf(await program().ask('POST', path, stored), 409, 'active-changed')).not.toHaveProperty(
+      'checks',
+    );
+  });
+
   it('says what is active already', async () => {
     const refused = await program().ask('POST', `${VERSIONS}/1.0.0/activate`, { environment: 'staging' });
     expect(await problemOf(refused, 409, 'already-active')).toMatchObject({ active: '1.0.0' });

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { exportJWK, generateKeyPair } from 'jose';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Check } from '../../src/setup/check.ts';
-import { serverThatSays } from '../support/http.ts';
+import { serveText } from '../support/http.ts';
 import { fakeServer, freePort, startNats, startPlainNats } from '../support/nats.ts';
 import { MAIN, type Run } from '../support/program.ts';
 import { emptyProgram, problemOf, volumeFolder } from './support.ts';
@@ -50,7 +50,7 @@ async function place() {
   return { folder, port, init: (...args: string[]) => runIn(folder, 'init', '--port', port, ...args) };
 }
 
-const document = (json: unknown) => serverThatSays(JSON.stringify(json));
+const document = (json: unknown) => serveText(JSON.stringify(json));
 
 const PROVIDER = ['--issuer', 'https://login.example.org', '--audience', 'signalbox'];
 

@@ -118,7 +118,7 @@ describe('a bundle', () => {
 
   it('is refused if it has expired, was altered or is incomplete', async () => {
     const expired = await pack('damaged', '1.0.0', '--days', '0.00000001');
-    expect(await bringIn(expired)).toMatchObject({ code: 3, stderr: expect.stringContaining('good until') });
+    expect(await bringIn(expired)).toMatchObject({ code: 3, stderr: expect.stringContaining('expired at') });
     const bundle = await pack('damaged', '1.0.0');
     const whole = await readFile(bundle);
     await writeFile(bundle, whole.subarray(0, -512));

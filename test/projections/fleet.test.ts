@@ -39,7 +39,7 @@ function fleetAt(limit?: number, limitOfModel?: number) {
       report: LoaderReport | null = reportOf(),
       more: { replayed?: boolean; at?: Date; model?: string } = {},
     ) {
-      listener!.heard({ model: 'fraud', instance, report, at: new Date(now), replayed: false, ...more });
+      listener!.report({ model: 'fraud', instance, report, at: new Date(now), replayed: false, ...more });
     },
   };
 }

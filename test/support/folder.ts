@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
-/** Registers what is to be undone, when a test ends or a file's last one. */
-export type Ends = (undo: () => Promise<void>) => void;
+/** Registers a cleanup that runs at the end of a test or of its file. */
+export type Ends = (cleanup: () => Promise<void>) => void;
 
-/** A folder of this test's own, removed when it ends. */
+/** Creates a folder that is removed when the test ends. */
 export async function temporaryFolder(ends: Ends = onTestFinished): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-test-'));
   ends(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));

@@ -2,18 +2,18 @@ import type { Digest } from '../../src/domain/digest.ts';
 import { sha256Hex } from '../../src/domain/digest.ts';
 import type { LoaderErrorCode, LoaderReport, Target } from '../../src/domain/fleet.ts';
 
-/** A digest that stands for a version. */
+/** Returns a made-up digest for a version. */
 export const digestOf = (version: string): Digest => `sha256:${sha256Hex(version)}`;
 
 export function targetOf(version: string, revision: number): Target {
   return { version, manifest_digest: digestOf(version), revision };
 }
 
-export function errorOf(code: LoaderErrorCode, message = 'because') {
+export function errorOf(code: LoaderErrorCode, message = 'a reason') {
   return { code, message, at: '2026-03-03T14:05:02.120Z' };
 }
 
-/** What a loader says that has just started, and whatever else it says. */
+/** Returns the report of a loader that has just started, with other `fields`. */
 export function reportOf(fields: Partial<LoaderReport> = {}): LoaderReport {
   return {
     environment: 'production',

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { connectNats, type Nats } from '../../src/log/connection.ts';
 
-/** The nats-servers that every contract is tested on. */
+/** The versions of nats-server that the tests run on. */
 export const SERVERS = [
   { name: 'current', binary: () => process.env.NATS_SERVER_BIN! },
   { name: 'oldest supported', binary: () => process.env.NATS_SERVER_OLDEST! },
@@ -18,20 +18,20 @@ export const SERVERS = [
 export interface TestServer {
   url: string;
   process(): ChildProcess;
-  /** SIGKILL, and waits for its end. */
+  /** Sends SIGKILL and waits for the exit. */
   kill(): Promise<void>;
   /** Starts it again on the same port and store. */
   start(): Promise<void>;
 }
 
-/** A nats-server with JetStream on a free port; it ends with the test. */
+/** Starts a nats-server with JetStream on a free port, until the test ends. */
 export async function startNats(binary: string, settings = ''): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-nats-'));
   const port = await freePort();
   return server(binary, folder, port, settings);
 }
 
-/** Three nats-servers as one cluster. */
+/** Starts a cluster of three nats-servers, until the test ends. */
 export async function startCluster(binary: string, tries = 3): Promise<TestServer[]> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-cluster-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
@@ -45,14 +45,14 @@ export async function startCluster(binary: string, tries = 3): Promise<TestServe
   );
   await Promise.all(ports.slice(3).map(untilListening));
   if (servers.every((one) => one.process().exitCode === null)) return servers;
-  // A port was taken since it was free: outgoing connections of other tests have theirs from the same range. A node that
-  // cannot listen for routes ends, and the other two would wait for it.
+  // A port that was free has been taken: outgoing connections of other tests use the same range. A node that cannot listen
+  // for routes exits, and the other two would wait for it.
   await Promise.all(servers.map((one) => one.kill()));
-  if (tries === 1) throw new Error('a node of the cluster ended at its start');
+  if (tries === 1) throw new Error('a node of the cluster exited at its start');
   return startCluster(binary, tries - 1);
 }
 
-/** One that has no JetStream. */
+/** Starts a nats-server without JetStream. */
 export async function startPlainNats(binary: string): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-nats-'));
   return serverOn(binary, folder, await freePort(), '');
@@ -86,14 +86,14 @@ async function serverOn(binary: string, folder: string, port: number, settings: 
   return { url: `nats://127.0.0.1:${port}`, process: () => child, kill, start };
 }
 
-/** A connection that is closed when the test ends. */
+/** Opens a connection that is closed when the test ends. */
 export async function connected(...servers: { url: string }[]): Promise<Nats> {
   const nats = await connectNats({ servers: servers.map(({ url }) => url) }, 'test');
   onTestFinished(() => nats.nc.close());
   return nats;
 }
 
-/** A port of loopback on which nothing listens. */
+/** Returns a port of loopback on which nothing listens. */
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
@@ -119,15 +119,15 @@ async function listens(port: number): Promise<boolean> {
   }
 }
 
-/** Says hello as a server of that version would, answers pings and writes down what it is told. */
-export async function fakeServer(version: string, told: string[] = []): Promise<string> {
+/** Starts a server that greets like nats-server of that version, answers pings and records what it receives. */
+export async function fakeServer(version: string, received: string[] = []): Promise<string> {
   const server = createServer((socket) => {
     const info = { server_id: 'F', version, proto: 1, headers: true, max_payload: 1_048_576, jetstream: true };
-    told.push('connected');
+    received.push('connected');
     socket.on('error', () => {});
     socket.write(`INFO ${JSON.stringify(info)}\r\n`);
     socket.on('data', (data) => {
-      told.push(data.toString());
+      received.push(data.toString());
       if (data.includes('PING')) socket.write('PONG\r\n');
     });
   }).listen(0, '127.0.0.1');

@@ -9,28 +9,27 @@ import type { Ends } from './folder.ts';
 
 export const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 
-/** Where programs run: the `.env` of a developer's clone is not for tests. */
+/** Working folder of the programs: tests must not read the `.env` of a developer's clone. */
 export const ELSEWHERE = import.meta.dirname;
 
-/** A registry that runs as a process of its own, on a free port. */
+/** A registry that runs as a separate process, on a free port. */
 export interface Program {
   url: string;
   volume: string;
   process: ChildProcess;
-  /** What it wrote to standard error so far, a line each. */
+  /** The lines it has written to standard error so far. */
   lines: string[];
   token(role?: 'admin' | 'user', actor?: string): Promise<string>;
-  /** A request with an admin's token; `json` is sent as such. */
+  /** Sends a request with an admin's token and an optional JSON body. */
   ask(method: string, path: string, json?: unknown, headers?: Record<string, string>): Promise<Response>;
-  /** SIGTERM, and waits for the end. */
+  /** Sends SIGTERM and waits for the exit. */
   stop(): Promise<void>;
-  /** SIGKILL of Node alone, and waits for its end. */
+  /** Sends SIGKILL to Node alone and waits for its exit. */
   kill(): Promise<void>;
 }
 
 /**
- * Starts `signalbox serve`; it is stopped when the test ends, or with what else `ends` stands for; `through` is a command that
- * becomes it.
+ * Starts `signalbox serve`, until the test ends or `ends` runs its cleanup. `through` is a command that executes it.
  */
 export async function startProgram(
   volume: string,
@@ -65,7 +64,7 @@ export async function startProgram(
       const found = /^Signalbox serves on (\S+)/.exec(line)?.[1];
       if (found) resolve(found);
     });
-    void ended.then(() => reject(new Error(`it ended before it served:\n${lines.join('\n')}`)));
+    void ended.then(() => reject(new Error(`it exited before it was ready:\n${lines.join('\n')}`)));
   });
   const secret = async () => (env.REGISTRY_JWT_SECRET ? Buffer.from(env.REGISTRY_JWT_SECRET) : readSecret(volume));
   const token = async (role: 'admin' | 'user' = 'admin', actor = 'tester') =>
@@ -93,12 +92,12 @@ export interface Run {
   stderr: string;
 }
 
-/** Runs one verb of the command line against a program. */
+/** Runs a CLI command against a program. */
 export function cli(program: { url: string; volume: string }, ...args: string[]): Promise<Run> {
   return cliWith({ REGISTRY_DSN: program.url, REGISTRY_VOLUME: program.volume }, ...args);
 }
 
-/** Runs one verb of the command line with variables of its own. */
+/** Runs a CLI command with additional environment variables. */
 export function cliWith(variables: Record<string, string>, ...args: string[]): Promise<Run> {
   const env = { ...process.env, ...variables };
   return new Promise((resolve) => {

@@ -3,23 +3,23 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 
-/** A way to a server that can be made bad. */
+/** A proxy that simulates failures of the network. */
 export interface TcpProxy {
   port: number;
-  /** Ends every connection that there is; new ones are let through. */
+  /** Closes every open connection; new ones work. */
   cut(): void;
-  /** What there is carries no byte any more, and neither side is told: as when a router forgets a connection. */
+  /** Drops all data of the open connections without closing them, as a router does that forgot them. */
   forget(): void;
-  /** Until `heal`: new connections are refused. */
+  /** Refuses new connections until `heal`. */
   refuse(): void;
-  /** Until `heal`: nothing goes through; it arrives afterwards. */
+  /** Holds all data back until `heal`. */
   hold(): void;
-  /** Until `heal`: every piece takes this long. */
+  /** Delays every chunk until `heal`. */
   delay(ms: number): void;
   heal(): void;
 }
 
-/** Starts a proxy to a URL's host on a free port; it ends with the test. */
+/** Starts a proxy to the host of a URL on a free port, until the test ends. */
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
@@ -81,7 +81,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     };
     from.setNoDelay();
     from.on('data', (chunk) => later(() => to.write(chunk)));
-    from.on('error', () => {}); // its close says it, too
+    from.on('error', () => {}); // handled by 'close'
     from.on('end', () => later(() => to.end()));
     from.on('close', () => {
       sockets.delete(from);

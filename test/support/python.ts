@@ -6,13 +6,13 @@ import { promisify } from 'node:util';
 import { userCacheFolder } from '../../src/files/cache-folder.ts';
 
 const INSTALL_TIMEOUT_MS = 15 * 60_000;
-/** What the pinned packages are built for. */
+/** The oldest version that the pinned packages support. */
 const OLDEST: [number, number] = [3, 11];
-const NEEDED = `python3 ${OLDEST.join('.')} or newer, with its venv module, is needed to test the Python client`;
+const NEEDED = `tests of the Python client need python3 ${OLDEST.join('.')} or newer with its venv module`;
 
 /**
- * The interpreter of a virtual environment with what a requirements file pins. It is made once, in the user's cache
- * folder, and appears there whole; who makes the same one at the same time throws the second away.
+ * Returns the interpreter of a virtual environment with the packages of a requirements file. The environment is created
+ * once, in the user's cache folder, and moved there when it is complete. Of two concurrent ones, the second is discarded.
  */
 export async function pythonWith(requirements: string): Promise<string> {
   const version = await pythonVersion();
@@ -48,7 +48,7 @@ async function pythonVersion(): Promise<string> {
   });
   const [, major, minor] = /^Python (\d+)\.(\d+)/.exec(stdout) ?? [];
   const enough = Number(major) === OLDEST[0] && Number(minor) >= OLDEST[1];
-  if (!enough) throw new Error(`${NEEDED}: this one is ${stdout.trim()}`);
+  if (!enough) throw new Error(`${NEEDED}; this is ${stdout.trim()}`);
   return stdout.trim();
 }
 

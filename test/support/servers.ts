@@ -5,7 +5,7 @@ import { cachedPath } from '../../src/log/embedded/fetch.ts';
 
 /** The oldest release that Signalbox supports is 2.10.23; its series is tested at its last patch. */
 export const OLDEST_NATS = '2.10.29';
-/** As the Dockerfiles of nats-io/nats-docker have them; elsewhere Go builds it. */
+/** From the Dockerfiles of nats-io/nats-docker. On other platforms Go builds the server. */
 const OLDEST_ARCHIVES = {
   'linux-amd64': 'e314da74a83a1d3876db8814c27eb990fe729640fd6452025b441bcede8390da',
   'linux-arm64': 'da4b27942ecfb4c5f0c54553d2e7f470ddda9d7581cfe8131b351a0e223ed401',
@@ -13,7 +13,7 @@ const OLDEST_ARCHIVES = {
 
 const progress = (line: string) => console.error(line);
 
-/** Runs once, before any test: both nats-servers are at hand, and every process of the tests finds the same ones. */
+/** Runs once before all tests: finds or fetches both nats-servers, and sets their paths for all test processes. */
 export default async function servers(): Promise<void> {
   process.env.NATS_SERVER_BIN = (await findNatsServer({ progress })).path;
   process.env.NATS_SERVER_OLDEST = await oldest();

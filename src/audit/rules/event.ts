@@ -4,9 +4,9 @@ import { modelOf } from '../../log/stream.ts';
 import type { RawMessage } from '../../proof/source.ts';
 import { Misfit } from '../finding.ts';
 import type { Manifest } from './manifest.ts';
-import { checkData, isName, isObject } from './shape.ts';
+import { isName, isObject, readData, type Types } from './shape.ts';
 
-/** Facts about what an environment runs. */
+/** The runtime that is declared for an environment. */
 export interface Runtime {
   python?: string;
   packages?: Record<string, string>;
@@ -25,7 +25,7 @@ export type ActiveMap = Record<string, Pointer | null>;
 interface Envelope {
   revision: number;
   model: string;
-  /** RFC 3339, and the same in milliseconds. */
+  /** RFC 3339, and the same in milliseconds since 1970. */
   time: string;
   at: number;
   actor: string;
@@ -35,7 +35,7 @@ interface Envelope {
   hash: string;
 }
 
-interface Said<T extends string, D> extends Envelope {
+interface EventOf<T extends string, D> extends Envelope {
   type: T;
   data: D & { active: ActiveMap };
 }
@@ -46,50 +46,56 @@ interface Moving {
   reason: string | null;
 }
 
-export type Published = Said<
+export type Published = EventOf<
   'version.published',
   { version: string; manifest: Manifest; manifest_digest: string; notes: string }
 >;
-export type Activated = Said<
+export type Activated = EventOf<
   'version.activated',
   Moving & { version: string; runtime_checked: boolean; forced?: boolean }
 >;
-export type RolledBack = Said<
+export type RolledBack = EventOf<
   'version.rolled_back',
   Moving & { version: string | null; reverts: number[]; runtime_checked: boolean; overridden?: string[] }
 >;
-export type Deactivated = Said<'version.deactivated', Moving & { version: null }>;
-export type Archived = Said<'version.archived' | 'version.restored', { version: string; reason: string | null }>;
-export type Noted = Said<'notes.changed', { version: string; notes: string }>;
-export type Declared = Said<'runtime.declared', { environment: string; runtime: Runtime }>;
+export type Deactivated = EventOf<'version.deactivated', Moving & { version: null }>;
+export type Archived = EventOf<'version.archived' | 'version.restored', { version: string; reason: string | null }>;
+export type Noted = EventOf<'notes.changed', { version: string; notes: string }>;
+export type Declared = EventOf<'runtime.declared', { environment: string; runtime: Runtime }>;
 export type Move = Activated | RolledBack | Deactivated;
 export type AuditEvent = Published | Move | Archived | Noted | Declared;
-/** An event of a type that is not known here and that says of itself that it may be passed over. */
-export type PassedOver = Envelope & { type: null };
+/** An event of an unknown type or version that is marked ignorable. */
+export type Skipped = Envelope & { type: null };
 
-/** By its type: other events may have fields that are not known here. */
+/** Decides by the type: other events may have the same fields, added by a newer writer. */
 export function isMove(event: AuditEvent): event is Move {
   const { type } = event;
   return type === 'version.activated' || type === 'version.rolled_back' || type === 'version.deactivated';
 }
 
-const TYPE = /^signalbox\.(.+)\.v1$/;
+const TYPE = /^signalbox\.(.+)\.v([1-9]\d*)$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
-/** What a message says, by itself: whether that follows from the messages before it is another matter. @throws {Misfit} */
-export function readEvent({ revision, subject, body }: RawMessage): AuditEvent | PassedOver {
+/**
+ * Reads one message by itself; whether it follows from the earlier ones is checked later.
+ *
+ * @throws {Misfit}
+ */
+export function readEvent({ revision, subject, body }: RawMessage, types?: Types): AuditEvent | Skipped {
   const model = modelOf(subject);
-  if (!isName(model)) throw new Misfit('subject', `${model} is not the name of a model.`);
-  const said = parse(body);
-  checkEnvelope(said);
-  if (said.subject !== model) throw new Misfit('subject', 'It is about another model.', model, said.subject);
-  const { time, actor, requestid: request_id, prevhash } = said as Record<string, string>;
+  if (!isName(model)) throw new Misfit('subject', `${model} is not a valid model name.`);
+  const fields = parse(body);
+  checkEnvelope(fields);
+  if (fields.subject !== model) throw new Misfit('subject', 'It is about another model.', model, fields.subject);
+  const { time, actor, requestid: request_id, prevhash } = fields as Record<string, string>;
   const at = timeOf(time!);
   const envelope = { revision, model, time, at, actor, request_id, prevhash, hash: sha256Hex(body) } as Envelope;
-  const type = TYPE.exec(said.type as string)?.[1];
-  if (type !== undefined && checkData(type, said.data)) return { ...envelope, type, data: said.data } as AuditEvent;
-  if (said.ignorable === true) return { ...envelope, type: null };
-  throw new Misfit('type', 'Its type is not known here, and it may not be passed over.', null, said.type);
+  const [, type, version] = TYPE.exec(fields.type as string) ?? [];
+  const data = type === undefined ? null : readData(type, Number(version), fields.data, types);
+  if (data) return { ...envelope, type, data } as AuditEvent;
+  if (fields.ignorable === true) return { ...envelope, type: null };
+  const what = 'Its type or the version of its type is unknown, and it is not marked ignorable.';
+  throw new Misfit('type', what, null, fields.type);
 }
 
 function parse(body: Buffer): Record<string, unknown> {
@@ -101,30 +107,35 @@ function parse(body: Buffer): Record<string, unknown> {
     throw new Misfit('encoding', 'It is not JSON.', null, body.toString('utf8', 0, 60));
   }
   if (isObject(value)) return value;
-  throw new Misfit('shape', 'It is no JSON object.');
+  throw new Misfit('shape', 'It is not a JSON object.');
 }
 
 /** CloudEvents 1.0 in structured mode, with the registry's own extensions. */
-function checkEnvelope(said: Record<string, unknown>): void {
-  expectThat(said.specversion === '1.0', said, 'specversion', '1.0');
+function checkEnvelope(fields: Record<string, unknown>): void {
+  expectThat(fields.specversion === '1.0', fields, 'specversion', '1.0');
   for (const name of ['id', 'source', 'type', 'subject', 'time', 'actor', 'requestid', 'prevhash'] as const) {
-    expectThat(typeof said[name] === 'string', said, name, 'a string');
+    expectThat(typeof fields[name] === 'string', fields, name, 'a string');
   }
-  expectThat(said.id !== '', said, 'id', 'not empty');
+  expectThat(fields.id !== '', fields, 'id', 'not empty');
   for (const name of ['datacontenttype', 'idempotencykey', 'commandhash'] as const) {
-    expectThat(said[name] === undefined || typeof said[name] === 'string', said, name, 'a string');
+    expectThat(fields[name] === undefined || typeof fields[name] === 'string', fields, name, 'a string');
   }
-  expectThat(said.ignorable === undefined || typeof said.ignorable === 'boolean', said, 'ignorable', 'true or false');
+  expectThat(
+    fields.ignorable === undefined || typeof fields.ignorable === 'boolean',
+    fields,
+    'ignorable',
+    'true or false',
+  );
 }
 
-function expectThat(holds: boolean, said: Record<string, unknown>, name: string, expected: string): void {
-  if (!holds) throw new Misfit('shape', `Its ${name} is wrong.`, expected, said[name] ?? null);
+function expectThat(holds: boolean, fields: Record<string, unknown>, name: string, expected: string): void {
+  if (!holds) throw new Misfit('shape', `Its ${name} is wrong.`, expected, fields[name] ?? null);
 }
 
-/** In milliseconds. @throws {Misfit} */
+/** Returns milliseconds since 1970. @throws {Misfit} */
 function timeOf(time: string): number {
   const at = TIME.test(time) ? Date.parse(time) : Number.NaN;
-  // JavaScript takes 30 February for 2 March.
+  // JavaScript reads 30 February as 2 March.
   const isDay = Number(time.slice(8, 10)) <= 28 || new Date(at || 0).toISOString().slice(0, 10) === time.slice(0, 10);
   if (!Number.isNaN(at) && isDay) return at;
   throw new Misfit('shape', 'Its time is wrong.', 'a time, RFC 3339 in UTC', time);

@@ -3,6 +3,7 @@ import { checkManifest } from './manifest.ts';
 
 type Fields = Record<string, unknown>;
 type Test = (value: unknown) => boolean;
+type Shape = Readonly<Record<string, Test>>;
 
 const NAME = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
@@ -22,42 +23,67 @@ const texts: Test = (value) => isObject(value) && Object.values(value).every(tex
 
 const moving = { environment: isName, previous: textOrNull };
 
-/** The fields of each type's data. Others may be there: a newer writer may say more. */
-const shapes: Record<string, Record<string, Test>> = {
-  'version.published': { version: text, manifest: isObject, manifest_digest: text, notes: text },
-  'version.activated': { ...moving, reason: textOrNull, version: text, runtime_checked: flag, forced: optional(flag) },
-  'version.rolled_back': {
-    ...moving,
-    reason: text,
-    version: textOrNull,
-    reverts: revisions,
-    runtime_checked: flag,
-    overridden: optional(listOf((value) => value === 'runtime')),
-  },
-  'version.deactivated': { ...moving, reason: text, version: (value) => value === null },
-  'version.archived': { version: text, reason: textOrNull },
-  'version.restored': { version: text, reason: textOrNull },
-  'notes.changed': { version: text, notes: text },
-  'runtime.declared': { environment: isName, runtime: isRuntime },
-};
-const fields = new Map(
-  Object.entries(shapes).map(([type, tests]) => [type, Object.entries({ ...tests, active: isObject })]),
-);
-
-/** Whether the type is known. @throws {Misfit} where it is, and the data has another shape */
-export function checkData(type: string, data: unknown): boolean {
-  const tests = fields.get(type);
-  if (!tests) return false;
-  if (!isObject(data)) throw new Misfit('shape', 'Its data is no object.');
-  for (const [field, test] of tests) {
-    if (!test(data[field]))
-      throw new Misfit('shape', `Its data’s ${field} is wrong or missing.`, null, data[field] ?? null);
-  }
-  if (type === 'version.published') checkManifest(data.manifest as Fields, data.manifest_digest as string);
-  return true;
+/** The event types that the audit reads. */
+export interface Types {
+  /** By type: the fields of its data in each version, the oldest first. Unknown fields are allowed. */
+  shapes: Readonly<Record<string, readonly Shape[]>>;
+  /** By type and version N, such as `notes.changed.v1`: the step from the data of version N to that of N + 1. */
+  steps: Readonly<Record<string, (data: Fields) => Fields>>;
 }
 
-/** Of a model or an environment. */
+const types: Types = {
+  shapes: {
+    'version.published': [{ version: text, manifest: isObject, manifest_digest: text, notes: text }],
+    'version.activated': [
+      { ...moving, reason: textOrNull, version: text, runtime_checked: flag, forced: optional(flag) },
+    ],
+    'version.rolled_back': [
+      {
+        ...moving,
+        reason: text,
+        version: textOrNull,
+        reverts: revisions,
+        runtime_checked: flag,
+        overridden: optional(listOf((value) => value === 'runtime')),
+      },
+    ],
+    'version.deactivated': [{ ...moving, reason: text, version: (value) => value === null }],
+    'version.archived': [{ version: text, reason: textOrNull }],
+    'version.restored': [{ version: text, reason: textOrNull }],
+    'notes.changed': [{ version: text, notes: text }],
+    'runtime.declared': [{ environment: isName, runtime: isRuntime }],
+  },
+  steps: {},
+};
+
+/**
+ * Returns the data of an event in the newest version of its type; null if the type or the version is unknown.
+ *
+ * @throws {Misfit} if the data does not have the shape of the version in which it was written
+ */
+export function readData(type: string, version: number, written: unknown, { shapes, steps } = types): Fields | null {
+  const versions = Object.hasOwn(shapes, type) ? shapes[type]! : [];
+  const shape = versions[version - 1];
+  if (!shape) return null;
+  let data = checked(written, shape);
+  if (type === 'version.published') checkManifest(data.manifest as Fields, data.manifest_digest as string);
+  for (let v = version; v < versions.length; v++) data = checked(steps[`${type}.v${v}`]!(data), versions[v]!);
+  return data;
+}
+
+function checked(data: unknown, shape: Shape): Fields {
+  if (!isObject(data)) throw new Misfit('shape', 'Its data is not an object.');
+  for (const [field, test] of Object.entries(shape)) if (!test(data[field])) throw wrong(data, field);
+  // Every event has it, in every version.
+  if (!isObject(data.active)) throw wrong(data, 'active');
+  return data;
+}
+
+function wrong(data: Fields, field: string): Misfit {
+  return new Misfit('shape', `Its data’s ${field} is wrong or missing.`, null, data[field] ?? null);
+}
+
+/** Whether it is the name of a model or an environment. */
 export function isName(value: unknown): boolean {
   return typeof value === 'string' && NAME.test(value);
 }
@@ -69,5 +95,5 @@ export function isObject(value: unknown): value is Fields {
 function isRuntime(value: unknown): boolean {
   if (!isObject(value)) return false;
   const known: Record<string, Test> = { python: text, packages: texts, node: text, npm: texts };
-  return Object.entries(value).every(([field, said]) => Object.hasOwn(known, field) && known[field]!(said));
+  return Object.entries(value).every(([field, stated]) => Object.hasOwn(known, field) && known[field]!(stated));
 }

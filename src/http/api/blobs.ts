@@ -17,7 +17,7 @@ const get = route({
   errors: ['unknown-blob', 'range-not-satisfiable'],
   handle(request, { artifacts, blobAccess }) {
     const { digest } = request.params;
-    if (blobAccess.foreign(request, [digest]).size > 0)
+    if (blobAccess.foreign(request.identity, [digest]).size > 0)
       throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
     return blobReply(request.c, artifacts, digest);
   },

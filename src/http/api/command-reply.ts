@@ -1,10 +1,12 @@
 import { moveView, versionView } from '../../api/views.ts';
-import type { Caller, Outcome } from '../../commands/dispatch.ts';
+import type { Outcome } from '../../commands/execute.ts';
+import type { Issuer } from '../../commands/issuer.ts';
+import { checkView } from '../../commands/rules/check.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Reply, Request } from '../server/route.ts';
 import type { Services } from '../services.ts';
 
-/** What the log line of a command says besides the request. */
+/** The fields of a command's log line, besides those of the request. */
 export function logOf({ event, stored, revision }: Outcome): Record<string, unknown> {
   if (!event) return {};
   const version = 'version' in event.data ? event.data.version : undefined;
@@ -12,23 +14,28 @@ export function logOf({ event, stored, revision }: Outcome): Record<string, unkn
   return { event_type: event.type, version, environment, ...(stored && { revision }) };
 }
 
-/** @throws {Problem} invalid-request for a key that is none */
-export function callerOf({ c, actor, request_id }: Request<unknown, unknown, unknown>): Caller {
+/** @throws {Problem} invalid-request if the Idempotency-Key header is not valid */
+export function issuerOf({ c, identity, request_id }: Request<unknown, unknown, unknown>): Issuer {
   const header = c.req.header('idempotency-key');
-  if (header === undefined) return { actor, request_id };
+  if (header === undefined) return { identity, request_id };
   // draft-ietf-httpapi-idempotency-key-header has it as a quoted string; most clients send it bare.
   const key = header.replace(/^"(.*)"$/, '$1');
-  if (/^[\x21-\x7e]{1,255}$/.test(key)) return { actor, request_id, idempotency_key: key };
+  if (/^[\x21-\x7e]{1,255}$/.test(key)) return { identity, request_id, idempotency_key: key };
   throw new Problem('invalid-request', 'Idempotency-Key must be 1 to 255 printable characters without spaces.');
 }
 
-/** Answers a command that moves an environment, once the move shows on the volume. */
+/** Answers a command that moves an environment, when the volume shows the move. A dry run lists its checks. */
 export async function moveReply(outcome: Outcome, dry_run: boolean, services: Services): Promise<Reply> {
   const { model, event, revision } = outcome;
-  if (event?.data === undefined || !('previous' in event.data)) throw new TypeError(`${event?.type} moves nothing`);
+  if (event?.data === undefined || !('previous' in event.data))
+    throw new TypeError(`${event?.type} does not move an environment`);
   if (outcome.stored) await services.settled();
   const warnings = [...outcome.warnings, ...(outcome.stored ? services.health().volume : [])];
-  const json = moveView(model, event as Parameters<typeof moveView>[1], { revision, warnings, dry_run });
+  const checks = dry_run ? { checks: outcome.checks.map(checkView) } : {};
+  const json = {
+    ...moveView(model, event as Parameters<typeof moveView>[1], { revision, warnings, dry_run }),
+    ...checks,
+  };
   return { json, log: { ...logOf(outcome), dry_run: dry_run || undefined } };
 }
 

@@ -1,28 +1,28 @@
 import type { z } from 'zod';
-import type { Permission } from '../../access/permissions.ts';
 import { MoveView, RuntimeView, VersionView } from '../../api/views.ts';
 import { ActivateBody, activate } from '../../commands/activate.ts';
 import { ArchiveBody, archive } from '../../commands/archive.ts';
 import type { Command } from '../../commands/command.ts';
 import { DeactivateBody, deactivate } from '../../commands/deactivate.ts';
 import { declareRuntime } from '../../commands/declare-runtime.ts';
-import type { Outcome } from '../../commands/dispatch.ts';
+import type { Outcome } from '../../commands/execute.ts';
 import { NotesBody, notes } from '../../commands/notes.ts';
 import { RollbackBody, rollback } from '../../commands/rollback.ts';
 import { unarchive } from '../../commands/unarchive.ts';
-import { Problem, type ProblemCode } from '../../domain/errors.ts';
+import type { ProblemCode } from '../../domain/errors.ts';
 import type { EventType } from '../../domain/events.ts';
 import { Runtime } from '../../domain/requires.ts';
-import { type Method, type Reply, type Request, type Route, route } from '../server/route.ts';
+import { type Method, type Reply, type Route, route } from '../server/route.ts';
 import type { Services } from '../services.ts';
-import { callerOf, logOf, moveReply, versionReply } from './command-reply.ts';
+import { issuerOf, logOf, moveReply, versionReply } from './command-reply.ts';
 import { ofEnvironment, RUNTIME_PATH } from './runtime.ts';
 import { ofModel, ofVersion } from './versions.ts';
 
-/** What any command may be refused with. */
+/** The refusals that every command may give. */
 export const COMMAND_ERRORS: readonly ProblemCode[] = [
   'too-many-commands',
   'log-corrupt',
+  'upgrade-pending',
   'conflict',
   'idempotency-key-reused',
   'log-unavailable',
@@ -30,14 +30,18 @@ export const COMMAND_ERRORS: readonly ProblemCode[] = [
   'log-full',
 ];
 const MOVE_ERRORS: readonly ProblemCode[] = ['unknown-model', 'unknown-environment', ...COMMAND_ERRORS];
-const GATES: readonly ProblemCode[] = ['active-changed', 'version-archived', 'artifact-missing', 'runtime-mismatch'];
+const TARGET_ERRORS: readonly ProblemCode[] = [
+  'active-changed',
+  'version-archived',
+  'artifact-missing',
+  'runtime-mismatch',
+];
 const VERSION_ERRORS: readonly ProblemCode[] = ['unknown-model', 'unknown-version', ...COMMAND_ERRORS];
 
 interface CommandRoute<Input> {
   method: Method;
-  /** Behind the model's own path. */
+  /** After the model's own path. */
   path: string;
-  permission: Permission;
   summary: string;
   event_type: EventType;
   command: Command<Input>;
@@ -48,13 +52,13 @@ interface CommandRoute<Input> {
   reply(outcome: Outcome, input: Input, services: Services): Promise<Reply>;
 }
 
-/** A route that is one command: its input is the body and what the path names besides the model. */
+/** A route for one command: its input is the body and the path's parameters other than the model. */
 function commandRoute<Input extends object>(definition: CommandRoute<Input>): Route {
-  const { method, path, permission, summary, event_type, command, params, body, schema, errors, reply } = definition;
+  const { method, path, summary, event_type, command, params, body, schema, errors, reply } = definition;
   return route({
     method,
     path: `/api/models/:model${path}`,
-    permission,
+    permission: command.permission,
     summary,
     event_type,
     params,
@@ -64,23 +68,13 @@ function commandRoute<Input extends object>(definition: CommandRoute<Input>): Ro
     async handle(request, services) {
       const { model, ...named } = request.params;
       const input = { ...(request.body as object), ...named } as Input;
-      checkForce(request, model, input);
-      return reply(await services.dispatch(command, model, input, callerOf(request)), input, services);
+      return reply(await services.execute(command, model, input, issuerOf(request)), input, services);
     },
   });
 }
 
-/** To pass the limit takes a permission of its own. @throws {Problem} forbidden */
-function checkForce({ may }: Pick<Request<unknown, unknown, unknown>, 'may'>, model: string, input: object): void {
-  const { force, environment } = input as { force?: boolean; environment?: string };
-  if (!force || may({ permission: 'force', model, environment })) return;
-  throw new Problem('forbidden', 'To pass the limit of activations takes the permission force.', {
-    permission: 'force',
-  });
-}
-
-const move = { method: 'POST', permission: 'activate', schema: MoveView } as const;
-const change = { permission: 'operate', params: ofVersion, schema: VersionView, errors: VERSION_ERRORS } as const;
+const move = { method: 'POST', schema: MoveView } as const;
+const change = { params: ofVersion, schema: VersionView, errors: VERSION_ERRORS } as const;
 
 export const commandRoutes = [
   commandRoute({
@@ -91,7 +85,7 @@ export const commandRoutes = [
     command: activate,
     params: ofVersion,
     body: ActivateBody,
-    errors: [...MOVE_ERRORS, 'unknown-version', 'already-active', 'too-many-activations', ...GATES],
+    errors: [...MOVE_ERRORS, 'unknown-version', 'already-active', 'too-many-activations', ...TARGET_ERRORS],
     reply: (outcome, { dry_run }, services) => moveReply(outcome, dry_run, services),
   }),
   commandRoute({
@@ -102,7 +96,7 @@ export const commandRoutes = [
     command: rollback,
     params: ofModel,
     body: RollbackBody,
-    errors: [...MOVE_ERRORS, 'nothing-to-roll-back', ...GATES],
+    errors: [...MOVE_ERRORS, 'nothing-to-roll-back', ...TARGET_ERRORS],
     reply: (outcome, { dry_run }, services) => moveReply(outcome, dry_run, services),
   }),
   commandRoute({
@@ -150,8 +144,7 @@ export const commandRoutes = [
   commandRoute({
     method: 'PUT',
     path: RUNTIME_PATH,
-    permission: 'operate',
-    summary: 'State what the processes of an environment run',
+    summary: 'Declare what the processes of an environment run',
     event_type: 'runtime.declared',
     command: declareRuntime,
     params: ofEnvironment,

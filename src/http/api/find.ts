@@ -1,4 +1,4 @@
-import { checkEnvironment, versionOf } from '../../commands/command.ts';
+import { requireEnvironment, requireVersion } from '../../commands/rules/known.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Model, VersionState } from '../../domain/model.ts';
 import { entryOf, type ModelEntry } from '../../projections/registry.ts';
@@ -14,11 +14,11 @@ export function findModel({ registry }: Services, name: string): ModelEntry {
 /** @throws {Problem} unknown-model, unknown-version */
 export function findVersion(services: Services, name: string, version: string): { model: Model; state: VersionState } {
   const { model } = findModel(services, name);
-  return { model, state: versionOf(model, version) };
+  return { model, state: requireVersion(model, version) };
 }
 
 /** @throws {Problem} unknown-environment */
 export function findEnvironment({ environments }: Services, name: string): string {
-  checkEnvironment(name, environments);
+  requireEnvironment(name, environments);
   return name;
 }

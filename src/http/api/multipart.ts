@@ -9,21 +9,21 @@ import type { HttpContext } from '../server/context.ts';
 import type { Services } from '../services.ts';
 import { checkManifest } from './manifest-input.ts';
 
-/** The manifest, as many files as it may list, and one more: the parser drops what is beyond, but an extra part is told. */
+/** The manifest, the most files that it may list, and one more: the parser drops further parts, and an extra one is an error. */
 const MAX_PARTS = 1 + 1000 + 1;
 
 /**
- * Receives a version as multipart/form-data, in constant memory: the part `manifest` first, then a part a file, named
- * by its path. Every part is verified against the manifest while it streams into the store.
+ * Receives a version as multipart/form-data, in constant memory: the part `manifest` first, then one part per file, named
+ * by its path. Each part is verified against the manifest while it streams into the store.
  *
- * A file that was stored before the request was refused stays: somebody else may have put the same bytes meanwhile, or
- * have been told that they are there. The collector takes it after its grace.
+ * If the request is refused, files that were stored stay: another request may have sent the same bytes, or may have seen
+ * that they are there. The collector deletes them after its grace period.
  *
  * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`
  */
 export async function receiveMultipart(
-  c: HttpContext,
-  { artifacts }: Pick<Services, 'artifacts'>,
+  { c, actor }: { c: HttpContext; actor: string },
+  { artifacts, blobAccess }: Pick<Services, 'artifacts' | 'blobAccess'>,
 ): Promise<PublishInput> {
   const received = new Set<string>();
   let input: PublishInput | null = null;
@@ -33,7 +33,7 @@ export async function receiveMultipart(
 
   const parser = parserFor(c);
   parser.on('file', (name, part) => {
-    part.on('error', () => {}); // the pipeline tells it
+    part.on('error', () => {}); // the pipeline reports it
     begun.push(part);
     parts = parts.then(() => receive(name, part)).catch(fail);
   });
@@ -41,7 +41,7 @@ export async function receiveMultipart(
   function fail(error: unknown): void {
     failure ??= error;
     parser.destroy(failure as Error);
-    // A destroyed parser lets its parts wait for bytes that never come.
+    // The parts of a destroyed parser would wait for ever.
     for (const part of begun) part.destroy(failure as Error);
   }
 
@@ -57,6 +57,7 @@ export async function receiveMultipart(
     if (received.has(path)) throw new Problem('invalid-request', `The part ${path} came twice.`, { path });
     received.add(path);
     await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
+    blobAccess.sent(actor, artifact.digest);
   }
 
   try {

@@ -6,12 +6,12 @@ import { Target } from '../../domain/fleet.ts';
 import { createBackoff } from '../backoff.ts';
 import type { LoaderLog } from '../log.ts';
 import { createMailbox } from '../mailbox.ts';
-import { judge, type Position } from '../position.ts';
+import { type Acceptance, acceptanceOf, type FollowedPosition } from '../position.ts';
 import type { Sighting, Source } from './source.ts';
 
 export interface HttpSourceOptions {
   client: RegistryClient;
-  /** Of the event stream, at the client's address. */
+  /** Path and query of the event stream at the client's address. */
   path: string;
   model: string;
   environment: string;
@@ -19,13 +19,13 @@ export interface HttpSourceOptions {
 }
 
 const TIMINGS = {
-  /** After which a stream that carries nothing is made anew: three heartbeats. */
+  /** Longest time without data on a stream before it is reopened: three heartbeats. */
   idleMs: 45_000,
-  /** After which nothing having been heard at all is told. */
+  /** Longest silence of the registry before it is reported. */
   silentMs: 90_000,
   pollEveryMs: 30_000,
   pollTimeoutMs: 10_000,
-  /** Of the pauses between streams: the first and the longest. */
+  /** First and longest pause between streams. */
   backoffMs: [1_000, 30_000] as [number, number],
 };
 const HEALTHY_MS = 120_000;
@@ -33,8 +33,8 @@ const MAX_EVENT_CHARACTERS = 1024 * 1024;
 const EVENTS = ['reset', 'snapshot', 'activation', 'heartbeat'];
 
 /**
- * Follows a model by its event stream. The loop is our own: what browsers do ends for good at the first 502. While the
- * stream is away, polling goes on beside its attempts to come back, and never in their place.
+ * Follows a model by its event stream. It does not use EventSource, which by its standard ends for good at the first 502.
+ * While the stream is down, the source polls in addition to reconnecting.
  */
 export function httpSource(
   { client, path, model, environment, log }: HttpSourceOptions,
@@ -45,10 +45,10 @@ export function httpSource(
   return {
     async *follow(held, signal) {
       const inbox = createMailbox<Sighting>();
-      const hearing = listener(model, environment, held, inbox.put);
-      const silence = setInterval(() => hearing.checkSilence(silentMs), silentMs / 20);
+      const listener = createListener(model, environment, held, inbox.put);
+      const silence = setInterval(() => listener.checkSilence(silentMs), silentMs / 20);
       silence.unref();
-      const streaming = stream(hearing, signal);
+      const streaming = stream(listener, signal);
       try {
         yield* inbox.take(signal);
       } finally {
@@ -58,46 +58,46 @@ export function httpSource(
     },
   };
 
-  async function stream(hearing: Listener, signal: AbortSignal): Promise<void> {
+  async function stream(listener: Listener, signal: AbortSignal): Promise<void> {
     const backoff = createBackoff(...backoffMs);
     let polling: { stop: AbortController; ended: Promise<void> } | null = null;
-    let told = false;
-    const heard = () => {
+    let failing = false;
+    const received = () => {
       polling?.stop.abort();
-      told = false;
+      failing = false;
     };
     while (!signal.aborted) {
       const started = performance.now();
       try {
-        await readStream(hearing, signal, heard);
+        await readStream(listener, signal, received);
       } catch (error) {
-        // Once: a registry that is away is away for many attempts.
-        if (!signal.aborted) log[told ? 'debug' : 'warn']({ err: error }, 'the event stream is away');
-        told = true;
+        // Logs only the first of consecutive failures as a warning.
+        if (!signal.aborted) log[failing ? 'debug' : 'warn']({ err: error }, 'the event stream failed; reconnecting');
+        failing = true;
       }
       if (performance.now() - started > HEALTHY_MS) backoff.reset();
       if (!polling || polling.stop.signal.aborted) {
         await polling?.ended;
         const stop = new AbortController();
-        polling = { stop, ended: poll(hearing, AbortSignal.any([signal, stop.signal])) };
+        polling = { stop, ended: poll(listener, AbortSignal.any([signal, stop.signal])) };
       }
       await backoff.pause(signal);
     }
     await polling?.ended;
   }
 
-  /** Until the stream ends or falls silent. */
-  async function readStream(hearing: Listener, signal: AbortSignal, heard: () => void): Promise<void> {
+  /** Reads until the stream ends, or has no data for `idleMs`. */
+  async function readStream(listener: Listener, signal: AbortSignal, received: () => void): Promise<void> {
     const idle = new AbortController();
-    const watchdog = setTimeout(() => idle.abort(new Error('the event stream fell silent')), idleMs);
+    const watchdog = setTimeout(() => idle.abort(new Error(`no data for ${idleMs / 1000} s`)), idleMs);
     try {
-      const headers = { Accept: 'text/event-stream', ...lastEventId(hearing) };
+      const headers = { Accept: 'text/event-stream', ...lastEventId(listener) };
       const response = await client.open(path, { headers, signal: AbortSignal.any([signal, idle.signal]) });
       if (!response.headers.get('content-type')?.startsWith('text/event-stream')) {
         await response.body?.cancel();
-        throw new Error('what answers there is no event stream');
+        throw new Error(`${path} is not an event stream`);
       }
-      const parser = streamParser(hearing, heard);
+      const parser = streamParser(listener, received);
       const decoder = new TextDecoder();
       for await (const chunk of response.body!) {
         watchdog.refresh();
@@ -108,98 +108,101 @@ export function httpSource(
     }
   }
 
-  /** Throws at what is no event of ours: the connection is then made anew. */
-  function streamParser(hearing: Listener, heard: () => void) {
+  /** `feed` throws at a malformed event, which ends the connection. */
+  function streamParser(listener: Listener, received: () => void) {
     let reset = false;
     return createParser({
       maxBufferSize: MAX_EVENT_CHARACTERS,
       onEvent({ event, id, data }) {
         if (!EVENTS.includes(event ?? '')) return;
         reset ||= event === 'reset';
-        // Once the log was found to be another one, all that this stream tells is of that one.
-        if (hearing.hear({ ...JSON.parse(data), id: id ?? '', reset }) === 'take') reset = false;
-        heard();
+        // After `reset`, all events of this stream are about the other log.
+        if (listener.receive({ ...JSON.parse(data), id: id ?? '', reset }) === 'accept') reset = false;
+        received();
       },
     });
   }
 
-  /** At once, and from time to time, until the signal aborts: the stream is heard again. */
-  async function poll(hearing: Listener, signal: AbortSignal): Promise<void> {
+  /** Polls at once and then about every `pollEveryMs`, until the stream works again. */
+  async function poll(listener: Listener, signal: AbortSignal): Promise<void> {
     let etag: string | null = null;
     while (!signal.aborted) {
       try {
-        const headers = { Accept: 'application/json', ...lastEventId(hearing), ...(etag && { 'If-None-Match': etag }) };
+        const unless = etag && { 'If-None-Match': etag };
+        const headers = { Accept: 'application/json', ...lastEventId(listener), ...unless };
         const limit = AbortSignal.any([signal, AbortSignal.timeout(pollTimeoutMs)]);
         const response = await client.open(path, { headers, signal: limit });
-        if (response.status === 304) hearing.hearAgain();
-        else hearing.hear(await response.json());
+        if (response.status === 304) listener.confirm();
+        else listener.receive(await response.json());
         etag = response.headers.get('etag');
       } catch (error) {
-        if (!signal.aborted) log.debug({ err: error }, 'the registry could not be polled');
+        if (!signal.aborted) log.debug({ err: error }, 'polling the registry failed');
       }
       await sleep(pollEveryMs * (0.8 + Math.random() * 0.4), undefined, { signal }).catch(() => {});
     }
   }
 }
 
-function lastEventId(hearing: Listener): Record<string, string> {
-  const id = hearing.held()?.id;
+function lastEventId(listener: Listener): Record<string, string> {
+  const id = listener.held()?.id;
   return id ? { 'Last-Event-ID': id } : {};
 }
 
 interface Listener {
-  held(): Position | null;
-  /** Takes a snapshot as the registry tells it. @throws {Error} for what is none */
-  hear(said: unknown): ReturnType<typeof judge>;
-  /** The registry says that nothing has changed since. */
-  hearAgain(): void;
-  /** Tells of it if nothing was heard for so long. */
+  held(): FollowedPosition | null;
+  /** Handles a snapshot from the registry. @throws {Error} for an invalid one */
+  receive(message: unknown): Acceptance;
+  /** Called when the registry reports no change. */
+  confirm(): void;
+  /** Reports a silence of at least `silentMs`. */
   checkSilence(silentMs: number): void;
 }
 
-/** Judges what is heard, and tells of it. */
-function listener(
+/** Decides which messages are accepted, and passes the sightings on. */
+function createListener(
   model: string,
   environment: string,
-  from: Position | null,
-  tell: (sighting: Sighting) => void,
+  from: FollowedPosition | null,
+  report: (sighting: Sighting) => void,
 ): Listener {
   let held = from;
   let last: Sighting | null = null;
-  let heardAt = performance.now();
+  let receivedAt = performance.now();
   let silent = false;
 
-  return { held: () => held, hear, hearAgain, checkSilence };
+  return { held: () => held, receive, confirm, checkSilence };
 
-  function hear(said: unknown): ReturnType<typeof judge> {
-    const { generation, epoch, revision, active, stale = false, model: of } = Snapshot.parse(said);
-    if (of !== model) throw new Error(`what is told there is about the model ${of}, not ${model}`);
-    const { id, reset = false } = said as { id: string; reset?: boolean };
+  function receive(message: unknown): Acceptance {
+    const { generation, epoch, revision, active, stale = false, model: of } = Snapshot.parse(message);
+    if (of !== model) throw new Error(`the event stream is about the model ${of}, not ${model}`);
+    const { id, reset = false } = message as { id: string; reset?: boolean };
     const position = { generation, epoch, revision, id };
     const sighting = sightingOf(position, active[environment], stale);
-    const verdict = judge(held, position, reset);
-    hearAgain();
-    if (verdict === 'pass') return verdict;
-    if (verdict === 'take') held = position;
-    last = verdict === 'take' ? sighting : { state: 'diverged' };
-    tell(last);
-    return verdict;
+    const acceptance = acceptanceOf(position, held, reset);
+    confirm();
+    if (acceptance === 'skip') return acceptance;
+    if (acceptance === 'accept') held = position;
+    last = acceptance === 'accept' ? sighting : { state: 'diverged' };
+    report(last);
+    return acceptance;
   }
 
-  function hearAgain(): void {
-    heardAt = performance.now();
-    if (silent && last) tell(last);
+  function confirm(): void {
+    receivedAt = performance.now();
+    if (silent && last) report(last);
     silent = false;
   }
 
   function checkSilence(silentMs: number): void {
-    if (silent || performance.now() - heardAt < silentMs) return;
+    if (silent || performance.now() - receivedAt < silentMs) return;
     silent = true;
-    tell({ state: 'silent' });
+    report({ state: 'silent' });
   }
 }
 
-function sightingOf(position: Position, pointer: Snapshot['active'][string] | undefined, stale: boolean): Sighting {
+type Pointer = Snapshot['active'][string] | undefined;
+
+function sightingOf(position: FollowedPosition, pointer: Pointer, stale: boolean): Sighting {
   if (pointer === undefined) return { state: 'unknown-environment' };
   if (pointer === null) return { state: 'following', position, target: null, stale };
   const { version, manifest_digest, revision, request_id } = pointer;

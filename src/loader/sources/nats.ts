@@ -1,11 +1,11 @@
 import { Target } from '../../domain/fleet.ts';
 import type { Nats } from '../../log/connection.ts';
 import { type LogPosition, parsePositionId, positionId, shortEpoch } from '../../log/identity.ts';
-import { activeAfter, followModel } from '../../log/model-tail.ts';
+import { activeAfter, tailModel } from '../../log/model-tail.ts';
 import type { LogMessage } from '../../log/read.ts';
 import type { LoaderLog } from '../log.ts';
 import { createMailbox } from '../mailbox.ts';
-import type { Position } from '../position.ts';
+import type { FollowedPosition } from '../position.ts';
 import type { Sighting, Source } from './source.ts';
 
 export interface NatsSourceOptions {
@@ -15,10 +15,10 @@ export interface NatsSourceOptions {
   log: LoaderLog;
 }
 
-/** After which the log having been away is told. */
+/** Longest time without a connection to the log before it is reported. */
 const TIMINGS = { silentMs: 90_000 };
 
-/** Follows a model by its subject in the log itself. Whether it is still the same log is compared at every reconnect. */
+/** Follows a model by its subject in the log. Every reconnect checks that it is still the same log. */
 export function natsSource({ nats, model, environment, log }: NatsSourceOptions, { silentMs } = TIMINGS): Source {
   return {
     async *follow(held, signal) {
@@ -26,7 +26,7 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions,
       let logPosition: LogPosition | null = held && parsePositionId(held.id);
       let last: Sighting | null = null;
       let silence: NodeJS.Timeout | undefined;
-      const tail = followModel(nats, model, {
+      const tail = tailModel(nats, model, {
         position: () => logPosition,
         last(message, at) {
           logPosition = at;
@@ -34,12 +34,12 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions,
             last = sightingOf(message, at, environment);
             inbox.put(last);
           } catch (error) {
-            log.warn({ err: error, revision: at.revision }, 'an event of the model cannot be read; it is passed over');
+            log.warn({ err: error, revision: at.revision }, 'skipped an event of the model that cannot be read');
           }
         },
         state(state, why) {
           if (state === 'cut-off') {
-            log.debug({ err: why }, 'the log is away');
+            log.debug({ err: why }, 'the log cannot be reached');
             silence ??= setTimeout(() => inbox.put({ state: 'silent' }), silentMs).unref();
             return;
           }
@@ -61,7 +61,7 @@ export function natsSource({ nats, model, environment, log }: NatsSourceOptions,
 
 function sightingOf(message: LogMessage | null, logPosition: LogPosition, environment: string): Sighting {
   const { generation, epoch, revision } = logPosition;
-  const position: Position = { generation, epoch: shortEpoch(epoch), revision, id: positionId(logPosition) };
+  const position: FollowedPosition = { generation, epoch: shortEpoch(epoch), revision, id: positionId(logPosition) };
   if (!message) return { state: 'following', position, target: null, stale: false };
   const pointer = activeAfter(message)[environment];
   if (pointer === undefined) return { state: 'unknown-environment' };

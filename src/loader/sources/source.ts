@@ -1,28 +1,29 @@
 import type { Target } from '../../domain/fleet.ts';
-import type { Position } from '../position.ts';
+import type { FollowedPosition } from '../position.ts';
 
-/** Where the environment is; `request_id` is of the request that moved it there, if the source knows. */
+/** The environment's target; `request_id` is that of the request that moved the environment, if known. */
 export interface Following {
   state: 'following';
-  position: Position;
+  position: FollowedPosition;
+  /** Null if nothing is active. */
   target: Target | null;
   request_id?: string | undefined;
+  /** The registry cannot follow its own log. */
   stale: boolean;
 }
 
-/** What a source knows of the environment that is followed; always the full state. */
+/** The full state of the followed environment, as a source knows it. */
 export type Sighting =
-  /** `target` is null where nothing is active; `stale` where the registry cannot follow its own log. */
   | Following
   /** There is no such environment. */
   | { state: 'unknown-environment' }
-  /** Nothing was heard for a while. */
+  /** The source has received nothing for a while. */
   | { state: 'silent' }
-  /** The log is no longer the one that was followed. */
+  /** The log is not the one that was followed before. */
   | { state: 'diverged' };
 
-/** Where a loader learns what is active. */
+/** Reports the active version to a loader. */
 export interface Source {
-  /** From a position on, until the signal aborts. It never ends or throws by itself. */
-  follow(held: Position | null, signal: AbortSignal): AsyncIterable<Sighting>;
+  /** Follows from a position until the signal aborts. Never ends or throws by itself. */
+  follow(held: FollowedPosition | null, signal: AbortSignal): AsyncIterable<Sighting>;
 }

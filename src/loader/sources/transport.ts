@@ -9,14 +9,14 @@ import { httpSource } from './http.ts';
 import { natsSource } from './nats.ts';
 import type { Source } from './source.ts';
 
-/** How a loader hears of targets, and is heard. */
+/** A loader's connections: for targets, and for its reports. */
 export interface Transport {
   source: Source;
   send: SendReport;
   close(): Promise<void>;
 }
 
-/** By the endpoint's scheme: the registry over HTTP, or the log itself. */
+/** Chooses by the endpoint's scheme: the registry over HTTP, or the log itself. */
 export function openTransport(config: LoaderConfig, instance: string, log: LoaderLog): Transport {
   const { HOT_RELOAD_ENDPOINT: endpoint } = config;
   return endpoint && !/^https?:/.test(endpoint)
@@ -37,7 +37,7 @@ function overHttp(endpoint: string | undefined, config: LoaderConfig, instance: 
   };
 }
 
-/** The connection is made in the background: a service starts while NATS is away. */
+/** Connects in the background: a service can start while NATS is unavailable. */
 function overNats(endpoint: string, config: LoaderConfig, instance: string, log: LoaderLog): Transport {
   const { REGISTRY_MODEL: model, REGISTRY_ENVIRONMENT: environment } = config;
   let nats: Nats | null = null;
@@ -47,7 +47,7 @@ function overNats(endpoint: string, config: LoaderConfig, instance: string, log:
     nats = connection;
     return { nats: connection, reports: openReports(connection, { create: false }) };
   });
-  connected.catch((err: unknown) => stop.signal.aborted || log.error({ err }, 'there is no way to follow the log'));
+  connected.catch((err: unknown) => stop.signal.aborted || log.error({ err }, 'the log cannot be followed'));
   return {
     source: {
       async *follow(held, signal) {
@@ -58,7 +58,7 @@ function overNats(endpoint: string, config: LoaderConfig, instance: string, log:
       },
     },
     async send(report) {
-      if (!nats) throw new Error('NATS is not reached yet');
+      if (!nats) throw new Error('NATS is not connected yet');
       await (await connected).reports.put(model, instance, report);
     },
     async close() {

@@ -1,4 +1,4 @@
-// Linux and macOS. On Windows run Signalbox in Docker, or set NATS_URL to a nats-server of your own.
+// For Linux and macOS. On Windows, run Signalbox in Docker or set NATS_URL to an existing nats-server.
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 import semver from 'semver';
 import { userCacheFolder } from '../../files/cache-folder.ts';
 import { PINNED_NATS } from './archives.ts';
+import { checksumMismatch } from './checksum.ts';
 import { cachedPath, fetchNatsServer, type NatsBinary } from './fetch.ts';
-import { alteration } from './record.ts';
 
 export { PINNED_NATS } from './archives.ts';
 export { fetchNatsServer } from './fetch.ts';
@@ -22,8 +22,8 @@ interface FindOptions {
 }
 
 /**
- * Finds nats-server: `NATS_SERVER_BIN`, else `PATH`, else the copy fetched before if it is unaltered, else fetches it once.
- * `progress` gets one line, without a line end, for everything a waiting person wants to know.
+ * Finds nats-server: `NATS_SERVER_BIN`, then `PATH`, then the copy in the cache if its checksum matches. Otherwise fetches
+ * it into the cache. `progress` receives each progress message as one line, without a line break.
  *
  * @example const { path, version } = await findNatsServer({ progress: (line) => console.error(line) });
  */
@@ -31,51 +31,51 @@ export async function findNatsServer({ env = process.env, progress }: FindOption
   return (await installedNatsServer({ env, progress })) ?? fetchNatsServer({ version: PINNED_NATS, env, progress });
 }
 
-/** The same without fetching: null where none is at hand. */
+/** Finds nats-server as `findNatsServer` does, but returns null instead of fetching it. */
 export async function installedNatsServer({ env = process.env, progress }: FindOptions): Promise<NatsBinary | null> {
-  if (env.NATS_SERVER_BIN) return named(env.NATS_SERVER_BIN);
-  // Relative entries would make the answer depend on the current folder.
+  if (env.NATS_SERVER_BIN) return examineNamed(env.NATS_SERVER_BIN);
+  // Relative entries would make the result depend on the current folder.
   const folders = (env.PATH ?? '').split(delimiter).filter(isAbsolute);
   const installed = folders.map((folder) => join(folder, 'nats-server'));
   for (const path of installed.filter(existsSync)) {
     try {
       return await examine(path);
     } catch (error) {
-      progress(`${(error as Error).message}: looking further`);
+      progress(`${(error as Error).message}; searching on`);
     }
   }
   return cached(cachedPath(userCacheFolder(env), PINNED_NATS), progress);
 }
 
-/** The copy that was fetched before, if it is still that one: it is not run before that is known. */
+/** Returns the copy in the cache; null if it is missing or altered. Checks the checksum before it runs the program. */
 async function cached(path: string, progress: FindOptions['progress']): Promise<NatsBinary | null> {
   if (!existsSync(path)) return null;
   try {
-    const altered = await alteration(path);
-    if (altered === null) return await examine(path);
-    progress(`${altered}: it is not used`);
+    const mismatch = await checksumMismatch(path);
+    if (mismatch === null) return await examine(path);
+    progress(`${mismatch}; it is not used`);
   } catch (error) {
-    progress(`${(error as Error).message}: it is not used`);
+    progress(`${(error as Error).message}; it is not used`);
   }
   return null;
 }
 
-/** What somebody named is taken or refused: another server instead of it would be a surprise. */
-async function named(path: string): Promise<NatsBinary> {
+/** Fails if the program that the user chose is unsuitable, instead of silently using another one. */
+async function examineNamed(path: string): Promise<NatsBinary> {
   return examine(path).catch((cause: Error) => {
-    throw new Error(`NATS_SERVER_BIN: ${cause.message}. Point it at such a nats-server, or unset it.`, { cause });
+    throw new Error(`NATS_SERVER_BIN: ${cause.message}. Set it to a suitable nats-server, or unset it.`, { cause });
   });
 }
 
-/** Asks the program for its version (`nats-server: v2.15.2`). Throws where it is too old or something else. */
+/** Runs `--version` (output: `nats-server: v2.15.2`). @throws {Error} if the program is too old or not a nats-server */
 async function examine(path: string): Promise<NatsBinary> {
   const { stdout } = await promisify(execFile)(path, ['--version'], { timeout: 10_000 }).catch((cause: Error) => {
-    throw new Error(`${path} does not run (${cause.message}); nats-server ${MINIMUM_NATS} or newer is needed`, {
+    throw new Error(`${path} does not run (${cause.message}); Signalbox needs nats-server ${MINIMUM_NATS} or newer`, {
       cause,
     });
   });
   const version = semver.parse(/\bv(\d+\.\d+\.\d+\S*)/.exec(stdout)?.[1])?.version;
   if (version && semver.gte(version, MINIMUM_NATS)) return { path, version };
-  const what = version ? `is nats-server ${version}` : 'is no nats-server';
-  throw new Error(`${path} ${what}; ${MINIMUM_NATS} or newer is needed`);
+  const what = version ? `is nats-server ${version}` : 'is not a nats-server';
+  throw new Error(`${path} ${what}; Signalbox needs ${MINIMUM_NATS} or newer`);
 }

@@ -3,14 +3,14 @@ import { chmod, mkdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { replaceFile } from '../../files/replace.ts';
 
-/** Where the embedded server is and how to get in; `.nats/address.json` holds exactly this. */
+/** URL and credentials of the embedded server; the content of `.nats/address.json`. */
 export interface ServerAddress {
   url: string;
   user: string;
   password: string;
 }
 
-/** What pino offers and this needs. */
+/** The part of pino's logger that is used here. */
 export interface NatsLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
@@ -20,7 +20,7 @@ export interface NatsLog {
 export const HOST = '127.0.0.1';
 export const LOG_FILE = 'nats-server.log';
 
-/** Creates the folder, only for its owner, and answers with its real path: one store must not have two names. */
+/** Creates the folder, accessible only to its owner. Returns its real path, because a store must not have two paths. */
 export async function preparePrivateFolder(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = await realpath(folder);
@@ -32,7 +32,7 @@ export function configPath(folder: string): string {
   return join(folder, 'nats-server.conf');
 }
 
-/** The address of the last run, so that programs that hold on to it can come back; a new password where there is none. */
+/** Returns the address of the last run, so that clients can reconnect; on the first run, one with a new password. */
 export async function lastAddress(folder: string): Promise<ServerAddress> {
   try {
     return JSON.parse(await readFile(addressPath(folder), 'utf8'));
@@ -50,11 +50,11 @@ export function newPassword(): string {
 }
 
 /**
- * The server runs in its folder, so that paths here are relative and need no quoting.
+ * Writes the server's configuration. Paths are relative, because the server runs in its folder.
  *
- * `sync_interval: always`: the default acknowledges up to two minutes before it is on disk. `max_file_store` is beyond any
- * disk: by default it is 75 % of what is free at start, and 2.10 counts what the store holds already against that, so
- * that a restart on a fuller disk would refuse writes while there is room.
+ * `sync_interval: always`: by default, an acknowledged message reaches the disk up to two minutes later.
+ * `max_file_store` is larger than any disk: the default is 75 % of the space that is free at the start. 2.10 counts the
+ * existing store against that, and after a restart on a fuller disk it would refuse writes although there is space.
  */
 export async function writeConfig(folder: string, address: ServerAddress, health: ServerAddress): Promise<void> {
   const config = `# Written by signalbox at every start.

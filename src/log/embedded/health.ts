@@ -4,69 +4,69 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import type { NatsLog, ServerAddress } from './config.ts';
 
 const TIMEOUT_MS = 3_000;
-// A machine that swaps or was asleep gives late answers; a server that fails this often in a row will not recover.
-const SICK_PROBES = 6;
+// A machine that swaps or was suspended responds late. A server that fails this many probes in a row does not recover.
+const UNHEALTHY_AFTER = 6;
 const ENOUGH_FREE_BYTES = 4 * 1024 * 1024;
 
-/** The probe could not be made, for want of something of our own. That says nothing about the server. */
+/** The probe failed because this process lacks a resource. The health of the server is not known. */
 const UNKNOWN = Symbol('unknown');
-const OUR_OWN_LACK = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'];
+const LOCAL_ERRORS = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'];
 
 /**
- * Asks one run of the server for its health until only a restart helps, and answers with what is wrong. Rejects when
- * `signal` aborts.
+ * Probes the health of one run of the server until only a restart helps. Returns what is wrong. Rejects if `signal` aborts.
  *
- * After ENOSPC 2.15 keeps a stream's write error until it is restarted, also when space is back, and publishes time out
- * with an unknown outcome (measured: 2.15.1 and 2.15.2); 2.10 recovers by itself. HEALTHZ names the stream's write error. It
- * is asked for over the system account: the monitoring port would tell everybody on this machine, without a password.
+ * After ENOSPC, 2.15 keeps a stream's write error until a restart, even when space is free again, and publishes time out
+ * with an unknown outcome (measured: 2.15.1 and 2.15.2); 2.10 recovers by itself. HEALTHZ reports that write error. The
+ * request uses the system account, because the monitoring port would answer any local process without a password.
  */
-export async function illness(
+export async function untilUnhealthy(
   health: ServerAddress,
   { folder, log, everyMs, signal }: { folder: string; log: NatsLog; everyMs: number; signal: AbortSignal },
 ): Promise<string> {
   for (let failures = 0; ; ) {
     await sleep(everyMs, undefined, { signal });
-    const error = await problem(health);
+    const error = await probe(health);
     signal.throwIfAborted();
     if (error === UNKNOWN) continue;
-    if (error === undefined && failures >= SICK_PROBES) log.info({}, 'nats-server is healthy again');
+    if (error === undefined && failures >= UNHEALTHY_AFTER) log.info({}, 'nats-server is healthy again');
     failures = error === undefined ? 0 : failures + 1;
-    if (failures === SICK_PROBES) log.error({ error }, 'nats-server is unhealthy');
-    if (error !== undefined && failures >= SICK_PROBES && (await hasRoom(folder))) return error;
+    if (failures === UNHEALTHY_AFTER) log.error({ error }, 'nats-server is unhealthy');
+    if (error !== undefined && failures >= UNHEALTHY_AFTER && (await hasSpace(folder))) return error;
   }
 }
 
-/** The version of the server that lets this user in; throws where none does. */
+/** Returns the version of the server. @throws {Error} if no server accepts these credentials */
 export function versionAt(health: ServerAddress): Promise<string> {
-  return visit(health, async (connection) => connection.info!.version);
+  return withConnection(health, async (connection) => connection.info!.version);
 }
 
-async function problem(health: ServerAddress): Promise<string | undefined | typeof UNKNOWN> {
+/** Returns the error that the server reports, or undefined if it is healthy. */
+async function probe(health: ServerAddress): Promise<string | undefined | typeof UNKNOWN> {
   try {
-    return await visit(health, async (connection) => {
+    return await withConnection(health, async (connection) => {
       const reply = await connection.request('$SYS.REQ.SERVER.PING.HEALTHZ', '', { timeout: TIMEOUT_MS });
       const { data } = reply.json<{ data: { status: string; error?: string } }>();
       return data.status === 'ok' ? undefined : (data.error ?? data.status);
     });
   } catch (error) {
-    // The client passes on the error of a socket that could not be opened as it is.
+    // If a socket cannot be opened, the client rejects with the error of the socket.
     const { code } = error as NodeJS.ErrnoException;
-    return code !== undefined && OUR_OWN_LACK.includes(code) ? UNKNOWN : 'it does not answer';
+    return code !== undefined && LOCAL_ERRORS.includes(code) ? UNKNOWN : 'it does not answer';
   }
 }
 
-async function visit<T>(at: ServerAddress, ask: (connection: NatsConnection) => Promise<T>): Promise<T> {
+async function withConnection<T>(to: ServerAddress, use: (connection: NatsConnection) => Promise<T>): Promise<T> {
   const options = { reconnect: false, timeout: TIMEOUT_MS, ignoreClusterUpdates: true };
-  const connection = await connect({ servers: at.url, user: at.user, pass: at.password, ...options });
+  const connection = await connect({ servers: to.url, user: to.user, pass: to.password, ...options });
   try {
-    return await ask(connection);
+    return await use(connection);
   } finally {
     await connection.close();
   }
 }
 
-/** Restarting on a full disk would gain nothing and could leave the store unreadable until there is room. */
-async function hasRoom(folder: string): Promise<boolean> {
+/** A restart on a full disk does not help, and could leave the store unreadable until there is space. */
+async function hasSpace(folder: string): Promise<boolean> {
   return statfs(folder).then(
     ({ bavail, bsize }) => bavail * bsize >= ENOUGH_FREE_BYTES,
     () => false,

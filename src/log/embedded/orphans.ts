@@ -5,25 +5,27 @@ import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-const PATIENCE_MS = 10_000;
+const EXIT_TIMEOUT_MS = 10_000;
 
-/** The command line of every embedded server ends like this, and this is how its orphan is known. */
+/** The end of the command line of every embedded server, which identifies an orphan. */
 export const serverArguments = (configPath: string): string[] => ['--config', configPath];
 
 /**
- * Ends every process that runs our configuration file, and answers with their ids.
+ * Terminates every process that runs our configuration file. Returns their process ids.
  *
- * nats-server takes no lock on its store, and two on one store both acknowledge writes of which one side's are lost; a Node
- * that was killed leaves its server behind. A recorded process id could be missing (killed between fork and record) or
- * belong to somebody else by now; command lines tell the truth. Call it only while holding the volume's lock: then no
- * living signalbox owns what is found here.
+ * A Node process that is killed leaves its nats-server running, and nats-server does not lock its store. Two servers on one
+ * store both acknowledge writes, and those of one of them are lost. A recorded process id would not be reliable: it could
+ * be missing (killed between fork and record) or reused by another process. The command line is reliable. The caller must
+ * hold the volume's lock, so that no running signalbox owns these processes.
+ *
+ * @throws {Error} if a process does not exit
  */
 export async function stopOrphans(configPath: string): Promise<number[]> {
   const found = await serversOf(configPath);
   let left = found;
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     for (const pid of left) kill(pid, signal);
-    const deadline = Date.now() + PATIENCE_MS;
+    const deadline = Date.now() + EXIT_TIMEOUT_MS;
     while (left.length > 0 && Date.now() < deadline) {
       await sleep(50);
       left = await serversOf(configPath);
@@ -31,18 +33,18 @@ export async function stopOrphans(configPath: string): Promise<number[]> {
   }
   if (left.length === 0) return found;
   throw new Error(
-    `An earlier nats-server (process ${left.join(', ')}) uses this store and does not end. End it first.`,
+    `An earlier nats-server (process ${left.join(', ')}) uses this store and does not exit. Terminate it, then retry.`,
   );
 }
 
-/** One that is gone already or belongs to somebody else shows when its end is waited for. */
+/** Ignores errors: the caller checks which processes are left. */
 function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {}
 }
 
-/** The ids of the living processes that run this configuration file. Wrapper scripts count: the end of the line is compared. */
+/** Returns the ids of the processes that run this configuration file, including wrapper scripts. */
 export async function serversOf(configPath: string): Promise<number[]> {
   return process.platform === 'linux' ? fromProc(configPath) : fromPs(configPath);
 }
@@ -54,16 +56,16 @@ async function fromProc(configPath: string): Promise<number[]> {
   return pids.filter((_, index) => ours[index]);
 }
 
-/** By the path, or, because the folder may have been renamed since, by the folder that the server works in. */
+/** Compares the path; if it differs, the folder may have been renamed, so compares the process's working folder. */
 async function runsHere(pid: number, configPath: string, folder: Stats): Promise<boolean> {
-  // Arguments are ended by NUL. A zombie's line is empty, so that it does not count.
+  // Each argument ends with NUL. The command line of a zombie is empty, so it does not match.
   const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0').slice(0, -1);
   const [option, path] = args.slice(-2);
   if (option !== '--config' || !path) return false;
   if (path === configPath) return true;
   if (basename(path) !== basename(configPath)) return false;
-  const works = await stat(`/proc/${pid}/cwd`).catch(() => undefined);
-  return works !== undefined && works.dev === folder.dev && works.ino === folder.ino;
+  const cwd = await stat(`/proc/${pid}/cwd`).catch(() => undefined);
+  return cwd !== undefined && cwd.dev === folder.dev && cwd.ino === folder.ino;
 }
 
 async function fromPs(configPath: string): Promise<number[]> {

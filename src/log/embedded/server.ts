@@ -12,30 +12,32 @@ import {
   writeAddress,
   writeConfig,
 } from './config.ts';
-import { illness } from './health.ts';
+import { untilUnhealthy } from './health.ts';
 import { stopOrphans } from './orphans.ts';
 import { launch, type ServerProcess } from './process.ts';
 
 export type { NatsLog } from './config.ts';
 
-const FIRST_RESTART_MS = 100;
-const LONGEST_RESTART_MS = 30_000;
-const STEADY_AFTER_MS = 60_000;
+const MIN_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 30_000;
+const RESET_BACKOFF_AFTER_MS = 60_000;
 
 export interface EmbeddedNatsOptions {
-  /** `<volume>/.nats`; created when it is not there. */
+  /** `<volume>/.nats`; created if it is missing. */
   folder: string;
   /** Path of nats-server, from `findNatsServer`. */
   binary: string;
   log: NatsLog;
-  /** How often the server's health is asked for, in milliseconds. */
+  /** Interval of health probes in ms; default: 5 s. */
   probeEvery?: number;
 }
 
 /**
- * Starts nats-server on loopback, on the port of its last run when that is free, with JetStream stored in the folder.
- * Ends what an earlier, killed signalbox left running there: the caller holds the volume's lock, so that nobody living owns
- * it. Throws when the server does not start, with its last words. Later ends are answered with restarts.
+ * Starts nats-server on loopback, with JetStream stored in the folder. Reuses the port of its last run if that is free.
+ * First terminates a server that a killed signalbox left running there. The caller must hold the volume's lock, so that no
+ * other signalbox owns that server. Restarts the server whenever it exits or stays unhealthy.
+ *
+ * @throws {Error} with the end of the server's log, if it does not start
  *
  * @example
  * const nats = await startNatsServer({ folder: 'registry/.nats', binary, log });
@@ -73,7 +75,7 @@ export class EmbeddedNats {
   get password(): string {
     return this.#address.password;
   }
-  /** Of the process that runs now; as `url`, it can be another one after a restart. */
+  /** Process id; a restart changes it. */
   get pid(): number {
     return this.#process.pid;
   }
@@ -81,7 +83,7 @@ export class EmbeddedNats {
     return this.#process.version;
   }
 
-  /** Calls `listener` whenever a restart had to move the server to another port. */
+  /** Calls `listener` when a restart moves the server to another port. */
   onAddress(listener: (address: ServerAddress) => void): void {
     this.#listeners.push(listener);
   }
@@ -93,40 +95,40 @@ export class EmbeddedNats {
     });
   }
 
-  /** Ends the server and waits for its end. */
+  /** Stops the server and waits until it has exited. */
   async close(): Promise<void> {
     this.#closing.abort();
-    // First, because a restart that is under way may put a new process there.
+    // First, because a restart in progress may replace the process.
     await this.#supervision;
     await this.#process.stop();
   }
 
-  /** Rejects when `signal` aborts, and only then. */
+  /** Restarts the server after every failure. Rejects only if `signal` aborts. */
   async #keepAlive(signal: AbortSignal): Promise<void> {
-    let wait = FIRST_RESTART_MS;
+    let backoff = MIN_BACKOFF_MS;
     for (;;) {
       const since = Date.now();
-      await this.#failure(signal);
-      if (Date.now() - since > STEADY_AFTER_MS) wait = FIRST_RESTART_MS;
+      await this.#untilFailed(signal);
+      if (Date.now() - since > RESET_BACKOFF_AFTER_MS) backoff = MIN_BACKOFF_MS;
       do {
-        await sleep(wait, undefined, { signal });
-        wait = Math.min(wait * 2, LONGEST_RESTART_MS);
+        await sleep(backoff, undefined, { signal });
+        backoff = Math.min(backoff * 2, MAX_BACKOFF_MS);
       } while (!(await this.#relaunched()));
     }
   }
 
-  /** Waits until the server has ended, by itself or because it was beyond help. */
-  async #failure(closing: AbortSignal): Promise<void> {
+  /** Waits until the server exits; stops it if it stays unhealthy. */
+  async #untilFailed(closing: AbortSignal): Promise<void> {
     const { folder, log, probeEvery: everyMs = 5_000 } = this.#options;
-    const over = new AbortController();
-    const signal = AbortSignal.any([closing, over.signal]);
-    const ill = illness(this.#health(this.url), { folder, log, everyMs, signal });
-    const failure = await Promise.race([ill, this.#process.ended]).finally(() => over.abort());
+    const done = new AbortController();
+    const signal = AbortSignal.any([closing, done.signal]);
+    const unhealthy = untilUnhealthy(this.#health(this.url), { folder, log, everyMs, signal });
+    const failure = await Promise.race([unhealthy, this.#process.exited]).finally(() => done.abort());
     if (typeof failure === 'string') {
-      log.warn({ error: failure }, 'nats-server stays unhealthy: restarting it');
+      log.warn({ error: failure }, 'nats-server stays unhealthy; restarting it');
       await this.#process.stop();
     } else {
-      log.error(failure, 'nats-server ended unexpectedly; restarting it');
+      log.error(failure, 'nats-server exited unexpectedly; restarting it');
     }
   }
 
@@ -136,17 +138,17 @@ export class EmbeddedNats {
       return true;
     } catch (err) {
       if (!this.#closing.signal.aborted) {
-        this.#options.log.error({ err }, 'nats-server could not be restarted; trying again');
+        this.#options.log.error({ err }, 'nats-server could not be restarted; retrying');
       }
       return false;
     }
   }
 
-  /** One server, on the port of the last one when that is free. */
+  /** Starts one process, on the port of the last one if that is free. */
   async #launch(): Promise<void> {
     const { folder, log } = this.#options;
     const orphans = await stopOrphans(configPath(folder));
-    if (orphans.length > 0) log.warn({ pids: orphans }, 'ended the nats-server that a killed signalbox left running');
+    if (orphans.length > 0) log.warn({ pids: orphans }, 'stopped a nats-server that a killed signalbox left running');
     const url = `nats://${HOST}:${await freePort(Number(new URL(this.url).port))}`;
     const address = { ...this.#address, url };
     await writeConfig(folder, address, this.#health(url));
@@ -163,7 +165,7 @@ export class EmbeddedNats {
   }
 }
 
-/** The wanted port, or any other when somebody has it. It is let go of at once. */
+/** Returns the wanted port if it is free, or another free one. */
 async function freePort(wanted: number): Promise<number> {
   const server = createServer();
   try {

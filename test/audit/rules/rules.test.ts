@@ -138,10 +138,10 @@ test.each<[string, string, () => Promise<string>]>([
     'subject: It is about another',
     () => found('notes.changed', { version: '1.0.0', notes: '' }, { subject: 'churn' }),
   ],
-  ['an unknown type', 'type: Its type is not known', () => found('version.praised', {})],
+  ['an unknown type', 'type: Its type or the version', () => found('version.praised', {})],
   [
     'an unknown version of a type',
-    'type: Its type',
+    'type: Its type or the version',
     () => found('notes.changed', {}, { type: 'signalbox.notes.changed.v2' }),
   ],
 ])('%s is found', async (_, what, forge) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { createClient } from '../../../src/client/client.ts';
-import type { Position } from '../../../src/loader/position.ts';
+import type { FollowedPosition } from '../../../src/loader/position.ts';
 import { httpSource } from '../../../src/loader/sources/http.ts';
 import type { Sighting } from '../../../src/loader/sources/source.ts';
 import { emptyProgram, ok, publish, shared, until } from '../../program/support.ts';
@@ -9,7 +9,7 @@ import type { Program } from '../../support/program.ts';
 import { type HttpProxy, isPoll, isStream, startProxy, type Tampering, to } from '../proxy.ts';
 import { silent } from '../support.ts';
 
-/** Of both registries, so that one may stand in for the other. */
+/** The secret of both registries, so that one can replace the other. */
 const SECRET = { REGISTRY_JWT_SECRET: 'a secret of thirty-two characters' };
 const BAD = { instead: { status: 502, body: '<html>Bad gateway</html>' } };
 
@@ -29,7 +29,7 @@ const replaced = shared(async (ends) => {
 
 const environments = new Map<string, string>();
 
-/** Makes the other version active, so that it is a move whatever was active before. */
+/** Activates the version that is not active. */
 async function move(program: Program, version?: string): Promise<{ version: string; revision: number }> {
   const next = version ?? (environments.get(program.url) === '1.0.0' ? '1.1.0' : '1.0.0');
   environments.set(program.url, next);
@@ -50,16 +50,16 @@ interface Followed {
   proxy: HttpProxy;
   sightings: Sighting[];
   last(): Sighting | undefined;
-  /** Waits until it is seen that a version is active, and that at a revision. */
+  /** Waits for a sighting of a version at a revision. */
   sees(move: { version: string; revision: number }): Promise<void>;
-  position(): Position;
+  position(): FollowedPosition;
   warnings: string[];
   stop(): Promise<void>;
 }
 
 async function follow(
   options: {
-    held?: Position | null;
+    held?: FollowedPosition | null;
     environment?: string;
     proxy?: HttpProxy;
     timings?: Partial<typeof QUICK>;
@@ -110,7 +110,7 @@ const streams = ({ requests }: HttpProxy) => requests.filter(isStream);
 const polls = ({ requests }: HttpProxy) => requests.filter(isPoll);
 
 describe('the event stream', () => {
-  it('tells what is active, and every move', async () => {
+  it('reports the active version and every move', async () => {
     const first = await move(started());
     const { sees, last, position, proxy, warnings } = await follow();
     await sees(first);
@@ -135,7 +135,7 @@ describe('the event stream', () => {
     await sees(await move(started()));
   });
 
-  it('tells nothing of another environment, and that there is none of that name', async () => {
+  it('reports no other environment, and an unknown one', async () => {
     const staging = await follow({ environment: 'staging' });
     await until(() => staging.last() !== undefined);
     expect(staging.last()).toMatchObject({ state: 'following', target: null });
@@ -143,7 +143,7 @@ describe('the event stream', () => {
     await until(() => moon.last()?.state === 'unknown-environment');
   });
 
-  it('is gone on with where it broke', async () => {
+  it('resumes where it broke', async () => {
     const { proxy, sees, position } = await follow();
     proxy.tamper = to(isPoll, BAD);
     await sees(await move(started()));
@@ -156,7 +156,7 @@ describe('the event stream', () => {
     expect(again[1]!.headers['last-event-id']).toBe(id);
   });
 
-  it('comes back after answers that are none, and polling keeps up meanwhile', async () => {
+  it('reconnects after invalid responses, and polling works in the meantime', async () => {
     const { proxy, sees, warnings } = await follow({ timings: { pollEveryMs: 10 } });
     await sees(await move(started()));
     proxy.tamper = to(isStream, BAD);
@@ -168,37 +168,37 @@ describe('the event stream', () => {
     proxy.tamper = () => null;
     await until(() => streams(proxy).at(-1)?.status === 200);
     await sees(await move(started()));
-    // Once the stream is heard, nobody polls.
+    // With a working stream, polling stops.
     await until(async () => {
       const before = polls(proxy).length;
       for (let i = 0; i < 10; i++) await sees(await move(started()));
       return polls(proxy).length === before;
     });
-    expect(warnings).toEqual(['the event stream is away']);
+    expect(warnings).toEqual(['the event stream failed; reconnecting']);
   });
 
   const event = (data: string, name = 'snapshot') => `id: x\nevent: ${name}\ndata: ${data}\n\n`;
   const stream = (body: string, type = 'text/event-stream'): Tampering => ({ instead: { status: 200, body, type } });
   const state = '"generation":0,"epoch":"00000000","active":{}';
   test.each<[string, Tampering]>([
-    ['no event stream', stream('<html>Log in</html>', 'text/html')],
+    ['a response that is not an event stream', stream('<html>Log in</html>', 'text/html')],
     ['rubbish', stream(Buffer.from('4f3ac0ff00fe', 'hex').toString('latin1'))],
-    ['data that is no JSON', stream(event('<html>'))],
+    ['data that is not JSON', stream(event('<html>'))],
     ['data of another form', stream(event('{"revision":-1}'))],
     ['null', stream(event('null'))],
-    ['another model’s', stream(event(`{"revision":9,"model":"other",${state}}`))],
-    ['what is no event of ours', stream(event('{}', 'news'))],
+    ['an event of another model', stream(event(`{"revision":9,"model":"other",${state}}`))],
+    ['an unknown event', stream(event('{}', 'news'))],
     ['an event without an end', stream(`data: ${'x'.repeat(2_000_000)}`)],
     [
-      'a target that is none',
+      'an invalid target',
       stream(
         event(
           `{"revision":9,"model":"default","generation":0,"epoch":null,"active":{"production":{"version":"one","manifest_digest":"sha256:${'0'.repeat(64)}","revision":0}}}`,
         ),
       ),
     ],
-    ['an end at once', stream('')],
-  ])('that brings %s is made anew; nothing of it is believed', async (_, tampering) => {
+    ['an empty stream', stream('')],
+  ])('is reopened after %s, which is ignored', async (_, tampering) => {
     const proxy = await startProxy(started().url);
     proxy.tamper = (seen) => (isStream(seen) ? tampering : isPoll(seen) ? BAD : null);
     const { sightings, sees } = await follow({ proxy });
@@ -212,7 +212,7 @@ describe('the event stream', () => {
     await sees(await move(started()));
   });
 
-  it('that falls silent without a word is made anew', async () => {
+  it('that stalls is reopened', async () => {
     const { proxy, sees } = await follow({ timings: { idleMs: 500 } });
     await sees(await move(started()));
     proxy.silence();
@@ -220,31 +220,31 @@ describe('the event stream', () => {
     await until(() => streams(proxy).length > 1);
   });
 
-  it('that is refused is told once, and tried again', async () => {
+  it('that is refused is logged once, and retried', async () => {
     const { proxy, warnings, sightings } = await follow({ token: 'wrong' });
     await until(() => streams(proxy).length > 3);
     expect(proxy.requests.every(({ status }) => status === null || status === 401)).toBe(true);
-    expect([warnings, sightings]).toEqual([['the event stream is away'], []]);
+    expect([warnings, sightings]).toEqual([['the event stream failed; reconnecting'], []]);
   });
 
-  it('ends when nobody follows any more, in whatever state it is', async () => {
+  it('ends when its signal aborts, in every state', async () => {
     const following = await follow();
     await following.sees(await move(started()));
     await following.stop();
     const waiting = await follow({ proxy: await startProxy(null) });
     await until(() => waiting.proxy.requests.length > 2);
     await waiting.stop();
-    const asked = () => following.proxy.requests.length + waiting.proxy.requests.length;
+    const requests = () => following.proxy.requests.length + waiting.proxy.requests.length;
     await until(async () => {
-      const before = asked(); // but for what was on its way
+      const before = requests(); // except for those that had begun
       for (let i = 0; i < 3; i++) await move(started());
-      return asked() === before;
+      return requests() === before;
     });
   });
 });
 
 describe('silence', () => {
-  it('is told once, and ends with the first word', async () => {
+  it('is reported once, and ends with the first message', async () => {
     const { proxy, sightings, last, sees } = await follow({
       timings: { silentMs: 600, idleMs: 300, pollTimeoutMs: 300 },
     });
@@ -259,17 +259,17 @@ describe('silence', () => {
     await until(() => proxy.requests.length > before + 3);
     expect(sightings.filter(({ state }, i) => state === 'silent' && sightings[i - 1]?.state === 'silent')).toEqual([]);
     proxy.tamper = to(isStream, BAD);
-    await sees(now); // by polling, which only says that nothing has changed
+    await sees(now); // by polling, which is answered with 304
   });
 
-  it('is told where nothing was ever heard', async () => {
+  it('is reported if nothing was ever received', async () => {
     const { last } = await follow({ proxy: await startProxy(null), timings: { silentMs: 200 } });
     await until(() => last()?.state === 'silent');
   });
 });
 
-describe('a log that is another one', () => {
-  it('is not believed, and is left when the first one is back', async () => {
+describe('a diverged log', () => {
+  it('is not followed, and is left when the first log is back', async () => {
     const { proxy, sees, last, sightings } = await follow();
     await sees(await move(started()));
     proxy.target = replaced().url;
@@ -282,7 +282,7 @@ describe('a log that is another one', () => {
     await sees(await move(started()));
   });
 
-  it('is found out by polling, too', async () => {
+  it('is detected by polling, too', async () => {
     const { proxy, sees, last, sightings } = await follow();
     await sees(await move(started()));
     proxy.tamper = to(isStream, BAD);
@@ -292,7 +292,7 @@ describe('a log that is another one', () => {
     expect(JSON.stringify(sightings)).not.toContain('9.0.0');
   });
 
-  it('is found out at the start, by what was kept', async () => {
+  it('is detected at the start from the stored position', async () => {
     const before = await follow();
     await before.sees(await move(started()));
     const proxy = await startProxy(replaced().url);
@@ -303,9 +303,9 @@ describe('a log that is another one', () => {
   });
 });
 
-describe('what a server says', () => {
+describe('a message', () => {
   const target = (version: string, revision: number) => ({ version, manifest_digest: digestOf(version), revision });
-  const said = (revision: number, version: string, more: object = {}) => ({
+  const message = (revision: number, version: string, more: object = {}) => ({
     revision,
     model: 'default',
     generation: 3,
@@ -314,7 +314,7 @@ describe('what a server says', () => {
     ...more,
   });
 
-  /** Says one thing after the other, a stream each; returns what was seen of each, null for nothing. */
+  /** Sends each item as one stream; returns the sightings, null for none. */
   async function seenOf(...all: { event: string; data: object }[][]): Promise<(string | null)[]> {
     const proxy = await startProxy(null);
     const held = { generation: 3, epoch: 'aaaaaaaa', revision: 10, id: 'held' };
@@ -332,7 +332,7 @@ describe('what a server says', () => {
       next = events;
       await until(() => next === null);
       const count = streams(proxy).length;
-      await until(() => streams(proxy).length > count); // so the one before was read to its end
+      await until(() => streams(proxy).length > count); // so the previous one was read to its end
       const now = sightings.slice(before).at(-1);
       seen.push(now === undefined ? null : now.state === 'following' ? (now.target?.version ?? 'none') : now.state);
     }
@@ -340,51 +340,51 @@ describe('what a server says', () => {
   }
   const snapshot = (data: object) => ({ event: 'snapshot', data });
 
-  it('is passed over where it is old', async () => {
+  it('is skipped if it is old', async () => {
     const seen = await seenOf(
-      [snapshot(said(11, '1.1.0'))],
-      [snapshot(said(9, '0.9.0'))],
-      [snapshot(said(11, '1.1.0'))],
-      [{ event: 'heartbeat', data: said(12, '1.2.0') }],
-      [{ event: 'activation', data: said(10, '1.0.0') }],
+      [snapshot(message(11, '1.1.0'))],
+      [snapshot(message(9, '0.9.0'))],
+      [snapshot(message(11, '1.1.0'))],
+      [{ event: 'heartbeat', data: message(12, '1.2.0') }],
+      [{ event: 'activation', data: message(10, '1.0.0') }],
     );
     expect(seen).toEqual(['1.1.0', null, '1.1.0', '1.2.0', null]);
   });
 
-  it('of a lower generation or another epoch is not believed, whatever its revision', async () => {
+  it('of a lower generation or another epoch is not accepted, whatever its revision', async () => {
     const seen = await seenOf(
-      [snapshot(said(11, '1.1.0'))],
-      [snapshot(said(99, '9.0.0', { generation: 2 }))],
-      [snapshot(said(99, '9.0.0', { epoch: 'bbbbbbbb' }))],
-      [snapshot(said(0, '9.0.0', { epoch: null, active: { production: null } }))],
-      [snapshot(said(12, '1.2.0'))],
+      [snapshot(message(11, '1.1.0'))],
+      [snapshot(message(99, '9.0.0', { generation: 2 }))],
+      [snapshot(message(99, '9.0.0', { epoch: 'bbbbbbbb' }))],
+      [snapshot(message(0, '9.0.0', { epoch: null, active: { production: null } }))],
+      [snapshot(message(12, '1.2.0'))],
     );
     expect(seen).toEqual(['1.1.0', 'diverged', 'diverged', 'diverged', '1.2.0']);
   });
 
-  it('of a higher generation is taken, wherever its revision is', async () => {
+  it('of a higher generation is accepted, whatever its revision', async () => {
     const seen = await seenOf(
-      [{ event: 'reset', data: said(2, '0.2.0', { generation: 4, epoch: 'bbbbbbbb' }) }],
-      [snapshot(said(3, '0.3.0', { generation: 4, epoch: 'bbbbbbbb' }))],
-      [snapshot(said(20, '2.0.0'))],
+      [{ event: 'reset', data: message(2, '0.2.0', { generation: 4, epoch: 'bbbbbbbb' }) }],
+      [snapshot(message(3, '0.3.0', { generation: 4, epoch: 'bbbbbbbb' }))],
+      [snapshot(message(20, '2.0.0'))],
     );
     expect(seen).toEqual(['0.2.0', '0.3.0', 'diverged']);
   });
 
-  it('after a reset is of the other log, to the end of that stream', async () => {
+  it('after a reset is about the other log, to the end of that stream', async () => {
     const seen = await seenOf(
-      [{ event: 'reset', data: said(11, '1.1.0') }, snapshot(said(11, '1.1.0')), snapshot(said(12, '1.2.0'))],
-      [snapshot(said(12, '1.2.0'))],
+      [{ event: 'reset', data: message(11, '1.1.0') }, snapshot(message(11, '1.1.0')), snapshot(message(12, '1.2.0'))],
+      [snapshot(message(12, '1.2.0'))],
     );
     expect(seen).toEqual(['diverged', '1.2.0']);
   });
 
-  it('is stale where it says so', async () => {
+  it('can be stale', async () => {
     const proxy = await startProxy(null);
     const { last } = await follow({ proxy });
     proxy.tamper = (request) => {
       if (!isStream(request)) return BAD;
-      const body = `id: x\nevent: snapshot\ndata: ${JSON.stringify(said(11, '1.1.0', { stale: true }))}\n\n`;
+      const body = `id: x\nevent: snapshot\ndata: ${JSON.stringify(message(11, '1.1.0', { stale: true }))}\n\n`;
       return { instead: { status: 200, body, type: 'text/event-stream' } };
     };
     await until(() => last() !== undefined);

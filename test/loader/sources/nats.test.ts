@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ActiveMap } from '../../../src/domain/events.ts';
 import { NO_HEAD } from '../../../src/domain/model.ts';
-import type { Position } from '../../../src/loader/position.ts';
+import type { FollowedPosition } from '../../../src/loader/position.ts';
 import { natsSource } from '../../../src/loader/sources/nats.ts';
 import type { Sighting } from '../../../src/loader/sources/source.ts';
 import { encodeEvent } from '../../../src/log/codec.ts';
 import type { Nats } from '../../../src/log/connection.ts';
 import type { LogPosition } from '../../../src/log/identity.ts';
-import { followModel } from '../../../src/log/model-tail.ts';
+import { tailModel } from '../../../src/log/model-tail.ts';
 import { hashOf } from '../../../src/log/read.ts';
 import { ensureStream, STREAM, subjectOf } from '../../../src/log/stream.ts';
 import type { TailState } from '../../../src/log/supervise.ts';
@@ -17,7 +17,7 @@ import { digestOf } from '../../support/loaders.ts';
 import { connected, SERVERS } from '../../support/nats.ts';
 import { silent } from '../support.ts';
 
-/** Writes a model's events, each with the one before in its chain. */
+/** Writes a model's events as a chain. */
 function writerOf(nats: Nats, model = 'fraud') {
   let head = NO_HEAD;
   let active: ActiveMap = { production: null, staging: null };
@@ -28,21 +28,21 @@ function writerOf(nats: Nats, model = 'fraud') {
   const event = () => ({ model, id: randomUUID(), time: '2026-03-03T14:05:00Z', actor: 'ana', request_id: 'r-1' });
   return {
     append,
-    /** Something happens that moves nothing. */
+    /** Writes an event that moves no environment. */
     note(prevhash = head) {
       const data = { version: '1.0.0', notes: 'a note', active };
       return append(encodeEvent({ ...event(), type: 'notes.changed', data }, prevhash));
     },
-    /** A version becomes active in an environment, or none. */
+    /** Activates a version in an environment, or deactivates it. */
     async move(version: string | null, environment = 'production', prevhash = head) {
       const pointer = version && { version, manifest_digest: digestOf(version), published_revision: 1 };
       const moved: ActiveMap = { ...active, [environment]: pointer || null };
-      const said = { environment, previous: null, reason: null, active: moved };
+      const move = { environment, previous: null, reason: null, active: moved };
       const body =
         version === null
-          ? encodeEvent({ ...event(), type: 'version.deactivated', data: { ...said, version } }, prevhash)
+          ? encodeEvent({ ...event(), type: 'version.deactivated', data: { ...move, version } }, prevhash)
           : encodeEvent(
-              { ...event(), type: 'version.activated', data: { ...said, version, runtime_checked: false } },
+              { ...event(), type: 'version.activated', data: { ...move, version, runtime_checked: false } },
               prevhash,
             );
       const revision = await append(body);
@@ -52,7 +52,7 @@ function writerOf(nats: Nats, model = 'fraud') {
   };
 }
 
-function follow(nats: Nats, held: Position | null = null, environment = 'production', silentMs = 3600_000) {
+function follow(nats: Nats, held: FollowedPosition | null = null, environment = 'production', silentMs = 3600_000) {
   const warnings: string[] = [];
   const log = { ...silent, warn: (_: object, message: string) => void warnings.push(message) };
   const stop = new AbortController();
@@ -87,18 +87,18 @@ function follow(nats: Nats, held: Position | null = null, environment = 'product
   };
 }
 
-/** Another stream of the same name, with events of its own. */
+/** Replaces the stream by one with other events. */
 async function replace(nats: Nats, generation: number): Promise<ReturnType<typeof writerOf>> {
   const { config } = await nats.jsm.streams.info(STREAM);
   await nats.jsm.streams.delete(STREAM);
   const metadata = { ...config.metadata, generation: String(generation) };
-  // The old one's files may still be on their way out.
+  // The old stream's files may not be deleted yet.
   await insist(() => nats.jsm.streams.add({ ...config, metadata }));
   return writerOf(nats);
 }
 
 describe.each(SERVERS)('following a model on the $name server', { timeout: 30_000 }, ({ binary }) => {
-  test('tells what is active from an empty log on, and each move', async () => {
+  test('reports the active version and each move, from an empty log on', async () => {
     const { nats } = await startLog(binary());
     const { sees, last, position } = follow(nats);
     await sees(null);
@@ -113,7 +113,7 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     expect(last()).toMatchObject({ state: 'following', stale: false, target });
     expect(position()).toMatchObject({ epoch: expect.stringMatching(/^[0-9a-f]{8}$/), revision });
     expect(position().id).toMatch(/^0-[0-9a-f]{8}-3-[0-9a-f]{16}$/);
-    // A move elsewhere is none here: the target's revision is still that of its own event.
+    // A move of another environment does not change the target's revision.
     const later = await fraud.move('2.0.0', 'staging');
     await until(() => position().revision === later);
     expect(last()).toMatchObject({ target });
@@ -122,7 +122,7 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     await sees('1.0.0', await fraud.move('1.0.0'));
   });
 
-  test('begins with the last event, and knows the environment that there is not', async () => {
+  test('begins with the last event, and reports an unknown environment', async () => {
     const { nats } = await startLog(binary());
     const fraud = writerOf(nats);
     for (const version of ['1.0.0', '1.1.0', '1.2.0']) await fraud.move(version);
@@ -133,7 +133,7 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     await until(() => moon.last()?.state === 'unknown-environment');
   });
 
-  test('misses nothing while the server is killed and comes back, and tells when it is away for long', async () => {
+  test('misses nothing while the server is killed and restarted, and reports a long outage', async () => {
     const { server, nats } = await startLog(binary());
     const { sees, last } = follow(nats, null, 'production', 200);
     const fraud = writerOf(nats);
@@ -151,31 +151,31 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     await sees('1.2.0');
   });
 
-  test('starts over where an event does not follow, and tells it all the same', async () => {
+  test('reconnects after a gap between events, and reports the event', async () => {
     const { nats } = await startLog(binary());
     const { sees } = follow(nats);
-    const told: (number | TailState)[] = [];
+    const seen: (number | TailState)[] = [];
     let logPosition: LogPosition | null = null;
-    const tail = followModel(nats, 'fraud', {
+    const tail = tailModel(nats, 'fraud', {
       position: () => logPosition,
       last(message, at) {
         logPosition = at;
-        if (message) told.push(message.revision);
+        if (message) seen.push(message.revision);
       },
-      state: (state) => told.push(state),
+      state: (state) => seen.push(state),
     });
     onTestFinished(() => tail.close());
-    await until(() => told.includes('live'));
+    await until(() => seen.includes('live'));
     const fraud = writerOf(nats);
     await sees('1.0.0', await fraud.move('1.0.0'));
     await sees('1.1.0', await fraud.move('1.1.0', 'production', 'f'.repeat(64)));
-    await until(() => told.at(-1) === 'live' && told.includes('cut-off'));
+    await until(() => seen.at(-1) === 'live' && seen.includes('cut-off'));
     await sees('1.2.0', await fraud.move('1.2.0'));
-    await until(() => told.at(-1) === 3);
-    expect(told).toEqual(['live', 1, 'cut-off', 2, 'live', 3]);
+    await until(() => seen.at(-1) === 3);
+    expect(seen).toEqual(['live', 1, 'cut-off', 2, 'live', 3]);
   });
 
-  test('passes over what cannot be read, and says so; what it knew stays', async () => {
+  test('skips an unreadable event with a warning, and keeps the target', async () => {
     const { server, nats } = await startLog(binary());
     const { sees, warnings, last } = follow(nats, null, 'production', 200);
     const fraud = writerOf(nats);
@@ -194,7 +194,7 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     await sees('1.1.0', await fraud.move('1.1.0'));
   });
 
-  test('does not believe another log in its place, unless that was restored', async () => {
+  test('does not follow another log in its place, unless it was restored', async () => {
     const { nats } = await startLog(binary());
     const { sees, last, sightings, position } = follow(nats);
     const fraud = writerOf(nats);
@@ -209,14 +209,14 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
     await restored.move('1.0.0');
     await sees('1.0.0', 1);
     expect(position()).toMatchObject({ generation: 1, revision: 1 });
-    // Who comes back from before the restore takes it, and who knows of one does not go back before it.
+    // A position before the restore accepts the restored log; a later position does not accept the log before it.
     const late = follow(nats, held);
     await late.sees('1.0.0', 1);
     const ahead = follow(nats, { ...position(), generation: 2, id: position().id.replace(/^1/, '2') });
     await until(() => ahead.last()?.state === 'diverged');
   });
 
-  test('goes on from a position that it was left at, and not from one that the log does not hold', async () => {
+  test('resumes from a stored position, but not from one that the log does not contain', async () => {
     const { nats } = await startLog(binary());
     const fraud = writerOf(nats);
     await fraud.move('1.0.0');
@@ -238,11 +238,11 @@ describe.each(SERVERS)('following a model on the $name server', { timeout: 30_00
         id,
       ).toEqual(['diverged']);
     }
-    // Rubbish is no position: it is taken as the first time.
+    // An invalid position counts as none.
     await follow(nats, { ...held, id: 'rubbish' }).sees('1.1.0');
   });
 
-  test('waits for a stream that is not there yet, and ends when nobody follows any more', async () => {
+  test('waits for a stream that does not exist yet, and ends when its signal aborts', async () => {
     const { server, nats } = await startLog(binary());
     await nats.jsm.streams.delete(STREAM);
     const { sees, stop } = follow(nats);

@@ -13,7 +13,8 @@ import {
   MINIMUM_NATS,
   PINNED_NATS,
 } from '../../../src/log/embedded/binary.ts';
-import { cleanEnvironment, fakeServer, script, temporaryFolder } from './helpers.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+import { cleanEnvironment, fakeServer, script } from './helpers.ts';
 
 const VERSION = PINNED_NATS;
 const ARCH: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
@@ -25,7 +26,7 @@ function collect(): { lines: string[]; progress: (line: string) => void } {
   return { lines, progress: (line) => lines.push(line) };
 }
 
-/** A folder of releases on a local web server. `files` are by their path, such as `v2.15.2/SHA256SUMS`. */
+/** Serves releases on a local web server. The keys of `files` are paths, such as `v2.15.2/SHA256SUMS`. */
 async function releases(files: Record<string, Buffer | string>): Promise<string> {
   const server = createServer((request, response) => {
     const body = files[request.url?.slice(1) ?? ''];
@@ -37,7 +38,7 @@ async function releases(files: Record<string, Buffer | string>): Promise<string>
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** Where nobody listens. (fetch refuses low ports by itself.) */
+/** Returns a URL on which nothing listens. (fetch itself refuses low ports.) */
 async function nowhere(): Promise<string> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -52,7 +53,7 @@ async function archive(folder: string): Promise<Buffer> {
   return readFile(join(folder, 'a.tar.gz'));
 }
 
-/** A release whose archive has the hash that is known of it, or not; its own SHA256SUMS say `published`. */
+/** Serves a release. `known` replaces the built-in checksum of its archive, `published` the one in its SHA256SUMS. */
 async function releaseOf(folder: string, { known, published }: { known?: string; published?: string } = {}) {
   const bytes = await archive(folder);
   const digest = createHash('sha256').update(bytes).digest('hex');
@@ -65,16 +66,16 @@ async function releaseOf(folder: string, { known, published }: { known?: string;
 
 const WRONG = 'f'.repeat(64);
 
-/** A `go` that leaves a mark and "installs" a server where GOBIN says. */
-async function fakeGo(folder: string): Promise<{ bin: string; asked: () => Promise<string> }> {
-  const mark = join(folder, 'go-was-asked');
+/** Writes a `go` that logs its calls and "installs" a server into GOBIN. */
+async function fakeGo(folder: string): Promise<{ bin: string; calls: () => Promise<string> }> {
+  const log = join(folder, 'go-calls');
   const server = await fakeServer(join(folder, 'built'), VERSION);
-  await script(join(folder, 'bin', 'go'), `echo "$@ sumdb=$GOSUMDB" >> ${mark}\ncp ${server} "$GOBIN/nats-server"`);
-  return { bin: join(folder, 'bin'), asked: () => readFile(mark, 'utf8').catch(() => '') };
+  await script(join(folder, 'bin', 'go'), `echo "$@ sumdb=$GOSUMDB" >> ${log}\ncp ${server} "$GOBIN/nats-server"`);
+  return { bin: join(folder, 'bin'), calls: () => readFile(log, 'utf8').catch(() => '') };
 }
 
-/** A PATH with what unpacks an archive, and nothing else. */
-async function withoutGo(folder: string): Promise<string> {
+/** Returns a PATH with only the programs that unpack an archive. */
+async function pathWithoutGo(folder: string): Promise<string> {
   const bin = join(folder, 'no-go');
   await mkdir(bin);
   for (const name of ['tar', 'gzip']) {
@@ -84,20 +85,20 @@ async function withoutGo(folder: string): Promise<string> {
   return bin;
 }
 
-/** What a fetch must not leave behind: half-done work. */
+/** Returns the temporary folders in the cache; a fetch must leave none behind. */
 async function leftovers(cache: string): Promise<string[]> {
   return (await readdir(join(cache, 'signalbox'))).filter((name) => name.startsWith('.'));
 }
 
-describe('finding', () => {
-  test('NATS_SERVER_BIN is taken', async () => {
+describe('finding nats-server', () => {
+  test('uses NATS_SERVER_BIN', async () => {
     const folder = await temporaryFolder();
     const path = await fakeServer(join(folder, 'my-nats'), MINIMUM_NATS);
     const env = { ...cleanEnvironment(folder), NATS_SERVER_BIN: path };
     expect(await findNatsServer({ env, ...collect() })).toEqual({ path, version: MINIMUM_NATS });
   });
 
-  test('a NATS_SERVER_BIN that is too old is refused, naming both versions', async () => {
+  test('refuses a NATS_SERVER_BIN that is too old, and names both versions', async () => {
     const folder = await temporaryFolder();
     const path = await fakeServer(join(folder, 'my-nats'), '2.10.22');
     const found = findNatsServer({ env: { ...cleanEnvironment(folder), NATS_SERVER_BIN: path }, ...collect() });
@@ -105,7 +106,7 @@ describe('finding', () => {
   });
 
   test.each(['/nowhere/nats-server', '/bin/true'])(
-    'a NATS_SERVER_BIN that is no nats-server is refused: %s',
+    'refuses a NATS_SERVER_BIN that is not a nats-server: %s',
     async (path) => {
       const folder = await temporaryFolder();
       const found = findNatsServer({ env: { ...cleanEnvironment(folder), NATS_SERVER_BIN: path }, ...collect() });
@@ -113,14 +114,14 @@ describe('finding', () => {
     },
   );
 
-  test('one on PATH is taken', async () => {
+  test('uses the one on PATH', async () => {
     const folder = await temporaryFolder();
     const path = await fakeServer(join(folder, 'bin', 'nats-server'), '2.12.1');
     const env = cleanEnvironment(folder, join(folder, 'bin'));
     expect(await findNatsServer({ env, ...collect() })).toEqual({ path, version: '2.12.1' });
   });
 
-  test('one on PATH that is too old is named, and the one in the cache is taken', async () => {
+  test('reports one on PATH that is too old, and uses the one in the cache', async () => {
     const folder = await temporaryFolder();
     const old = await fakeServer(join(folder, 'bin', 'nats-server'), '2.9.10');
     const cached = await fakeServer(
@@ -130,14 +131,16 @@ describe('finding', () => {
     const { lines, progress } = collect();
     const found = await findNatsServer({ env: cleanEnvironment(folder, join(folder, 'bin')), progress });
     expect(found).toEqual({ path: cached, version: PINNED_NATS });
-    expect(lines).toEqual([expect.stringMatching(new RegExp(`${old} is nats-server 2.9.10; 2.10.23 or newer`))]);
+    expect(lines).toEqual([
+      expect.stringMatching(new RegExp(`${old} is nats-server 2.9.10; Signalbox needs 2.10.23 or newer`)),
+    ]);
   });
 });
 
-describe('fetching', () => {
-  test('takes the release archive when its checksum is the one that is known', async () => {
+describe('fetching nats-server', () => {
+  test('downloads the release archive if it has the built-in checksum', async () => {
     const folder = await temporaryFolder();
-    const { bin, asked } = await fakeGo(folder);
+    const { bin, calls } = await fakeGo(folder);
     const { lines, progress } = collect();
     const options = {
       version: VERSION,
@@ -152,54 +155,54 @@ describe('fetching', () => {
     });
     expect((await stat(found.path)).mode & 0o777).toBe(0o755);
     expect(await findNatsServer({ env: cleanEnvironment(folder), progress })).toEqual(found);
-    expect(await asked()).toBe('');
+    expect(await calls()).toBe('');
     expect(lines.join('\n')).toMatch(/100 %/);
     expect(await leftovers(folder)).toEqual([]);
   });
 
-  test('refuses an archive with another checksum, whatever its release says: nothing is unpacked and no other way is tried', async () => {
+  test('refuses an archive with another checksum than the built-in one, unpacks nothing and does not try Go', async () => {
     const folder = await temporaryFolder();
-    const { bin, asked } = await fakeGo(folder);
+    const { bin, calls } = await fakeGo(folder);
     const release = await releaseOf(folder, { known: WRONG });
     const env = cleanEnvironment(folder, bin);
     const fetched = fetchNatsServer({ version: VERSION, ...release, env, ...collect() });
-    await expect(fetched).rejects.toThrow(/does not have the checksum/);
-    expect(await asked()).toBe('');
+    await expect(fetched).rejects.toThrow(/has the wrong checksum/);
+    expect(await calls()).toBe('');
     expect(existsSync(join(folder, 'signalbox', `nats-server-v${VERSION}`))).toBe(false);
     expect(await leftovers(folder)).toEqual([]);
   });
 
-  test('without a known checksum, and without Go, goes by the one that the release publishes, and says so', async () => {
+  test('verifies the archive against the release itself and reports it, if there is neither a built-in checksum nor Go', async () => {
     const folder = await temporaryFolder();
     const { releases } = await releaseOf(folder);
-    const env = { ...cleanEnvironment(folder), PATH: await withoutGo(folder) };
+    const env = { ...cleanEnvironment(folder), PATH: await pathWithoutGo(folder) };
     const { lines, progress } = collect();
     expect((await fetchNatsServer({ version: VERSION, releases, archives: {}, env, progress })).version).toBe(VERSION);
-    expect(lines.join('\n')).toMatch(/is not known here: the archive is checked against .*SHA256SUMS only/);
+    expect(lines.join('\n')).toMatch(/no built-in checksum .* verifying it against .*SHA256SUMS only/);
     const wrong = await releaseOf(folder, { published: WRONG });
     const refused = fetchNatsServer({ version: VERSION, ...wrong, archives: {}, env, progress });
-    await expect(refused).rejects.toThrow(/does not have the checksum/);
+    await expect(refused).rejects.toThrow(/has the wrong checksum/);
   });
 
   test.each([
-    ['nobody answers', async () => ({ releases: await nowhere(), archives: { [PLATFORM]: WRONG } })],
-    ['there is no such release', async () => ({ releases: await releases({}), archives: { [PLATFORM]: WRONG } })],
+    ['the host does not respond', async () => ({ releases: await nowhere(), archives: { [PLATFORM]: WRONG } })],
+    ['the release does not exist', async () => ({ releases: await releases({}), archives: { [PLATFORM]: WRONG } })],
     [
-      'no checksum is known for this system',
+      'there is no built-in checksum for this platform',
       async (folder: string) => ({ ...(await releaseOf(folder)), archives: {} }),
     ],
-  ])('asks Go when %s', async (_, release) => {
+  ])('builds with Go if %s', async (_, release) => {
     const folder = await temporaryFolder();
-    const { bin, asked } = await fakeGo(folder);
+    const { bin, calls } = await fakeGo(folder);
     const env = { ...cleanEnvironment(folder, bin), GOSUMDB: 'off' };
     const { lines, progress } = collect();
     const options = { version: VERSION, ...(await release(folder)), env, progress };
     expect((await fetchNatsServer(options)).version).toBe(VERSION);
-    expect(await asked()).toBe(`install github.com/nats-io/nats-server/v2@v${VERSION} sumdb=sum.golang.org\n`);
+    expect(await calls()).toBe(`install github.com/nats-io/nats-server/v2@v${VERSION} sumdb=sum.golang.org\n`);
     expect(lines.join('\n')).not.toContain('downloading');
   });
 
-  test('does not run a copy that was altered: it is fetched again', async () => {
+  test('does not run a copy that was altered, and fetches it again', async () => {
     const folder = await temporaryFolder();
     const { bin } = await fakeGo(folder);
     const env = cleanEnvironment(folder, bin);
@@ -215,7 +218,7 @@ describe('fetching', () => {
     expect(await installedNatsServer({ env, ...collect() })).toEqual({ path, version: VERSION });
   });
 
-  test('records a copy from before there were records, and holds it to that', async () => {
+  test('writes the checksum of a copy that has none, and verifies it from then on', async () => {
     const folder = await temporaryFolder();
     const env = cleanEnvironment(folder);
     const path = await fakeServer(join(folder, 'signalbox', `nats-server-v${VERSION}`, 'nats-server'), VERSION);
@@ -224,7 +227,7 @@ describe('fetching', () => {
     expect(await installedNatsServer({ env, ...collect() })).toBeNull();
   });
 
-  test('says how to install it when neither way is open', async () => {
+  test('explains how to install nats-server if neither download nor build works', async () => {
     const folder = await temporaryFolder();
     const env = { ...cleanEnvironment(folder), PATH: join(folder, 'empty') };
     const archives = { [PLATFORM]: WRONG };
@@ -232,7 +235,7 @@ describe('fetching', () => {
     await expect(fetched).rejects.toThrow(/ECONNREFUSED[\s\S]*go install[\s\S]*NATS_SERVER_BIN[\s\S]*NATS_URL/);
   });
 
-  test('two at once both end well', async () => {
+  test('two concurrent fetches both succeed', async () => {
     const folder = await temporaryFolder();
     const release = await releaseOf(folder);
     const options = { version: VERSION, env: cleanEnvironment(folder), ...release, ...collect() };

@@ -1,4 +1,4 @@
-// Runs with few file descriptors: uses up all of them, waits for the probes, and prints what became of nats-server. Run by descriptors.test.ts.
+// Run by descriptors.test.ts with few file descriptors: opens all of them, waits for the probes, and prints whether nats-server was restarted.
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startNatsServer } from '../../../src/log/embedded/server.ts';
@@ -12,7 +12,7 @@ const { pid } = nats;
 
 const held: number[] = [];
 let code: unknown;
-// Twenty probes find no descriptor, and six failures in a row count as an illness. What a probe gives back is used up, too.
+// Twenty probes find no free descriptor; six failures in a row would be unhealthy. Descriptors that a probe frees are opened, too.
 for (let i = 0; i < 20; i++) {
   try {
     for (;;) held.push(openSync('/dev/null', 'r'));

@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { FETCH_TIMEOUT_MS, realServer, temporaryFolder } from './helpers.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+import { FETCH_TIMEOUT_MS, realServer } from './helpers.ts';
 
 beforeAll(realServer, FETCH_TIMEOUT_MS);
 
-test('a process without descriptors does not take its healthy nats-server for a sick one', async () => {
+test('a process that is out of file descriptors does not restart its healthy nats-server', async () => {
   const child = join(import.meta.dirname, 'descriptors-child.ts');
   const args = [process.execPath, child, join(await temporaryFolder(), '.nats'), await realServer()];
   const run = spawnSync('sh', ['-c', 'ulimit -n 200; exec "$@"', 'sh', ...args], { encoding: 'utf8', timeout: 25_000 });

@@ -1,4 +1,4 @@
-// Runs inside a mount namespace with a tiny disk at argv[2]: fills it, gives the space back, and prints what it saw. Run by full-disk.test.ts.
+// Run by full-disk.test.ts in a mount namespace with a tiny disk at argv[2]: fills the disk, frees the space, and prints the results.
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
@@ -40,7 +40,7 @@ for (let i = 0; i < 50; i++) await appendUntil('stored', 1);
 try {
   writeFileSync(join(disk, 'ballast'), Buffer.alloc(64 << 20));
 } catch {
-  // The disk is full now, as it should be.
+  // Expected: the disk is full now.
 }
 const refused = await appendUntil('refused', 200);
 await sleep(3000);
@@ -48,11 +48,22 @@ const restartedWhileFull = nats.pid !== pid;
 rmSync(join(disk, 'ballast'));
 const freed = Date.now();
 const stored = await appendUntil('stored', 60);
-const healedMs = Date.now() - freed;
+const recoveredMs = Date.now() - freed;
 const found = (await manager.streams.info('T')).state.messages;
 const free = statfsSync(disk).bavail;
 const restarted = nats.pid !== pid;
 await nc.close();
 await nats.close();
-const seen = { version, refused, restartedWhileFull, stored, restarted, healedMs, acknowledged, found, free, messages };
+const seen = {
+  version,
+  refused,
+  restartedWhileFull,
+  stored,
+  restarted,
+  recoveredMs,
+  acknowledged,
+  found,
+  free,
+  messages,
+};
 console.log(JSON.stringify(seen));

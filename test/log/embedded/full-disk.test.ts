@@ -3,23 +3,22 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lt } from 'semver';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { FETCH_TIMEOUT_MS, realServer, temporaryFolder } from './helpers.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+import { FETCH_TIMEOUT_MS, realServer } from './helpers.ts';
 
 beforeAll(realServer, FETCH_TIMEOUT_MS);
 
-// A mount namespace of its own: the tiny disk vanishes with the process. `-r` makes an ordinary user root inside.
+// A separate mount namespace, so that the tiny disk disappears with the process. `-r` maps an ordinary user to root in it.
 const namespace = process.getuid?.() === 0 ? ['-m'] : ['-rm'];
 const mountTiny = 'mount -t tmpfs -o size=12m none "$0"';
 
 describe.runIf(process.platform === 'linux')('a full disk', { timeout: 90_000 }, () => {
-  test('once there is room again, appends work without anybody doing anything', async () => {
+  test('recovers without intervention once there is space again', async () => {
     const disk = join(await temporaryFolder(), 'disk');
     await mkdir(disk);
     const can = spawnSync('unshare', [...namespace, 'sh', '-c', mountTiny, disk], { encoding: 'utf8' });
     if (can.status !== 0) {
-      throw new Error(
-        `This test needs mount namespaces, which this kernel refuses (run it elsewhere): ${can.stderr ?? can.error}`,
-      );
+      throw new Error(`This test needs mount namespaces, which this kernel does not allow: ${can.stderr ?? can.error}`);
     }
     const child = join(import.meta.dirname, 'full-disk-child.ts');
     const command = `${mountTiny} && exec "$1" "$2" "$0" "$3"`;

@@ -1,19 +1,11 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { delimiter, dirname } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { findNatsServer } from '../../../src/log/embedded/binary.ts';
 import type { EmbeddedNats, NatsLog } from '../../../src/log/embedded/server.ts';
 import { startNatsServer } from '../../../src/log/embedded/server.ts';
 
-/** A folder that is removed when the test ends. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'signalbox-embedded-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-  return folder;
-}
-
-/** A shell script that answers `--version` as nats-server does. */
+/** Writes a shell script that prints a version as `nats-server --version` does. */
 export async function fakeServer(path: string, version: string): Promise<string> {
   return script(path, `echo "nats-server: v${version}"`);
 }
@@ -24,33 +16,33 @@ export async function script(path: string, body: string): Promise<string> {
   return path;
 }
 
-/** An environment with nothing of the user's but the system's own programs, behind `first`. */
+/** Returns an environment with only the system's programs on PATH, after the folders `first`. */
 export function cleanEnvironment(cache: string, ...first: string[]): NodeJS.ProcessEnv {
   return { PATH: [...first, '/usr/bin', '/bin'].join(delimiter), HOME: cache, XDG_CACHE_HOME: cache };
 }
 
-export interface Told {
+export interface LogLine {
   level: 'info' | 'warn' | 'error';
   fields: Record<string, unknown>;
   message: string;
 }
 
-export function memoryLog(): NatsLog & { told: Told[] } {
-  const told: Told[] = [];
-  const at = (level: Told['level']) => (fields: object, message: string) => {
-    told.push({ level, fields: { ...fields }, message });
+export function memoryLog(): NatsLog & { lines: LogLine[] } {
+  const lines: LogLine[] = [];
+  const at = (level: LogLine['level']) => (fields: object, message: string) => {
+    lines.push({ level, fields: { ...fields }, message });
   };
-  return { told, info: at('info'), warn: at('warn'), error: at('error') };
+  return { lines, info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** For `beforeAll`: on a fresh machine the server is fetched first, at worst built by Go. */
+/** For `beforeAll`: if the server is not cached, it is fetched first, possibly by a build with Go. */
 export const FETCH_TIMEOUT_MS = 15 * 60_000;
 
 export async function realServer(): Promise<string> {
   return (await findNatsServer({ progress: (line) => console.error(line) })).path;
 }
 
-/** A started server that is closed when the test ends. */
+/** Starts a server that is closed when the test ends. */
 export async function started(folder: string, log: NatsLog = memoryLog()): Promise<EmbeddedNats> {
   const nats = await startNatsServer({ folder, binary: await realServer(), log });
   onTestFinished(() => nats.close());

@@ -1,4 +1,4 @@
-// A signalbox to be killed: starts the embedded server, stores some messages and waits. Run by orphan.test.ts.
+// Run by orphan.test.ts as a signalbox to kill: starts the embedded server, stores some messages and waits.
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { startNatsServer } from '../../../src/log/embedded/server.ts';

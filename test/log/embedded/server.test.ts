@@ -6,16 +6,8 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { lockVolume } from '../../../src/files/lock.ts';
 import { type EmbeddedNats, startNatsServer } from '../../../src/log/embedded/server.ts';
-import {
-  FETCH_TIMEOUT_MS,
-  isAlive,
-  memoryLog,
-  realServer,
-  script,
-  started,
-  temporaryFolder,
-  until,
-} from './helpers.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+import { FETCH_TIMEOUT_MS, isAlive, memoryLog, realServer, script, started, until } from './helpers.ts';
 
 beforeAll(realServer, FETCH_TIMEOUT_MS);
 
@@ -40,7 +32,7 @@ const portOf = (nats: EmbeddedNats) => Number(new URL(nats.url).port);
 const isRunning = (nats: EmbeddedNats) => (pid: number) => nats.pid !== pid && isAlive(nats.pid);
 
 describe('the embedded server', { timeout: 30_000 }, () => {
-  test('stores durably, ends on close and comes back on the same port with the same password', async () => {
+  test('stores messages on disk, stops on close, and restarts on the same port with the same password', async () => {
     const folder = join(await temporaryFolder(), 'a volume', '.nats');
     const nats = await started(folder);
     const nc = await connected(nats);
@@ -55,7 +47,7 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     expect(await append(await connected(again))).toBe(2);
   });
 
-  test('lets nobody in without the password', async () => {
+  test('refuses connections without the password', async () => {
     const nats = await started(await temporaryFolder());
     const attempt = (options: object) => connect({ servers: nats.url, reconnect: false, timeout: 3000, ...options });
     await expect(attempt({})).rejects.toThrow();
@@ -63,7 +55,7 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     await expect(attempt({ user: 'health', pass: nats.password })).rejects.toThrow();
   });
 
-  test('keeps what it knows to its owner', async () => {
+  test('makes its files accessible only to their owner', async () => {
     const folder = join(await temporaryFolder(), '.nats');
     await mkdir(folder, { mode: 0o755 });
     const nats = await started(folder);
@@ -75,7 +67,7 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     expect(address).toEqual({ url: nats.url, user: nats.user, password: nats.password });
   });
 
-  test('is kept to one Signalbox by the lock of its volume, also under another name of the folder', async () => {
+  test('belongs to one Signalbox at a time, even if another path leads to the volume', async () => {
     const parent = await temporaryFolder();
     const lock = lockVolume(join(parent, 'one'));
     const nats = await started(join(parent, 'one', '.nats'));
@@ -86,7 +78,7 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     lockVolume(join(parent, 'two')).release();
   });
 
-  test('starts it again on the same port when it dies, and clients come back by themselves', async () => {
+  test('restarts on the same port after a crash, and clients reconnect by themselves', async () => {
     const log = memoryLog();
     const nats = await started(await temporaryFolder(), log);
     const nc = await connected(nats);
@@ -103,12 +95,12 @@ describe('the embedded server', { timeout: 30_000 }, () => {
         ),
       10_000,
     );
-    expect(log.told).toContainEqual(
-      expect.objectContaining({ level: 'error', message: expect.stringMatching(/ended unexp/) }),
+    expect(log.lines).toContainEqual(
+      expect.objectContaining({ level: 'error', message: expect.stringMatching(/exited unexp/) }),
     );
   });
 
-  test('moves to another port when its own was taken meanwhile, and says so', async () => {
+  test('moves to another port if its own was taken, and calls the listener', async () => {
     const nats = await started(await temporaryFolder());
     const { pid, url } = nats;
     const moves: string[] = [];
@@ -126,7 +118,7 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     expect(await append(await connected(nats))).toBe(1);
   });
 
-  test('does not start again after close, also when it had just died', async () => {
+  test('does not restart after close, even if it crashed just before', async () => {
     const nats = await started(await temporaryFolder());
     process.kill(nats.pid, 'SIGKILL');
     await nats.close();
@@ -135,11 +127,11 @@ describe('the embedded server', { timeout: 30_000 }, () => {
     expect([isAlive(pid), nats.pid]).toEqual([false, pid]);
   });
 
-  test('a server that cannot start is reported with its last words, and the folder is free again', async () => {
+  test('reports the log of a server that cannot start, and leaves the folder usable', async () => {
     const folder = await temporaryFolder();
     const bad = await script(join(folder, 'bad-server'), 'echo "cannot open the store" >&2; exit 3');
     const attempt = startNatsServer({ folder: join(folder, '.nats'), binary: bad, log: memoryLog() });
-    await expect(attempt).rejects.toThrow(/ended with 3[\s\S]*cannot open the store/);
+    await expect(attempt).rejects.toThrow(/exited with 3[\s\S]*cannot open the store/);
     expect((await started(join(folder, '.nats'))).pid).toBeGreaterThan(0);
   });
 });

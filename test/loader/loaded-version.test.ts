@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Manifest } from '../../src/domain/manifest.ts';
-import { createBundle, type LeasedBundle } from '../../src/loader/bundle.ts';
 import { filesIn } from '../../src/loader/files.ts';
+import { createLoadedVersion, type LeasedVersion } from '../../src/loader/loaded-version.ts';
 import { digestOf } from '../support/loaders.ts';
 
 const manifest_digest = digestOf('1.0.0');
@@ -13,15 +13,15 @@ const info = {
   manifest_digest,
 };
 
-/** Long enough for all that is ready to run. */
+/** Lets everything that is ready run. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A bundle whose clock is set by hand, and what was disposed of, in order. */
-function bundleOf() {
+/** A loaded version with a manual clock, and what was disposed of, in order. */
+function loadVersion() {
   const disposed: string[] = [];
   const errors: unknown[] = [];
   const clock = { now: 0 };
-  const leased = createBundle(info, filesIn('/nowhere'), 'model', {
+  const leased = createLoadedVersion(info, filesIn('/nowhere'), 'model', {
     dispose: (model) => disposed.push(model),
     failed: (error) => errors.push(error),
     clock: () => clock.now,
@@ -29,54 +29,54 @@ function bundleOf() {
   return { leased, disposed, errors, clock };
 }
 
-/** A derived resource that tells how often it was built. */
+/** A derived resource that counts its builds. */
 function resourceOf(disposed: string[], ttl_ms?: number) {
   let built = 0;
   const dispose = (value: string) => void disposed.push(value);
   return {
     built: () => built,
-    of: ({ bundle }: LeasedBundle<string>) =>
-      bundle.derived('index', async () => `index ${++built}`, ttl_ms === undefined ? { dispose } : { dispose, ttl_ms }),
+    of: ({ loaded }: LeasedVersion<string>) =>
+      loaded.derived('index', async () => `index ${++built}`, ttl_ms === undefined ? { dispose } : { dispose, ttl_ms }),
   };
 }
 
-describe('a bundle', () => {
-  it('is what was loaded, and cannot be changed', () => {
-    const { leased } = bundleOf();
-    const { model: _, ...said } = info;
-    expect(leased.bundle).toMatchObject({ ...said, model: 'model' });
+describe('a loaded version', () => {
+  it('has the version’s facts and is immutable', () => {
+    const { leased } = loadVersion();
+    const { model: _, ...facts } = info;
+    expect(leased.loaded).toMatchObject({ ...facts, model: 'model' });
     const lease = leased.lease();
-    expect(() => Object.assign(leased.bundle, { model: 'other' })).toThrow(TypeError);
+    expect(() => Object.assign(leased.loaded, { model: 'other' })).toThrow(TypeError);
     expect(() => Object.assign(lease, { version: '2.0.0' })).toThrow(TypeError);
   });
 
-  it('goes when the last lease is back', async () => {
-    const { leased, disposed } = bundleOf();
+  it('is disposed of when the last lease is released', async () => {
+    const { leased, disposed } = loadVersion();
     const [first, second] = [leased.lease(), leased.lease()];
     first.release();
-    let gone = false;
+    let done = false;
     const retired = leased.retire().then(() => {
-      gone = true;
+      done = true;
     });
-    first.release(); // twice is once
+    first.release(); // has no effect the second time
     await turn();
-    expect([gone, disposed]).toEqual([false, []]);
+    expect([done, disposed]).toEqual([false, []]);
     second.release();
     await retired;
     expect(disposed).toEqual(['model']);
   });
 
-  it('goes at once when nobody has it', async () => {
-    const { leased, disposed } = bundleOf();
+  it('is disposed of at once without a lease', async () => {
+    const { leased, disposed } = loadVersion();
     leased.lease().release();
     await leased.retire();
     expect(disposed).toEqual(['model']);
   });
 
-  it('goes, and says so, if what lets go of it throws', async () => {
-    const { leased, disposed, errors } = bundleOf();
-    await leased.bundle.derived('a', () => 'a', { dispose: () => Promise.reject(new Error('later')) });
-    await leased.bundle.derived('b', () => 'b', {
+  it('is disposed of and reports the errors, when `dispose` functions throw', async () => {
+    const { leased, disposed, errors } = loadVersion();
+    await leased.loaded.derived('a', () => 'a', { dispose: () => Promise.reject(new Error('later')) });
+    await leased.loaded.derived('b', () => 'b', {
       dispose: () => {
         throw new Error('at once');
       },
@@ -87,21 +87,21 @@ describe('a bundle', () => {
   });
 });
 
-describe('what is derived from a bundle', () => {
-  it('is built once, however many ask at a time', async () => {
-    const { leased, disposed } = bundleOf();
+describe('derived', () => {
+  it('builds once for concurrent calls', async () => {
+    const { leased, disposed } = loadVersion();
     const index = resourceOf(disposed);
     const lease = leased.lease();
     const values = await Promise.all([index.of(leased), lease.derived('index', () => 'never'), index.of(leased)]);
     expect(values).toEqual(['index 1', 'index 1', 'index 1']);
-    expect(await leased.bundle.derived('other', () => 'other')).toBe('other');
+    expect(await leased.loaded.derived('other', () => 'other')).toBe('other');
     lease.release();
     await leased.retire();
     expect(disposed).toEqual(['index 1', 'model']);
   });
 
-  it('is built anew when its time has passed, and the old one goes when nobody can be using it', async () => {
-    const { leased, disposed, clock } = bundleOf();
+  it('builds again after the TTL, and disposes of the old value when no lease can use it', async () => {
+    const { leased, disposed, clock } = loadVersion();
     const index = resourceOf(disposed, 100);
     const [one, other] = [leased.lease(), leased.lease()];
     await index.of(leased);
@@ -119,25 +119,25 @@ describe('what is derived from a bundle', () => {
     expect(disposed).toEqual(['index 1', 'index 2', 'model']);
   });
 
-  it('is not kept if building it failed, at once or later, and nothing is let go of then', async () => {
-    const { leased, disposed } = bundleOf();
+  it('does not keep a failed build, and disposes of nothing then', async () => {
+    const { leased, disposed } = loadVersion();
     const dispose = (value: string) => disposed.push(value);
     const failing = () => {
       throw new Error('no memory');
     };
-    await expect(leased.bundle.derived<string>('index', failing, { dispose })).rejects.toThrow('no memory');
-    await expect(leased.bundle.derived<string>('index', async () => failing(), { dispose })).rejects.toThrow(
+    await expect(leased.loaded.derived<string>('index', failing, { dispose })).rejects.toThrow('no memory');
+    await expect(leased.loaded.derived<string>('index', async () => failing(), { dispose })).rejects.toThrow(
       'no memory',
     );
-    expect(await leased.bundle.derived('index', () => 'index', { dispose })).toBe('index');
+    expect(await leased.loaded.derived('index', () => 'index', { dispose })).toBe('index');
     await leased.retire();
     expect(disposed).toEqual(['index', 'model']);
   });
 
-  it('is waited for when the bundle goes while it is built', async () => {
-    const { leased, disposed } = bundleOf();
+  it('is waited for when the version is retired during a build', async () => {
+    const { leased, disposed } = loadVersion();
     const building = Promise.withResolvers<string>();
-    void leased.bundle.derived('index', () => building.promise, { dispose: (value) => disposed.push(value) });
+    void leased.loaded.derived('index', () => building.promise, { dispose: (value) => disposed.push(value) });
     const retired = leased.retire();
     await turn();
     expect(disposed).toEqual([]);
@@ -146,8 +146,8 @@ describe('what is derived from a bundle', () => {
     expect(disposed).toEqual(['index', 'model']);
   });
 
-  it('can still be built by who has a lease, and by nobody after that', async () => {
-    const { leased, disposed } = bundleOf();
+  it('works until the last lease is released, and rejects after that', async () => {
+    const { leased, disposed } = loadVersion();
     const index = resourceOf(disposed);
     const lease = leased.lease();
     const retired = leased.retire();
@@ -160,7 +160,7 @@ describe('what is derived from a bundle', () => {
   });
 });
 
-describe('whatever is done with a bundle', () => {
+describe('any sequence of actions', () => {
   const steps = fc.oneof(
     fc.record({ do: fc.constant('lease' as const) }),
     fc.record({ do: fc.constant('release' as const), which: fc.nat() }),
@@ -169,16 +169,16 @@ describe('whatever is done with a bundle', () => {
     fc.record({ do: fc.constant('turn' as const) }),
   );
 
-  it('all that was made is let go of once, in the end, and never while a lease is out that saw it', async () => {
+  it('disposes of every value exactly once, and never while a lease that saw it is held', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(steps, { maxLength: 40 }), fc.nat({ max: 40 }), async (history, retireAt) => {
         const clock = { now: 0 };
         const alive = new Set<object>();
         const made: object[] = [];
         const wrong: string[] = [];
-        const gone = (value: object) => {
-          if (!alive.delete(value)) wrong.push('let go of twice');
-          if (leases.some(({ seen }) => seen.has(value))) wrong.push('let go of while it was in use');
+        const dispose = (value: object) => {
+          if (!alive.delete(value)) wrong.push('disposed of twice');
+          if (leases.some(({ seen }) => seen.has(value))) wrong.push('disposed of while in use');
         };
         const make = () => {
           const value = {};
@@ -187,8 +187,8 @@ describe('whatever is done with a bundle', () => {
           return value;
         };
         const model = make();
-        const leased = createBundle(info, filesIn('/nowhere'), model, {
-          dispose: gone,
+        const leased = createLoadedVersion(info, filesIn('/nowhere'), model, {
+          dispose,
           failed: (error) => wrong.push(String(error)),
           clock: () => clock.now,
         });
@@ -203,7 +203,7 @@ describe('whatever is done with a bundle', () => {
             leases.splice(step.which % leases.length, 1)[0]!.lease.release();
           const user = leases.at(-1);
           if (step.do !== 'derive' || !user) continue;
-          const options = { ttl_ms: 10, dispose: gone };
+          const options = { ttl_ms: 10, dispose };
           const build = () => (step.fails ? Promise.reject(new Error('no')) : make());
           await user.lease.derived(step.name, build, options).then(
             (value) => user.seen.add(value),

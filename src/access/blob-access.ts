@@ -1,0 +1,40 @@
+import type { Digest } from '../domain/digest.ts';
+import type { Model } from '../domain/model.ts';
+import { BoundedMap } from '../structures/bounded-map.ts';
+import { allows, EVERY_MODEL, type Identity, type Policy } from './policy.ts';
+
+/**
+ * Decides which bytes a caller may use. A digest is not a secret, so knowing one gives no right: neither to read the bytes,
+ * nor to publish a version that refers to another caller's bytes and read them through it.
+ */
+export interface BlobAccess {
+  /** Records that a caller sent these bytes, and so has them already. */
+  sent(actor: string, digest: Digest): void;
+  /** The digests that the caller neither sent nor may read through a version that contains them. */
+  foreign(caller: Identity, digests: readonly Digest[]): Set<Digest>;
+}
+
+const MAX_REMEMBERED = 100_000;
+
+export function createBlobAccess(policy: Policy, models: () => Iterable<Model>): BlobAccess {
+  const sent = new BoundedMap<string, true>(MAX_REMEMBERED);
+  const key = (actor: string, digest: Digest) => `${digest} ${actor}`;
+
+  return {
+    sent: (actor, digest) => void sent.set(key(actor, digest), true),
+
+    foreign(caller, digests) {
+      if (allows(policy, caller, { permission: 'read', model: EVERY_MODEL })) return new Set();
+      const foreign = new Set(digests.filter((digest) => !sent.has(key(caller.actor, digest))));
+      // Each version is visited once, however many digests are checked.
+      for (const model of models()) {
+        if (foreign.size === 0) break;
+        if (!allows(policy, caller, { permission: 'read', model: model.name })) continue;
+        for (const { manifest } of model.versions.values()) {
+          for (const { digest } of manifest.artifacts) foreign.delete(digest);
+        }
+      }
+      return foreign;
+    },
+  };
+}

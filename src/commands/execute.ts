@@ -1,0 +1,254 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import canonicalize from 'canonicalize';
+import { authorize } from '../access/authorize.ts';
+import type { BlobAccess } from '../access/blob-access.ts';
+import type { Policy } from '../access/policy.ts';
+import type { Collector } from '../artifacts/collector.ts';
+import { type MissingArtifact, missingIn } from '../artifacts/missing.ts';
+import type { ArtifactStore } from '../artifacts/store.ts';
+import { sha256Hex } from '../domain/digest.ts';
+import { Problem } from '../domain/errors.ts';
+import { EVENT_VERSIONS, type EventDraft, type RegistryEvent } from '../domain/events.ts';
+import { type Model, outcomeKey } from '../domain/model.ts';
+import { type Appended, append } from '../log/append.ts';
+import { decodeEvent, encodeEvent } from '../log/codec.ts';
+import type { Nats } from '../log/connection.ts';
+import { type LogMessage, readNext } from '../log/read.ts';
+import type { Servers } from '../log/servers.ts';
+import { keyedQueue } from '../structures/keyed-queue.ts';
+import type { Command, LiveLoader } from './command.ts';
+import type { Issuer } from './issuer.ts';
+import { requireOwnBytes } from './rules/bytes.ts';
+import type { Check } from './rules/check.ts';
+import { checkReadable } from './rules/readable.ts';
+import type { WriteLimits } from './write-limits.ts';
+
+/** The result of a command: its event (null if nothing had to change) and the event's revision. */
+export interface Outcome {
+  model: Model;
+  event: RegistryEvent | null;
+  revision: number;
+  /** Whether this call stored the event. */
+  stored: boolean;
+  warnings: string[];
+  /** The rules that the decision checked; the commands that can be a dry run have them. */
+  checks: readonly Check[];
+}
+
+/** What executing a command needs of the read model. */
+export interface Folded {
+  live(): boolean;
+  model(name: string): Model;
+  frozen(name: string): { revision: number; reason: string } | null;
+  /** Resolves when a revision is folded. */
+  reached(revision: number): Promise<void>;
+  /** Folds an event that was just appended here, without waiting for the tail to deliver it. */
+  appended(message: LogMessage): void;
+}
+
+export interface ExecuteOptions {
+  nats: Nats;
+  folded: Folded;
+  artifacts: ArtifactStore;
+  collector: Collector;
+  policy: Policy;
+  blobAccess: BlobAccess;
+  environments: readonly string[];
+  /** Accepted activations a minute; 0 means no limit. */
+  activationLimit(model: string, environment: string): number;
+  loaders(model: string): readonly LiveLoader[];
+  writeLimits: WriteLimits;
+  unableToRead: Servers['unableToRead'];
+  /** Called with the duration of each append in seconds, whatever its outcome. */
+  appendTook(seconds: number): void;
+  now(): Date;
+  newId(): string;
+}
+
+export type Execute = <Input extends object>(
+  command: Command<Input>,
+  model: string,
+  input: Input,
+  issuer: Issuer,
+) => Promise<Outcome>;
+
+const CONFLICT_DEADLINE_MS = 10_000;
+
+/**
+ * The one way to give a command, whatever interface it comes through: check the caller's rights, look up the idempotency
+ * key, wait for the model's turn, decide, append, fold.
+ *
+ * Commands of one model wait for one another here, because writers that only retry give up one time in five. Between
+ * servers conflicts remain possible; after one, the command is decided again.
+ */
+export function createExecute(options: ExecuteOptions): Execute {
+  const { nats, folded, artifacts, collector } = options;
+  const enqueue = keyedQueue();
+
+  return async (command, name, given, issuer) => {
+    checkRights(command, name, given, issuer);
+    const command_hash = hashOf(command.name, name, given);
+    const earlier = await earlierOutcome(name, issuer, command_hash);
+    if (earlier) return earlier;
+    const input = (await command.prepare?.(given, artifacts)) ?? given;
+    return enqueue(name, () => untilStored(command, name, input, issuer, command_hash));
+  };
+
+  /** @throws {Problem} forbidden, artifact-missing */
+  function checkRights<Input>(command: Command<Input>, model: string, input: Input, issuer: Issuer): void {
+    if (issuer.internal) return;
+    const environment = command.environment?.(input);
+    for (const permission of [command.permission, ...(command.alsoNeeds?.(input) ?? [])]) {
+      authorize(options.policy, issuer.identity, { permission, model, environment });
+    }
+    requireOwnBytes(command.refersTo?.(input) ?? [], issuer.identity, options.blobAccess);
+  }
+
+  async function untilStored<Input extends object>(
+    command: Command<Input>,
+    name: string,
+    input: Input,
+    issuer: Issuer,
+    command_hash: string,
+  ): Promise<Outcome> {
+    const deadline = Date.now() + CONFLICT_DEADLINE_MS;
+    do {
+      const { revision } = folded.model(name);
+      const outcome = (await earlierOutcome(name, issuer, command_hash)) ?? (await attempt(revision));
+      if (outcome) return outcome;
+      await sleep(Math.random() * 50);
+    } while (Date.now() < deadline);
+    throw new Problem('conflict', `Other commands for ${name} kept getting in first; try again.`);
+
+    async function attempt(revision: number): Promise<Outcome | null> {
+      const needed = command.needs?.(followed(name), input) ?? [];
+      const unpin = collector.pin(needed.map(({ digest }) => digest));
+      try {
+        const missing = await missingIn(artifacts, needed);
+        // Another server may have written in the meantime. Its event may be this very command's, under the same key.
+        if (folded.model(name).revision !== revision) return null;
+        return await decideAndAppend(command, name, input, issuer, command_hash, missing);
+      } finally {
+        unpin();
+      }
+    }
+  }
+
+  /** Null after a conflict; the event that won is folded then. */
+  async function decideAndAppend<Input extends object>(
+    command: Command<Input>,
+    name: string,
+    input: Input,
+    issuer: Issuer,
+    command_hash: string,
+    missing: MissingArtifact[],
+  ): Promise<Outcome | null> {
+    const model = followed(name);
+    const now = notBefore(model.time, options.now().toISOString());
+    const decision = command.decide(model, input, { now, missing, ...contextOf(name, command.environment?.(input)) });
+    if ('unchanged' in decision) {
+      return { model, event: null, revision: decision.unchanged, stored: false, warnings: [], checks: [] };
+    }
+    const { draft, warnings = [], checks = [] } = decision;
+    const event = eventOf(draft, name, now, issuer, command_hash);
+    const version = EVENT_VERSIONS[event.type];
+    checkReadable(event, version, options.unableToRead(event.type, version));
+    if (command.isDryRun?.(input)) {
+      return { model, event, revision: model.revision, stored: false, warnings, checks };
+    }
+    const revision = await store(event, model, command, issuer);
+    return revision === null ? null : { model: folded.model(name), event, revision, stored: true, warnings, checks };
+  }
+
+  function contextOf(model: string, environment: string | undefined) {
+    const { environments } = options;
+    if (environment === undefined) return { environments, activationLimit: 0, loaders: [] };
+    const activationLimit = options.activationLimit(model, environment);
+    return { environments, activationLimit, loaders: options.loaders(model) };
+  }
+
+  /** Appends an event and folds it; null after a conflict. Writes that were not stored do not count for the limits. */
+  async function store(
+    event: RegistryEvent,
+    { name, head, revision: expected }: Model,
+    { moves_back = false }: { moves_back?: boolean },
+    { identity, internal }: Issuer,
+  ): Promise<number | null> {
+    const body = encodeEvent(event, head);
+    const write = { model: name, actor: identity.actor, bytes: body.length, moves_back };
+    const giveBack = internal ? () => {} : options.writeLimits.charge(write);
+    const { outcome, revision } = await timedAppend(name, expected, body).catch((error: unknown) => {
+      if (!(error instanceof Problem && error.code === 'outcome-unknown')) giveBack();
+      throw error;
+    });
+    if (outcome === 'stored') folded.appended({ revision, model: name, body });
+    else giveBack();
+    await folded.reached(revision);
+    return outcome === 'conflict' ? null : revision;
+  }
+
+  async function timedAppend(model: string, expected: number, body: Uint8Array): Promise<Appended> {
+    const started = performance.now();
+    try {
+      return await append(nats, model, expected, body);
+    } finally {
+      options.appendTook((performance.now() - started) / 1000);
+    }
+  }
+
+  /** The model, if its log can be followed and written to. @throws {Problem} log-unavailable, log-corrupt */
+  function followed(name: string): Model {
+    if (!folded.live()) throw new Problem('log-unavailable', 'NATS cannot be reached; nothing was stored. Try again.');
+    const frozen = folded.frozen(name);
+    if (!frozen) return folded.model(name);
+    const detail = `The log of ${name} cannot be followed past revision ${frozen.revision}: ${frozen.reason}.`;
+    throw new Problem('log-corrupt', detail, { model: name, revision: frozen.revision });
+  }
+
+  /** The outcome of the same command under the same idempotency key, read from its event; null if there is none. */
+  async function earlierOutcome(name: string, issuer: Issuer, command_hash: string): Promise<Outcome | null> {
+    if (issuer.idempotency_key === undefined) return null;
+    const model = folded.model(name);
+    const earlier = model.outcomes.get(outcomeKey(issuer.identity.actor, issuer.idempotency_key));
+    if (!earlier) return null;
+    if (earlier.command_hash !== command_hash) {
+      throw new Problem('idempotency-key-reused', 'The idempotency key was used before, for another command.');
+    }
+    const message = await readNext(nats, name, earlier.revision - 1).catch((cause: unknown) => {
+      throw new Problem(
+        'log-unavailable',
+        'The earlier outcome cannot be read from the log now; try again.',
+        {},
+        cause,
+      );
+    });
+    const { event } = decodeEvent(message!.body);
+    return { model, event, revision: earlier.revision, stored: false, warnings: [], checks: [] };
+  }
+
+  function eventOf(
+    { type, data, ignorable }: EventDraft,
+    model: string,
+    time: string,
+    { identity, request_id, idempotency_key: key }: Issuer,
+    command_hash: string,
+  ): RegistryEvent {
+    const event = { type, model, id: options.newId(), time, actor: identity.actor, request_id, data };
+    const idempotency = key === undefined ? {} : { idempotency: { key, command_hash } };
+    return { ...event, ...(ignorable && { ignorable }), ...idempotency } as RegistryEvent;
+  }
+}
+
+function hashOf(command: string, model: string, input: object): string {
+  try {
+    return sha256Hex(canonicalize([command, model, input])!);
+  } catch (cause) {
+    // RFC 8785 has no form for text that is not valid Unicode, and the log cannot store it either.
+    throw new Problem('invalid-request', 'The request holds text that is not well-formed Unicode.', {}, cause);
+  }
+}
+
+/** Times of one model never go backwards, whatever the clocks of its servers do. */
+function notBefore(earliest: string, now: string): string {
+  return now > earliest ? now : earliest;
+}

@@ -1,0 +1,107 @@
+import { expect, test } from 'vitest';
+import { createBlobAccess } from '../../src/access/blob-access.ts';
+import { DEFAULT_POLICY, type Identity, type Policy } from '../../src/access/policy.ts';
+import { activate } from '../../src/commands/activate.ts';
+import type { Command } from '../../src/commands/command.ts';
+import { createExecute, type ExecuteOptions } from '../../src/commands/execute.ts';
+import { internalIssuer } from '../../src/commands/issuer.ts';
+import { notes } from '../../src/commands/notes.ts';
+import { publish } from '../../src/commands/publish.ts';
+import { rollback } from '../../src/commands/rollback.ts';
+import type { ProblemCode } from '../../src/domain/errors.ts';
+import { initialModel, type Model } from '../../src/domain/model.ts';
+import { file, given, published } from './support.ts';
+
+const policy: Policy = {
+  ...DEFAULT_POLICY,
+  grants: [
+    ...DEFAULT_POLICY.grants,
+    { subject: 'ops', allow: ['activate'], models: ['fraud'], environments: ['staging'] },
+    { subject: 'lead', allow: ['activate', 'force'], models: ['fraud'] },
+    { subject: 'pipeline', allow: ['publish'], models: ['fraud'] },
+  ],
+};
+const models = new Map<string, Model>([
+  ['fraud', given(published('1.0.0')).model],
+  ['secret', { ...given(published('1.0.0', { artifacts: [file('secret.bin')] })).model, name: 'secret' }],
+]);
+
+/** Without NATS: a command that passes the checks of rights ends with `log-unavailable`. */
+function executeWithoutLog() {
+  const blobAccess = createBlobAccess(policy, () => models.values());
+  const folded = {
+    live: () => false,
+    model: (name: string) => models.get(name) ?? initialModel(name),
+    frozen: () => null,
+  };
+  const options = { policy, blobAccess, folded, environments: ['production', 'staging'] };
+  return { execute: createExecute(options as unknown as ExecuteOptions), blobAccess };
+}
+
+const as = (actor: string): Identity => ({ actor, role: null, groups: [] });
+
+async function codeOf<Input extends object>(command: Command<Input>, model: string, input: unknown, actor: string) {
+  const issuer = { identity: as(actor), request_id: 'r1' };
+  return executeWithoutLog()
+    .execute(command, model, command.input.parse(input), issuer)
+    .then(fail, ({ code }) => code);
+}
+
+function fail(): never {
+  throw new Error('the command must not succeed without a log');
+}
+
+const version = '1.0.0';
+const reason = 'worse';
+
+test.each<[string, ProblemCode, string, Command<never>, string, object]>([
+  [
+    'an activation in an environment of the grant',
+    'log-unavailable',
+    'ops',
+    activate,
+    'fraud',
+    { version, environment: 'staging' },
+  ],
+  ['an activation in another environment', 'forbidden', 'ops', activate, 'fraud', { version }],
+  ['a rollback in another environment', 'forbidden', 'ops', rollback, 'fraud', { reason }],
+  ['an activation of another model', 'forbidden', 'lead', activate, 'secret', { version }],
+  [
+    'force without its permission',
+    'forbidden',
+    'ops',
+    activate,
+    'fraud',
+    { version, environment: 'staging', force: true },
+  ],
+  ['force with its permission', 'log-unavailable', 'lead', activate, 'fraud', { version, force: true }],
+  ['a dry run without the permission', 'forbidden', 'ops', activate, 'fraud', { version, dry_run: true }],
+  ['notes with only the permission to activate', 'forbidden', 'lead', notes, 'fraud', { version, notes: 'n' }],
+  [
+    'a version of bytes that another caller sent',
+    'artifact-missing',
+    'pipeline',
+    publish,
+    'fraud',
+    { version: '2.0.0', artifacts: [file('secret.bin')] },
+  ],
+] as never)('%s: %s', async (_name, code, actor, command, model, input) => {
+  expect(await codeOf(command, model, input, actor)).toBe(code);
+});
+
+test('a caller may publish bytes that it sent itself, although another model contains them', async () => {
+  const { execute, blobAccess } = executeWithoutLog();
+  const artifacts = [file('secret.bin')];
+  blobAccess.sent('pipeline', artifacts[0]!.digest);
+  const input = publish.input.parse({ version: '2.0.0', artifacts, requires: {} });
+  const issuer = { identity: as('pipeline'), request_id: 'r1' };
+  await expect(execute(publish, 'fraud', input, issuer)).rejects.toMatchObject({ code: 'log-unavailable' });
+});
+
+test('a part of the registry needs no permission', async () => {
+  const { execute } = executeWithoutLog();
+  const input = publish.input.parse({ version: '2.0.0', artifacts: [file('secret.bin')], requires: {} });
+  await expect(execute(publish, 'fraud', input, internalIssuer('volume', 'r1'))).rejects.toMatchObject({
+    code: 'log-unavailable',
+  });
+});
