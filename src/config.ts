@@ -6,9 +6,8 @@ const list = z.string().transform((text) => text.split(',').map((name) => name.t
 
 const environments = list
   .pipe(z.array(EnvironmentName).min(1))
-  .refine((names) => new Set(names).size === names.length, 'names an environment twice');
+  .refine((names) => new Set(names).size === names.length, 'must not name an environment twice');
 
-/** A whole number from a variable. */
 function whole(min: number, max: number) {
   const error = `must be a whole number from ${min} to ${max}`;
   return z.coerce.number(error).int(error).min(min, error).max(max, error);
@@ -16,10 +15,10 @@ function whole(min: number, max: number) {
 
 const httpUrl = z.url({
   protocol: /^https?$/,
-  error: 'must begin with http:// or https://, such as http://127.0.0.1:8080',
+  error: 'must start with http:// or https://, such as http://127.0.0.1:8080',
 });
 
-/** What the server reads from its environment, by variable. An empty variable is one that is not set. */
+/** The variables of the server. An empty variable counts as not set. */
 export const serverVariables = z.object({
   NATS_URL: z.string().optional(),
   REGISTRY_VOLUME: z.string().default('./registry'),
@@ -46,10 +45,10 @@ export const serverVariables = z.object({
 });
 export type ServerConfig = z.output<typeof serverVariables>;
 
-/** What the verbs read that work on the log itself. */
+/** The variables of CLI commands that open the log. */
 export const logVariables = serverVariables.pick({ NATS_URL: true, REGISTRY_VOLUME: true });
 
-/** What the command line reads. */
+/** The variables of CLI commands that call the registry. */
 export const clientVariables = z.object({
   REGISTRY_DSN: httpUrl.default('http://127.0.0.1:8080'),
   REGISTRY_TOKEN: z.string().optional(),
@@ -60,48 +59,46 @@ export const clientVariables = z.object({
 });
 export type ClientConfig = z.output<typeof clientVariables>;
 
-/** What the gateway reads. */
 export const gatewayVariables = z.object({
   REGISTRY_DSN: clientVariables.shape.REGISTRY_DSN,
-  REGISTRY_TOKEN: z.string(),
+  REGISTRY_TOKEN: z.string('is not set'),
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535).default(8081),
 });
 export type GatewayConfig = z.output<typeof gatewayVariables>;
 
-/** What loaders read. */
 export const loaderVariables = clientVariables.extend({
   REGISTRY_MODEL: ModelName.default('default'),
   REGISTRY_ENVIRONMENT: EnvironmentName.default('production'),
   HOT_RELOAD_ENDPOINT: z
     .string()
-    .regex(/^(https?|nats|tls):\/\//, 'must begin with https://, http://, nats:// or tls://')
+    .regex(/^(https?|nats|tls):\/\//, 'must start with https://, http://, nats:// or tls://')
     .optional(),
   MANIFEST_CACHE_DIR: z.string().optional(),
   SIGNALBOX_LEGACY: z.string().optional(),
 });
 export type LoaderConfig = z.output<typeof loaderVariables>;
 
-/** Every variable that one of the programs reads: what a `.env` may set. None of them names a program to run. */
+/** Every variable of every program: the ones that a `.env` may set. None of them names a program to run. */
 export const VARIABLES: ReadonlySet<string> = new Set(
   [serverVariables, clientVariables, gatewayVariables, loaderVariables].flatMap(({ shape }) => Object.keys(shape)),
 );
 
-/** @throws {Error} naming every variable that is wrong and what is wrong with it */
+/** @throws {Error} that lists every invalid variable with the reason */
 export function readConfig<T>(variables: z.ZodType<T>, env: NodeJS.ProcessEnv): T {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const result = variables.safeParse(given);
   if (result.success) return result.data;
-  const wrong = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}${found(path[0], given)}`);
-  throw new Error(`The environment is not valid: ${wrong.join('; ')}.`, { cause: result.error });
+  const wrong = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}${shown(path[0], given)}`);
+  throw new Error(`Invalid variables: ${wrong.join('; ')}.`, { cause: result.error });
 }
 
 const MAY_BE_SECRET = /SECRET|TOKEN|KEY/;
 const MAX_SHOWN = 100;
 
-/** The value that is wrong, unless it may be, or hold, a secret. */
-function found(name: PropertyKey | undefined, given: NodeJS.ProcessEnv): string {
+/** The invalid value, unless it may be or contain a secret. */
+function shown(name: PropertyKey | undefined, given: NodeJS.ProcessEnv): string {
   const value = given[String(name)];
   if (value === undefined || MAY_BE_SECRET.test(String(name)) || value.includes('@')) return '';
-  return `; it is "${value.slice(0, MAX_SHOWN)}"`;
+  return ` (is "${value.slice(0, MAX_SHOWN)}")`;
 }

@@ -1,7 +1,7 @@
-/** The oldest Node with everything that Signalbox uses; package.json says the same under `engines`. */
+/** The oldest supported Node, as under `engines` in package.json. */
 export const MINIMUM_NODE = '22.18.0';
 
-/** Whether a Node of this version is too old. In syntax that old ones read: they run this. */
+/** Returns whether a Node version is too old. Old versions run this, so it uses old syntax only. */
 export function isNodeTooOld(version: string): boolean {
   const [major, minor] = version.split('.').map(Number) as [number, number];
   const [neededMajor, neededMinor] = MINIMUM_NODE.split('.').map(Number) as [number, number];

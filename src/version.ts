@@ -1,4 +1,4 @@
 import { readFileSync } from 'node:fs';
 
-/** Signalbox's own version, from the package it runs from. */
+/** The version of Signalbox, from its package.json. */
 export const version: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;

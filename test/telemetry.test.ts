@@ -3,7 +3,7 @@ import { createLogger } from '../src/telemetry.ts';
 
 const SECRET = `S3CRET${'x'.repeat(37)}`;
 
-/** What is written of one line. */
+/** Returns the text of one log line. */
 function lineOf(fields: object, message = 'it happened'): string {
   const lines: string[] = [];
   createLogger('info', { write: (line) => void lines.push(line) }).info(fields, message);
@@ -25,7 +25,7 @@ const FIELDS = [
   'pass',
 ];
 
-test.each(FIELDS)('what is called %s is in no line, up to two objects deep', (name) => {
+test.each(FIELDS)('redacts fields named %s, up to two objects deep', (name) => {
   for (const fields of [
     { [name]: SECRET },
     { headers: { [name]: SECRET } },
@@ -45,7 +45,7 @@ const LOOKS = [
   `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.${SECRET}`,
 ];
 
-test.each(LOOKS)('%s is in no line, wherever it stands', (text) => {
+test.each(LOOKS)('redacts %s anywhere in a line', (text) => {
   const error = new Error(`cannot reach ${text}`, { cause: new Error(text) });
   for (const fields of [{ path: `/a/${text}/b` }, { err: error }, { list: [text] }]) {
     const line = lineOf(fields);
@@ -55,14 +55,14 @@ test.each(LOOKS)('%s is in no line, wherever it stands', (text) => {
   expect(lineOf({}, `it says ${text}.`)).not.toContain(SECRET);
 });
 
-test('what cannot be seen is escaped, and means the same', () => {
+test('escapes invisible characters without changing the value', () => {
   const actor = 'ana\u202egnp\u009b31m\u2028';
   const line = lineOf({ actor });
   expect(line).toContain('ana\\u202egnp\\u009b31m\\u2028');
   expect(JSON.parse(line)).toMatchObject({ actor });
 });
 
-test('what is none stays', () => {
+test('keeps text that is not a secret', () => {
   const fields = { path: '/api/keys/0123456789ab', url: 'nats://127.0.0.1:4222', key_id: '0123456789ab', at: 'a@b:c' };
   expect(JSON.parse(lineOf(fields, 'nats://nats:4222 is away'))).toMatchObject({
     ...fields,

@@ -2,25 +2,24 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { Problem } from '../domain/errors.ts';
-import { openSession } from './helpers/connection.ts';
-import { tell } from './helpers/output.ts';
+import { openConnection } from './helpers/connection.ts';
+import { notify } from './helpers/output.ts';
 import { untilStopped } from './helpers/signals.ts';
 
-export function agentVerb(): Command {
+export function agentCommand(): Command {
   return new Command('agent')
-    .description('keep a folder at the active version, for a service that opens <dir>/current/model.joblib')
+    .description('keep <dir>/current at the active version, for a service that opens <dir>/current/model.joblib')
     .addOption(new Option('-m, --model <name>', 'the model').env('REGISTRY_MODEL').default('default'))
     .requiredOption('-e, --env <environment>', 'the environment, such as production')
-    .requiredOption('--dir <folder>', 'where to keep "current"')
-    .option('--python <interpreter>', 'the service’s own, whose versions must fit')
-    .option('--on-change <command or url>', 'what to run, or to POST to, when it has changed')
-    .option('--volume <folder>', 'the registry’s volume, where it is mounted: read files there')
+    .requiredOption('--dir <folder>', 'the folder that holds "current"')
+    .option('--python <interpreter>', 'the service’s Python; must satisfy the model’s requirements')
+    .option('--on-change <command or url>', 'a command to run or a URL to POST to after each change')
+    .option('--volume <folder>', 'the registry’s volume, if it is mounted: files are read from there')
     .addHelpText(
       'after',
       '\nExample:\n  signalbox agent -m fraud -e production --dir /models --python /usr/bin/python3 --on-change "systemctl reload scorer"',
     )
     .action(async ({ model, env: environment, dir: folder, python, onChange, volume }) => {
-      // Loaded here, so that the other verbs start without the loader's parts.
       const [{ startAgent }, { createLogger }] = await Promise.all([
         import('../loader/agent.ts'),
         import('../telemetry.ts'),
@@ -29,7 +28,7 @@ export function agentVerb(): Command {
       const stopped = untilStopped();
       const log = createLogger();
       const agent = await startAgent({ model, environment, folder, python, onChange, volume, log });
-      tell(`Following ${model} in ${environment}: the service opens ${folder}/current`);
+      notify(`Following ${model} in ${environment}: the service opens ${folder}/current`);
       await stopped;
       await agent.close();
     });
@@ -37,26 +36,31 @@ export function agentVerb(): Command {
 
 const ANSWER_WITHIN_MS = 5_000;
 
+/** What the agent does next, by problem code. */
+const NEXT: Partial<Record<string, string>> = {
+  'unknown-environment': 'The last good version stays in service.',
+  'unknown-model': 'The agent follows it as soon as it is published.',
+  'no-active-version': 'The agent loads the first version that becomes active.',
+};
+
 /**
- * Asks the registry once whether there is anything to follow. A registry that does not answer is waited for, and so is a model
- * that was not published yet; a wrong environment would be waited for without end.
+ * Checks once that the model can be followed. The agent waits for a registry that does not answer and for a model that is
+ * not published yet. It would wait for a misspelled environment forever.
  *
- * @throws {Problem} unknown-environment, unless a version was kept here that must go on serving
+ * @throws {Problem} unknown-environment, unless this folder keeps a version that must stay in service
  */
 async function checkFollowable(model: string, environment: string, folder: string): Promise<void> {
-  const { client, base } = openSession({ model });
-  const ask = (path: string) =>
+  const { client, base } = openConnection({ model });
+  const get = (path: string) =>
     client.call('GET', base + path, { query: { environment }, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   try {
-    await ask('/loaders');
-    await ask('/versions/active');
+    await get('/loaders');
+    await get('/versions/active');
   } catch (error) {
     const code = error instanceof Problem ? error.code : null;
     const kept = existsSync(join(folder, '.signalbox', 'last-good', `${model}.${environment}.json`));
     if (code === 'unknown-environment' && !kept) throw error;
-    if (code === 'unknown-environment') tell(`${(error as Problem).message} The last good version serves on.`);
-    if (code === 'unknown-model') tell(`${(error as Problem).message} It is followed as soon as it is published.`);
-    if (code === 'no-active-version')
-      tell(`${(error as Problem).message} The first one that becomes active is followed.`);
+    const next = code && NEXT[code];
+    if (next) notify(`${(error as Problem).message} ${next}`);
   }
 }

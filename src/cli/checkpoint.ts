@@ -8,34 +8,34 @@ import { type Checkpoint, checkpointOf, signCheckpoint, verifyCheckpoint } from 
 import { generateKeyPair, readPrivateKey, readPublicKey } from '../proof/checkpoint-key.ts';
 import { HistoryBroken, type LogSource } from '../proof/source.ts';
 import { withLogSource } from './helpers/log.ts';
-import { clean, printLine, printLines, printTable, progressBar, revisions, tell } from './helpers/output.ts';
+import { clean, notify, printLine, printLines, printTable, progressBar, revisions } from './helpers/output.ts';
 
-export function checkpointVerb(): Command {
+export function checkpointCommand(): Command {
   return new Command('checkpoint')
-    .description('signed statements of where the log stood, to hold against it later; docs/proof.md')
-    .addCommand(keyVerb())
-    .addCommand(saveVerb())
-    .addCommand(checkVerb())
+    .description('sign the state of the log, and check the log against it later; docs/proof.md')
+    .addCommand(keyCommand())
+    .addCommand(saveCommand())
+    .addCommand(checkCommand())
     .addHelpText('after', '\nExample:\n  signalbox checkpoint key private.pem public.pem');
 }
 
-function keyVerb(): Command {
+function keyCommand(): Command {
   return new Command('key')
-    .description('make a pair of Ed25519 keys; keep the private one where the log is not')
+    .description('create an Ed25519 key pair; do not keep the private key on the machine of the log')
     .argument('<private.pem>')
-    .argument('[public.pem]', 'printed, if not said')
+    .argument('[public.pem]', 'default: standard output')
     .action(async (privatePath: string, publicPath?: string) => {
       const { privatePem, publicPem } = generateKeyPair();
-      // Never over a key that is there: what it has signed could not be signed again.
+      // Never replaces a key: nothing could be signed with the old one again.
       await writeFile(privatePath, privatePem, { mode: 0o600, flag: 'wx' });
       if (publicPath === undefined) printLines(publicPem.trimEnd());
       else await writeFile(publicPath, publicPem, { flag: 'wx' });
     });
 }
 
-function saveVerb(): Command {
+function saveCommand(): Command {
   return new Command('save')
-    .description('sign where the log stands now')
+    .description('sign the current state of the log')
     .argument('<file>')
     .requiredOption('--key <private.pem>', 'an Ed25519 private key')
     .addHelpText('after', '\nExample:\n  signalbox checkpoint save today.jws --key private.pem')
@@ -46,8 +46,8 @@ function saveVerb(): Command {
       const jws = await signCheckpoint(checkpoint, key);
       await replaceFile(path, `${jws}\n`, 0o644);
       const { revision, generation, models } = checkpoint;
-      printLine(`Revision ${revision} of generation ${generation} is signed in ${path}. Models: ${models}.`);
-      for (const finding of findingsOf(chain)) tell(clean(finding));
+      printLine(`Signed revision ${revision} of generation ${generation} in ${path}. Models: ${models}.`);
+      for (const finding of findingsOf(chain)) notify(clean(finding));
     });
 }
 
@@ -62,17 +62,17 @@ async function readAll(source: LogSource): Promise<Chain> {
   return chain;
 }
 
-function checkVerb(): Command {
+function checkCommand(): Command {
   return new Command('check')
-    .description('hold the log against a checkpoint, or all of a folder, and refuse one that is not what it was')
-    .argument('<file>', 'a checkpoint, or a folder of them')
-    .requiredOption('--key <public.pem>', 'the other half of the key that signed them')
-    .option('--file <export.jsonl>', 'an exported log instead of the stream')
+    .description('check that the log still matches a checkpoint, or every checkpoint of a folder')
+    .argument('<file>', 'a checkpoint, or a folder of checkpoints')
+    .requiredOption('--key <public.pem>', 'the public key of the pair that signed them')
+    .option('--file <export.jsonl>', 'read an exported log instead of the stream')
     .addHelpText('after', '\nExample:\n  signalbox checkpoint check checkpoints/ --key public.pem')
     .action(async (path: string, { key: keyFile, file }) => {
       const key = await readPublicKey(keyFile);
       const jwss = await readCheckpoints(path);
-      const opened = await Promise.all(jwss.map(async ({ name, jws }) => open(name, verifyCheckpoint(jws, key))));
+      const opened = await Promise.all(jwss.map(({ name, jws }) => open(name, verifyCheckpoint(jws, key))));
       const genuine = opened.filter((one) => 'checkpoint' in one);
       const forged = opened.filter((one) => 'why' in one);
       const { verdicts, chain } = await withLogSource(file, (source) =>
@@ -105,13 +105,13 @@ function report(checked: (Refused | Verdict)[], chain: Chain): void {
   const findings = findingsOf(chain);
   for (const finding of findings) printLine(clean(finding));
   const refused = checked.filter(({ why }) => why !== null).length;
-  if (refused > 0) throw new HistoryBroken(`${refused} of ${checked.length} checkpoints do not fit the log.`);
-  if (findings.length > 0) throw new HistoryBroken('The log is what the checkpoints saw, but it is not whole.');
+  if (refused > 0) throw new HistoryBroken(`${refused} of ${checked.length} checkpoints do not match the log.`);
+  if (findings.length > 0) throw new HistoryBroken('The log matches the checkpoints, but it is not complete.');
 }
 
 function agreement(verdict: Refused | Verdict, { generation }: Chain): string {
   const restored = 'checkpoint' in verdict && verdict.checkpoint.generation < generation;
-  return restored ? `agrees; it was restored since, as generation ${generation}` : 'agrees';
+  return restored ? `agrees; the log was restored since then, as generation ${generation}` : 'agrees';
 }
 
 const MAX_CHECKPOINT_BYTES = 64 * 1024;
@@ -119,7 +119,7 @@ const MAX_CHECKPOINT_BYTES = 64 * 1024;
 async function readCheckpoints(path: string): Promise<{ name: string; jws: string }[]> {
   const isFolder = (await stat(path)).isDirectory();
   const names = isFolder ? (await readdir(path)).filter((name) => name.endsWith('.jws')).sort() : [path];
-  if (names.length === 0) throw new Error(`There are no checkpoints (*.jws) in ${path}.`);
+  if (names.length === 0) throw new Error(`${path} contains no checkpoints (*.jws).`);
   return Promise.all(names.map(async (name) => ({ name, jws: await readSmall(isFolder ? join(path, name) : path) })));
 }
 

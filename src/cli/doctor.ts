@@ -4,16 +4,15 @@ import { printCheck } from './helpers/checks.ts';
 import { clientFor } from './helpers/connection.ts';
 import { printJson } from './helpers/output.ts';
 
-export function doctorVerb(): Command {
+export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('say what is wrong with an installation, and what to do about it')
-    .option('--json', 'print what was found as JSON')
+    .description('check an installation, and print what to do about each problem')
+    .option('--json', 'print the checks as JSON')
     .addHelpText(
       'after',
       '\nExamples:\n  signalbox doctor\n  REGISTRY_DSN=https://registry REGISTRY_TOKEN=… signalbox doctor --json',
     )
     .action(async ({ json }) => {
-      // Loaded here, so that the other verbs start without its parts.
       const [{ examine }, { isWrong }] = await Promise.all([
         import('../setup/examination.ts'),
         import('../setup/check.ts'),

@@ -3,12 +3,12 @@ import { replaceFileWith } from '../files/replace.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
 import { exportLog } from '../proof/export.ts';
 import { withLogSource } from './helpers/log.ts';
-import { clean, progressBar, revisions, tell } from './helpers/output.ts';
+import { clean, notify, progressBar, revisions } from './helpers/output.ts';
 
-export function exportVerb(): Command {
+export function exportCommand(): Command {
   return new Command('export')
     .description('write the whole log as JSON lines, with the exact bytes of every event; docs/proof.md')
-    .argument('[file]', 'where to; standard output, if not said', '-')
+    .argument('[file]', 'the file to write; default: standard output', '-')
     .option('--key <private.pem>', 'sign the checkpoint at the end')
     .addHelpText('after', '\nExample:\n  signalbox export registry.jsonl --key private.pem')
     .action(async (path: string, { key: keyFile }) => {
@@ -19,7 +19,7 @@ export function exportVerb(): Command {
         const { revision } = await (path === '-'
           ? write(toStandardOutput)
           : replaceFileWith(path, 0o600, (file) => write((bytes) => file.appendFile(bytes))));
-        tell(`${revision} revisions of ${clean(source.name)}, generation ${source.generation}.`);
+        notify(`Exported ${revision} revisions of ${clean(source.name)}, generation ${source.generation}.`);
       });
     });
 }

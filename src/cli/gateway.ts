@@ -1,16 +1,15 @@
 import { Command } from 'commander';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 import { untilStopped } from './helpers/signals.ts';
 
-export function gatewayVerb(): Command {
+export function gatewayCommand(): Command {
   return new Command('gateway')
-    .description('serve /admin/models and /admin/models/latest to holders of an API key; docs/security.md')
+    .description('serve /admin/models and /admin/models/latest to callers with an API key; docs/security.md')
     .addHelpText(
       'after',
       '\nExample:\n  REGISTRY_DSN=https://registry REGISTRY_TOKEN=$(signalbox key create edge --allow gateway) signalbox gateway',
     )
     .action(async () => {
-      // Loaded here, so that the other verbs start without its parts.
       const [{ startGateway }, { createLogger }, { gatewayVariables, readConfig }] = await Promise.all([
         import('../gateway.ts'),
         import('../telemetry.ts'),
@@ -18,7 +17,7 @@ export function gatewayVerb(): Command {
       ]);
       const stopped = untilStopped();
       const gateway = await startGateway({ config: readConfig(gatewayVariables, process.env), log: createLogger() });
-      tell(`The gateway serves on ${gateway.url}`);
+      notify(`The gateway serves on ${gateway.url}`);
       await stopped;
       await gateway.close();
     });

@@ -7,38 +7,38 @@ import type { RegistryClient } from '../client/client.ts';
 import { missingBlobs, sendBlob } from '../client/publish.ts';
 import { clientVariables, readConfig } from '../config.ts';
 import { activateVersion } from './activate.ts';
-import { openSession, readSigningKey } from './helpers/connection.ts';
+import { openConnection, readSigningKey } from './helpers/connection.ts';
 import { printLine, progressBar } from './helpers/output.ts';
 
-export function importVerb(): Command {
+export function importCommand(): Command {
   return new Command('import')
-    .description('carry out what a bundle of "signalbox publish --offline" says')
-    .argument('<bundle>', 'the file; REGISTRY_SIGNING_KEY must be the key that it is signed with')
-    .option('--dry-run', 'verify the bundle and tell what it says, and ask nobody')
+    .description('publish, and activate if requested, the version of a bundle from "signalbox publish --offline"')
+    .argument('<bundle>', 'the bundle; REGISTRY_SIGNING_KEY must be the key that signed it')
+    .option('--dry-run', 'verify the bundle and print what it would do, without contacting the registry')
     .addHelpText('after', '\nExample:\n  signalbox import bundle.tar')
     .action(async (path: string, { dryRun }) => {
       const key = readSigningKey(readConfig(clientVariables, process.env));
       const file = await open(path);
       try {
         const bundle = await openBundle(file, key, new Date(), progressBar('Verifying'));
-        if (dryRun) printLine(`The bundle is whole. ${wishOf(bundle.statement)}`);
-        else await carryOut(bundle);
+        if (dryRun) printLine(`The bundle is complete. ${effectOf(bundle.statement)}`);
+        else await importBundle(bundle);
       } finally {
         await file.close();
       }
     });
 }
 
-function wishOf({ model, version, activate, expires_at }: Statement): string {
+function effectOf({ model, version, activate, expires_at }: Statement): string {
   const activates = activate ? ` and activates it in ${activate.environment}` : '';
-  return `It publishes ${model} ${version}${activates}, if it is imported before ${expires_at}.`;
+  return `Importing it before ${expires_at} publishes ${model} ${version}${activates}.`;
 }
 
-/** Does nothing twice: what was stored of an earlier attempt is found by the nonce. */
-async function carryOut(bundle: Bundle): Promise<void> {
+/** Safe to repeat: the idempotency keys contain the bundle's nonce, so the registry recognizes an earlier attempt. */
+async function importBundle(bundle: Bundle): Promise<void> {
   const { model, version, manifest, notes, activate, nonce } = bundle.statement;
-  const session = openSession({ model });
-  const { client, base } = session;
+  const connection = openConnection({ model });
+  const { client, base } = connection;
   await sendBlobs(client, bundle);
   const once = (command: string) => ({ 'Idempotency-Key': `bundle-${nonce}-${command}` });
   const json = { ...manifest, version, notes: notes ?? undefined };
@@ -48,10 +48,10 @@ async function carryOut(bundle: Bundle): Promise<void> {
   if (!activate) return;
   const { environment, reason } = activate;
   const body = { environment, reason: reason ?? undefined };
-  await activateVersion(session, version, body, { headers: once('activate') });
+  await activateVersion(connection, version, body, { headers: once('activate') });
 }
 
-/** A bundle that changed since it was verified is refused by the registry, which verifies every blob. */
+/** The registry verifies every blob again, so it refuses a bundle that changed after its verification here. */
 async function sendBlobs(client: RegistryClient, bundle: Bundle): Promise<void> {
   const lacking = await missingBlobs(client, bundle.blobs);
   if (lacking.length === 0) return;

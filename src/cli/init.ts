@@ -9,7 +9,8 @@ import { type Answers, type Plan, planOf, presetsIn } from '../setup/plan.ts';
 import { SETTINGS, type Setting } from '../setup/settings.ts';
 import { printCheck } from './helpers/checks.ts';
 import { WrongUsage } from './helpers/failure.ts';
-import { printJson, printLine, tell } from './helpers/output.ts';
+import { notify, printJson, printLine } from './helpers/output.ts';
+import { exitOnSignal } from './helpers/signals.ts';
 
 interface InitOptions extends Record<string, unknown> {
   model: string;
@@ -20,49 +21,49 @@ interface InitOptions extends Record<string, unknown> {
   json?: boolean;
 }
 
-export function initVerb(): Command {
-  const verb = new Command('init').description(
-    'set an installation up: ask, try everything, then write .env and .env.loader; docs/setup.md',
+export function initCommand(): Command {
+  const command = new Command('init').description(
+    'set up an installation: ask for settings, check them, then write .env and .env.loader; docs/setup.md',
   );
   for (const { option, what, preset } of SETTINGS) {
-    verb.option(option, `${what}${preset === undefined ? '' : ` (default: ${preset})`}`);
+    command.option(option, `${what}${preset === undefined ? '' : ` (default: ${preset})`}`);
   }
-  return verb
-    .option('-m, --model <name>', 'the model of the loaders that .env.loader is for', 'default')
-    .option('-e, --env <environment>', 'and their environment')
-    .option('--out <folder>', 'where to write the files', '.')
-    .option('--force', 'replace files that are there')
-    .option('-y, --yes', 'ask nothing')
-    .option('--json', 'ask nothing, and print what was tried and written as JSON')
+  return command
+    .option('-m, --model <name>', 'the model that .env.loader follows', 'default')
+    .option('-e, --env <environment>', 'the environment that .env.loader follows')
+    .option('--out <folder>', 'the folder to write the files to', '.')
+    .option('--force', 'replace existing files')
+    .option('-y, --yes', 'do not prompt')
+    .option('--json', 'do not prompt, and print the checks and the written files as JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  signalbox init\n  NATS_URL=$(cat nats-url) signalbox init --yes --host 0.0.0.0 --public-url https://models.example.org\n\nWithout --nats-url, NATS_URL is read from the environment: options, and passwords in them, are visible to other users.',
+      '\nExamples:\n  signalbox init\n  NATS_URL=$(cat nats-url) signalbox init --yes --host 0.0.0.0 --public-url https://models.example.org\n\nPrefer NATS_URL in the environment to --nats-url: other users of this machine can see options, and the passwords in them.',
     )
     .action(init);
 }
 
 async function init(options: InitOptions): Promise<void> {
   const { model, env: environment, force = false } = options;
-  if (!ModelName.safeParse(model).success) throw new WrongUsage(`${model} is no name of a model.`);
+  const invalid = ModelName.safeParse(model).error?.issues[0]?.message;
+  if (invalid) throw new WrongUsage(`--model ${JSON.stringify(model)} ${invalid}.`);
   const folder = resolve(options.out);
   const given = givenBy(options);
-  const asking = process.stdin.isTTY && !options.yes && !options.json;
-  const answers = asking ? await ask(given, presetsIn(folder)) : given;
+  const interactive = process.stdin.isTTY && !options.yes && !options.json;
+  const answers = interactive ? await ask(given, presetsIn(folder)) : given;
   const plan = await planOf(answers, { loader: { model, environment }, folder, force });
   if (environment !== undefined && !plan.config.REGISTRY_ENVIRONMENTS.includes(environment)) {
-    throw new WrongUsage(`${environment} is none of the environments.`);
+    const all = plan.config.REGISTRY_ENVIRONMENTS.join(', ');
+    throw new WrongUsage(`There is no environment ${environment}; there are ${all}.`);
   }
-  // A start can take minutes, when nats-server is fetched, and has a child that must not stay behind.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  exitOnSignal();
   const { checks, files } = await install(plan, options.json ? () => undefined : printCheck);
   if (options.json) printJson({ installed: files.length > 0, checks, files });
   else if (files.length === 0) printLine('Nothing was written.');
-  else printLine(`Wrote ${files.join(' and ')}. Start it there with "signalbox serve".`);
+  else printLine(`Wrote ${files.join(' and ')}. To start the registry, run "signalbox serve" in ${folder}.`);
   if (files.length === 0) process.exitCode = 1;
 }
 
-async function install(plan: Plan, told: (check: Check) => void): Promise<{ checks: Check[]; files: string[] }> {
-  // Loaded here, so that the other verbs start without the server's parts.
+async function install(plan: Plan, report: (check: Check) => void): Promise<{ checks: Check[]; files: string[] }> {
   const [{ tryOut, tryStart, writeFiles }, { isWrong }] = await Promise.all([
     import('../setup/installation.ts'),
     import('../setup/check.ts'),
@@ -70,11 +71,11 @@ async function install(plan: Plan, told: (check: Check) => void): Promise<{ chec
   const checks: Check[] = [];
   const take = (check: Check) => {
     checks.push(check);
-    told(check);
+    report(check);
   };
   for await (const check of tryOut(plan)) take(check);
   if (checks.some(isWrong)) return { checks, files: [] };
-  const { check, key } = await tryStart(plan, tell);
+  const { check, key } = await tryStart(plan, notify);
   take(check);
   return { checks, files: key ? await writeFiles(plan, key) : [] };
 }
@@ -86,12 +87,12 @@ function givenBy(options: InitOptions): Answers {
   return NATS_URL === undefined ? given : { ...given, NATS_URL };
 }
 
-/** Other users can see what an option says, and this may hold a password. A `.env` that was read here is not an answer. */
+/** NATS_URL from the environment, since other users can see options. A value that the CLI read from `.env` is not an answer. */
 function natsUrlIn({ NATS_URL }: NodeJS.ProcessEnv): string | undefined {
   return NATS_URL === readEnvFile('.env').NATS_URL ? undefined : NATS_URL || undefined;
 }
 
-/** Asks for what was not given. @throws {Error} where the terminal is closed meanwhile */
+/** Prompts for the settings that were not given as options. @throws {Error} if the terminal is closed */
 async function ask(given: Answers, presets: Answers): Promise<Answers> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const closed = new AbortController();
@@ -105,7 +106,7 @@ async function ask(given: Answers, presets: Answers): Promise<Answers> {
     return answers;
   } catch (cause) {
     if (!closed.signal.aborted) throw cause;
-    throw new Error('Stopped. Nothing was written.', { cause });
+    throw new Error('Stopped: the input ended. Nothing was written.', { cause });
   } finally {
     terminal.close();
   }
@@ -122,6 +123,6 @@ async function askFor(
     const value = answer.trim() || preset;
     const problem = serverVariables.shape[name].safeParse(value === '' ? undefined : value).error;
     if (!problem) return value;
-    tell(problem.issues.map(({ message }) => message).join('; '));
+    notify(problem.issues.map(({ message }) => message).join('; '));
   }
 }

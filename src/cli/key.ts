@@ -1,52 +1,53 @@
 import { Command, Option } from 'commander';
 import type { CreatedKey, KeyList, KeyView } from '../api/keys.ts';
 import { PERMISSIONS } from '../domain/permissions.ts';
-import { openSession } from './helpers/connection.ts';
+import { openConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
-import { printJson, printLine, printTable, tell } from './helpers/output.ts';
+import { notify, printJson, printLine, printTable } from './helpers/output.ts';
 
 const A_DAY_MS = 24 * 3600_000;
 const MAX_DAYS = 36_500;
 
-export function keyVerb(): Command {
+export function keyCommand(): Command {
   return new Command('key')
-    .description('API keys for services, which reach no further than they must')
-    .addCommand(createVerb())
-    .addCommand(listVerb())
-    .addCommand(revokeVerb());
+    .description('manage API keys for services, limited by permission, model and environment')
+    .addCommand(createCommand())
+    .addCommand(listCommand())
+    .addCommand(revokeCommand());
 }
 
-function createVerb(): Command {
-  const allow = new Option('--allow <permissions...>', 'what it allows').choices(PERMISSIONS).makeOptionMandatory();
+function createCommand(): Command {
+  const allow = new Option('--allow <permissions...>', 'its permissions').choices(PERMISSIONS).makeOptionMandatory();
   return new Command('create')
-    .description('make a key; it is printed once')
-    .argument('<name>', 'who acts, as key:<name>, in every event')
+    .description('create a key and print it; it cannot be shown again')
+    .argument('<name>', 'the actor in its events, as key:<name>')
     .addOption(allow)
-    .option('--signing', 'a key that signs requests and bundles, and is never sent')
+    .option('--signing', 'create a key that signs requests and bundles and is never sent itself')
     .option('--models <patterns...>', 'only for these models, such as fraud-*')
     .option('--envs <environments...>', 'only in these environments')
-    .option('--days <count>', 'how long it is good; for ever, if not said', Number)
-    .option('--json', 'print the registry’s own answer')
+    .option('--days <count>', 'lifetime in days; default: no expiry', Number)
+    .option('--json', 'print the registry’s response as JSON')
     .addHelpText('after', '\nExample:\n  signalbox key create scorer --allow read report --models fraud --days 365')
     .action(async (name: string, { allow, signing, models, envs: environments, days, json }) => {
       if (days !== undefined && !(days > 0 && days <= MAX_DAYS)) {
-        throw new WrongUsage(`--days must be above 0, and at most ${MAX_DAYS}.`);
+        throw new WrongUsage(`--days must be greater than 0 and at most ${MAX_DAYS}.`);
       }
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
-      const made = await openSession({ model: 'default' }).client.call<CreatedKey>('POST', '/api/keys', { json: body });
-      if (json) return printJson(made);
-      tell(`Key ${made.id} for ${name}; this is the only time it is shown:`);
-      printLine(made.key);
+      const connection = openConnection({ model: 'default' });
+      const created = await connection.client.call<CreatedKey>('POST', '/api/keys', { json: body });
+      if (json) return printJson(created);
+      notify(`Created key ${created.id} for ${name}. Copy it now; it cannot be shown again:`);
+      printLine(created.key);
     });
 }
 
-function listVerb(): Command {
+function listCommand(): Command {
   return new Command('list')
-    .description('list the keys there are')
-    .option('--json', 'print the registry’s own answer')
+    .description('list the keys')
+    .option('--json', 'print the registry’s response as JSON')
     .action(async ({ json }) => {
-      const found = await openSession({ model: 'default' }).client.call<KeyList>('GET', '/api/keys');
+      const found = await openConnection({ model: 'default' }).client.call<KeyList>('GET', '/api/keys');
       if (json) return printJson(found);
       const titles = ['ID', 'NAME', 'KIND', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
       printTable(titles, found.keys.map(row));
@@ -68,12 +69,12 @@ function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: Ke
   ];
 }
 
-function revokeVerb(): Command {
+function revokeCommand(): Command {
   return new Command('revoke')
-    .description('take a key back, on every server within seconds')
+    .description('revoke a key; every server refuses it within seconds')
     .argument('<id>')
     .action(async (id: string) => {
-      await openSession({ model: 'default' }).client.call('DELETE', `/api/keys/${encodeURIComponent(id)}`);
+      await openConnection({ model: 'default' }).client.call('DELETE', `/api/keys/${encodeURIComponent(id)}`);
       printLine(`${id} is revoked.`);
     });
 }

@@ -1,23 +1,23 @@
 import { Command, Option } from 'commander';
 import type { ModelView, VersionView } from '../api/views.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { printJson, printTable } from './helpers/output.ts';
 import { count, pages } from './helpers/pages.ts';
 
-export function listVerb(): Command {
-  return withSession(new Command('list'))
+export function listCommand(): Command {
+  return withConnection(new Command('list'))
     .description('list the versions of a model, newest first, or every model')
     .option('--models', 'list models')
     .option('--active', 'only versions that are active somewhere')
     .option('--archived', 'only archived versions')
-    .addOption(new Option('--at <moment>', 'as it stood then: a time, or a revision').conflicts('models'))
-    .option('-n, --limit <count>', 'at most so many', count, 100)
+    .addOption(new Option('--at <moment>', 'the versions as they were at a time or a revision').conflicts('models'))
+    .option('-n, --limit <count>', 'maximum number of entries', count, 100)
     .addHelpText(
       'after',
       '\nExamples:\n  signalbox list --active\n  signalbox list --at 2026-03-03T14:05:00Z\n  signalbox list --models --json',
     )
     .action(async ({ models, active, archived, at, limit, json, ...options }) => {
-      const { client, base } = openSession(options);
+      const { client, base } = openConnection(options);
       if (models) {
         const found = await pages<ModelView>(client, '/api/models', 'models', {}, limit);
         if (json) return printJson({ models: found });

@@ -1,21 +1,21 @@
 import { Command } from 'commander';
 import type { FleetView, LoaderView } from '../domain/fleet.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { summaryOf } from './helpers/convergence.ts';
 import { printJson, printLine, printTable } from './helpers/output.ts';
 
 const TITLES = ['INSTANCE', 'ENVIRONMENT', 'STATE', 'CURRENT', 'TARGET', 'SINCE', 'HEARD', 'ERROR'];
 
-export function loadersVerb(): Command {
-  return withSession(new Command('loaders'))
-    .description('list the processes that serve a model, and what each of them serves')
-    .option('-e, --env <environment>', 'only those of this environment')
+export function loadersCommand(): Command {
+  return withConnection(new Command('loaders'))
+    .description('list the loaders of a model, and what each of them serves')
+    .option('-e, --env <environment>', 'only loaders of this environment')
     .addHelpText('after', '\nExamples:\n  signalbox loaders\n  signalbox loaders --env production --json')
     .action(async ({ env: environment, json, ...options }) => {
-      const { client, base } = openSession(options);
+      const { client, base } = openConnection(options);
       const fleet = await client.call<FleetView>('GET', `${base}/loaders`, { query: { environment } });
       if (json) return printJson(fleet);
-      if (fleet.loaders.length === 0) return printLine('No loader is there.');
+      if (fleet.loaders.length === 0) return printLine('No loader is running.');
       printTable(
         TITLES,
         fleet.loaders.map((loader) => row(loader, Date.now())),
@@ -42,7 +42,7 @@ function row(
   ];
 }
 
-/** Seconds, since a loader is forgotten after 90 of them; clocks may differ. */
+/** In seconds, as the registry forgets a loader after 90 s without a report. Negative ages from a clock difference show as 0. */
 function ago(time: string, now: number): string {
   return `${Math.max(0, Math.round((now - Date.parse(time)) / 1000))} s ago`;
 }

@@ -1,84 +1,85 @@
 import { Command } from 'commander';
 import { loadEnvFile } from '../setup/env-file.ts';
 import { version } from '../version.ts';
-import { activateVerb } from './activate.ts';
-import { agentVerb } from './agent.ts';
-import { archiveVerb, unarchiveVerb } from './archive.ts';
-import { checkpointVerb } from './checkpoint.ts';
-import { deactivateVerb } from './deactivate.ts';
-import { doctorVerb } from './doctor.ts';
-import { exportVerb } from './export.ts';
-import { gatewayVerb } from './gateway.ts';
+import { activateCommand } from './activate.ts';
+import { agentCommand } from './agent.ts';
+import { archiveCommand, unarchiveCommand } from './archive.ts';
+import { checkpointCommand } from './checkpoint.ts';
+import { deactivateCommand } from './deactivate.ts';
+import { doctorCommand } from './doctor.ts';
+import { exportCommand } from './export.ts';
+import { gatewayCommand } from './gateway.ts';
 import { failed } from './helpers/failure.ts';
-import { tell } from './helpers/output.ts';
-import { historyVerb } from './history.ts';
-import { importVerb } from './import.ts';
-import { initVerb } from './init.ts';
-import { keyVerb } from './key.ts';
-import { latestVerb } from './latest.ts';
-import { listVerb } from './list.ts';
-import { loadersVerb } from './loaders.ts';
-import { notesVerb } from './notes.ts';
-import { publishVerb } from './publish.ts';
-import { replayVerb } from './replay.ts';
-import { restoreVerb } from './restore.ts';
-import { rollbackVerb } from './rollback.ts';
-import { runtimeVerb } from './runtime.ts';
-import { serveVerb } from './serve.ts';
-import { showVerb } from './show.ts';
-import { tokenVerb } from './token.ts';
+import { notify } from './helpers/output.ts';
+import { historyCommand } from './history.ts';
+import { importCommand } from './import.ts';
+import { initCommand } from './init.ts';
+import { keyCommand } from './key.ts';
+import { latestCommand } from './latest.ts';
+import { listCommand } from './list.ts';
+import { loadersCommand } from './loaders.ts';
+import { notesCommand } from './notes.ts';
+import { publishCommand } from './publish.ts';
+import { replayCommand } from './replay.ts';
+import { restoreCommand } from './restore.ts';
+import { rollbackCommand } from './rollback.ts';
+import { runtimeCommand } from './runtime.ts';
+import { serveCommand } from './serve.ts';
+import { showCommand } from './show.ts';
+import { tokenCommand } from './token.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or a permission · 4 not found · 5 the registry or its log is away ·
-6 not every loader serves it · 7 the history does not verify`;
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or for a missing permission · 4 not found ·
+5 registry or log unavailable · 6 not every loader serves the version · 7 the history does not verify`;
 
 const program = new Command('signalbox')
-  .description('A model registry whose only truth is an append-only log')
+  .description('A self-hosted model registry on an append-only log')
   .version(version)
   .addHelpText('after', EXIT_CODES)
-  // So that --version behind a verb is the verb's own.
+  // So that --version after a command is that command's option.
   .enablePositionalOptions()
-  // Before the verb's own options are read, some of which come from variables.
-  .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => tell(`signalbox: ${line}`)))
+  // Before the options of the command are read, as some have variables as defaults.
+  .hook('preSubcommand', () => loadEnvFile('.env', process.env, (line) => notify(`signalbox: ${line}`)))
   .exitOverride();
 
-for (const verb of [
-  initVerb,
-  doctorVerb,
-  serveVerb,
-  publishVerb,
-  importVerb,
-  activateVerb,
-  rollbackVerb,
-  deactivateVerb,
-  notesVerb,
-  archiveVerb,
-  unarchiveVerb,
-  listVerb,
-  showVerb,
-  latestVerb,
-  historyVerb,
-  replayVerb,
-  exportVerb,
-  restoreVerb,
-  checkpointVerb,
-  loadersVerb,
-  runtimeVerb,
-  agentVerb,
-  tokenVerb,
-  keyVerb,
-  gatewayVerb,
+// Commands import the server, the loader and NATS only in their actions, so that other commands start without them.
+for (const create of [
+  initCommand,
+  doctorCommand,
+  serveCommand,
+  publishCommand,
+  importCommand,
+  activateCommand,
+  rollbackCommand,
+  deactivateCommand,
+  notesCommand,
+  archiveCommand,
+  unarchiveCommand,
+  listCommand,
+  showCommand,
+  latestCommand,
+  historyCommand,
+  replayCommand,
+  exportCommand,
+  restoreCommand,
+  checkpointCommand,
+  loadersCommand,
+  runtimeCommand,
+  agentCommand,
+  tokenCommand,
+  keyCommand,
+  gatewayCommand,
 ]) {
-  program.addCommand(throwing(verb()));
+  program.addCommand(throwing(create()));
 }
 
-/** Commander ends the process with 1 where it is not told to throw, and a verb of a verb is not told by that one. */
-function throwing(verb: Command): Command {
-  for (const part of verb.commands) throwing(part as Command);
-  return verb.exitOverride();
+/** Without exitOverride Commander ends the process with 1. A subcommand does not inherit it. */
+function throwing(command: Command): Command {
+  for (const subcommand of command.commands) throwing(subcommand as Command);
+  return command.exitOverride();
 }
 
-// Whoever reads has read enough, as in `signalbox list | head`.
+// The reader closed the pipe, as in `signalbox list | head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

@@ -4,23 +4,23 @@ import { publishFolder } from '../client/publish.ts';
 import { Problem } from '../domain/errors.ts';
 import { ModelName } from '../domain/names.ts';
 import { Version } from '../domain/versions.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { publishOffline } from './helpers/offline.ts';
 import { printJson, printLine, progressBar } from './helpers/output.ts';
 import { readFolder } from './helpers/read-folder.ts';
 
-export function publishVerb(): Command {
-  return withSession(new Command('publish'))
+export function publishCommand(): Command {
+  return withConnection(new Command('publish'))
     .description('publish a folder as a version')
-    .argument('<folder>', 'the files; metadata.json, MLmodel and requirements.txt among them are read')
+    .argument('<folder>', 'the folder; metadata.json, MLmodel and requirements.txt in it describe the version')
     .addOption(new Option('--version <version>', 'the version').conflicts('bump'))
-    .addOption(new Option('--bump <part>', 'the version after the highest').choices(['major', 'minor', 'patch']))
-    .option('--notes <text>', 'notes to go with it')
-    .addOption(new Option('--offline <bundle>', 'ask nobody, and write a signed bundle to import').conflicts('bump'))
-    .option('--activate <environment>', 'with --offline: activate it there when it is imported')
-    .option('--reason <text>', 'with --activate: why')
-    .option('--days <count>', 'with --offline: how long the bundle is good, at most and by default 30', Number)
+    .addOption(new Option('--bump <part>', 'the next version after the highest').choices(['major', 'minor', 'patch']))
+    .option('--notes <text>', 'notes for the version')
+    .addOption(new Option('--offline <bundle>', 'write a signed bundle for "signalbox import"').conflicts('bump'))
+    .option('--activate <environment>', 'with --offline: activate the version there on import')
+    .option('--reason <text>', 'with --activate: reason for the activation')
+    .option('--days <count>', 'with --offline: lifetime of the bundle in days, up to 30 (default: 30)', Number)
     .addHelpText(
       'after',
       '\nExamples:\n  signalbox publish ./out --version 1.2.0\n  signalbox publish ./out --bump minor -m fraud' +
@@ -28,10 +28,10 @@ export function publishVerb(): Command {
     )
     .action(async (folder: string, { activate, reason, days, ...given }) => {
       if (given.offline !== undefined) return publishOffline(folder, { ...given, activate, reason, days });
-      if (activate ?? reason ?? days) throw new WrongUsage('--activate, --reason and --days go with --offline.');
+      if (activate ?? reason ?? days) throw new WrongUsage('--activate, --reason and --days require --offline.');
       const { version, bump, notes, json, ...options } = given;
       if (version === undefined && bump === undefined) throw new WrongUsage('Give --version or --bump.');
-      const { client, model } = openSession(options);
+      const { client, model } = openConnection(options);
       checkNames(model, version);
       const manifest = await readFolder(folder);
       const progress = progressBar('Sending');
@@ -43,7 +43,7 @@ export function publishVerb(): Command {
 
 const Names = z.object({ model: ModelName, version: Version.optional() });
 
-/** Before files are read and sent. @throws {Problem} invalid-request, as the registry would say it afterwards */
+/** Checks the names before any file is read or sent. @throws {Problem} invalid-request */
 function checkNames(model: string, version: string | undefined): void {
   const { error } = Names.safeParse({ model, version });
   if (!error) return;

@@ -8,7 +8,7 @@ import { WrongUsage } from './helpers/failure.ts';
 import { withLogSource } from './helpers/log.ts';
 import { clean, printJson, printLine, printTable } from './helpers/output.ts';
 import { answersOf } from './replay/registry-answers.ts';
-import type { Asked, Report } from './replay/report.ts';
+import type { Report, Scope } from './replay/report.ts';
 
 interface Options {
   file?: string;
@@ -29,8 +29,8 @@ const MODES = ['at', 'rollbacks', 'diff', 'verify', 'timeline'] as const;
 type Mode = (typeof MODES)[number];
 
 const EXAMPLES = `
-A moment is a revision or a time: 57, 2026-03-03, "2026-03-03 14:05" (UTC), 2026-03-03T15:05:00+01:00. It means everything up
-to that revision, or everything that happened up to that time.
+A moment is a revision or a time: 57, 2026-03-03, "2026-03-03 14:05" (UTC), 2026-03-03T15:05:00+01:00. It includes that revision,
+or every event up to that time.
 
 Examples:
   signalbox replay --at "2026-03-03 14:05" --env production
@@ -39,31 +39,29 @@ Examples:
   signalbox replay --file export.jsonl --verify
   signalbox replay --timeline --html march.html`;
 
-export function replayVerb(): Command {
+export function replayCommand(): Command {
   return new Command('replay')
-    .description('read the log again from its first event, by rules of its own, and tell what happened')
-    .option('--at <moment>', 'what there was, and what was active, at a moment', moment)
-    .option('--rollbacks', 'every return to what was active before')
+    .description('read the whole log with an independent implementation of the rules, and report what happened')
+    .option('--at <moment>', 'the versions, and what was active, at a moment', moment)
+    .option('--rollbacks', 'every rollback, including activations that return to an earlier version')
     .option('--diff <moments...>', 'what changed between two moments', moments)
-    .option('--verify', 'whether every event follows from the ones before it')
+    .option('--verify', 'check that every event follows from the ones before it')
     .option('--timeline', 'which version was active when')
-    .option('--file <export>', 'read an exported file, not the stream of NATS_URL or REGISTRY_VOLUME')
-    .addOption(
-      new Option('-m, --model <name>', 'only this model; may be given again').default([], 'all').argParser(another),
-    )
+    .option('--file <export>', 'read an exported file instead of the stream of NATS_URL or REGISTRY_VOLUME')
+    .addOption(new Option('-m, --model <name>', 'only this model; repeatable').default([], 'all').argParser(another))
     .option('-e, --env <environment>', 'only this environment')
-    .option('--against <url>', 'with --verify: also hold what a running registry answers against the log')
-    .option('--html <file>', 'with --timeline: write a page with the picture')
+    .option('--against <url>', 'with --verify: also compare the answers of a running registry with the log')
+    .option('--html <file>', 'with --timeline: write the timeline as an HTML page')
     .option('--json', 'print JSON')
     .option('--csv', 'print CSV')
     .addHelpText('after', EXAMPLES)
     .action(async (options: Options) => {
       const mode = modeOf(options);
-      // Before the log is opened: a registry cannot know more of it than is then there.
+      // Read before the log is opened, so that the log is at least as long as the registry's answers.
       const answers = options.against === undefined ? null : await answersOf(options.against, options.model);
       const report = await withLogSource(options.file, (source) => reportOf(mode, options, source, answers));
       print(report, options);
-      if (report.wrong.length > 0) throw new HistoryBroken(clean(sentence(report.wrong[0]!, report.wrong.length)));
+      if (report.wrong.length > 0) throw new HistoryBroken(clean(failureOf(report.wrong[0]!, report.wrong.length)));
     });
 }
 
@@ -71,36 +69,35 @@ export function replayVerb(): Command {
 function modeOf(options: Options): Mode {
   const modes = MODES.filter((mode) => options[mode] !== undefined);
   const [mode] = modes;
-  if (!mode || modes.length > 1) throw new WrongUsage('Say one of --at, --rollbacks, --diff, --verify, --timeline.');
-  if (options.against !== undefined && mode !== 'verify') throw new WrongUsage('--against goes with --verify.');
-  if (options.html !== undefined && mode !== 'timeline') throw new WrongUsage('--html goes with --timeline.');
-  if (options.json && options.csv) throw new WrongUsage('Say --json or --csv, not both.');
+  if (!mode || modes.length > 1) throw new WrongUsage('Give one of --at, --rollbacks, --diff, --verify, --timeline.');
+  if (options.against !== undefined && mode !== 'verify') throw new WrongUsage('--against requires --verify.');
+  if (options.html !== undefined && mode !== 'timeline') throw new WrongUsage('--html requires --timeline.');
+  if (options.json && options.csv) throw new WrongUsage('Give --json or --csv, not both.');
   if (mode === 'diff' && options.diff!.length !== 2) throw new WrongUsage('--diff takes two moments.');
   if (mode === 'verify' && options.env !== undefined)
-    throw new WrongUsage('--verify is of whole models: leave --env out.');
+    throw new WrongUsage('--verify always checks whole models: remove --env.');
   return mode;
 }
 
-/** The modes are loaded then, so that the other verbs start without them. */
 async function reportOf(mode: Mode, options: Options, source: LogSource, answers: Answer[] | null): Promise<Report> {
   const { model, env, file, html } = options;
-  const asked: Asked = { models: model.length > 0 ? new Set(model) : undefined, environment: env };
-  if (mode === 'verify') return (await import('./replay/verify.ts')).verifyReport(source, asked, answers);
+  const scope: Scope = { models: model.length > 0 ? new Set(model) : undefined, environment: env };
+  if (mode === 'verify') return (await import('./replay/verify.ts')).verifyReport(source, scope, answers);
   if (mode === 'timeline') {
     const now = file === undefined ? Date.now() : null;
-    return (await import('./replay/timeline.ts')).timelineReport(source, asked, { now, html });
+    return (await import('./replay/timeline.ts')).timelineReport(source, scope, { now, html });
   }
-  if (mode === 'at') return (await import('./replay/at.ts')).atReport(source, asked, options.at!);
-  if (mode === 'rollbacks') return (await import('./replay/rollbacks.ts')).rollbackReport(source, asked);
+  if (mode === 'at') return (await import('./replay/at.ts')).atReport(source, scope, options.at!);
+  if (mode === 'rollbacks') return (await import('./replay/rollbacks.ts')).rollbackReport(source, scope);
   const [from, to] = options.diff!;
-  return (await import('./replay/diff.ts')).diffReport(source, asked, from!, to!);
+  return (await import('./replay/diff.ts')).diffReport(source, scope, from!, to!);
 }
 
 function print(report: Report, { json, csv }: Options): void {
   if (json) printJson(report.json);
   else if (csv) printCsv(report.columns, report.records);
   else {
-    report.told.forEach(printLine);
+    report.lines.forEach(printLine);
     for (const [i, { titles, rows }] of report.tables.filter(({ rows }) => rows.length > 0).entries()) {
       if (i > 0) printLine('');
       printTable(titles, rows);
@@ -108,8 +105,8 @@ function print(report: Report, { json, csv }: Options): void {
   }
 }
 
-function sentence({ revision, model, what }: Pick<Finding, 'revision' | 'model' | 'what'>, count: number): string {
-  const more = count > 1 ? ` There are ${count - 1} more.` : '';
+function failureOf({ revision, model, what }: Pick<Finding, 'revision' | 'model' | 'what'>, count: number): string {
+  const more = count > 1 ? ` Further problems: ${count - 1}.` : '';
   return `The history does not verify: at revision ${revision}${model === null ? '' : ` of ${model}`}: ${what}${more}`;
 }
 

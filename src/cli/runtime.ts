@@ -1,39 +1,39 @@
 import { Command } from 'commander';
 import type { RuntimeView } from '../api/views.ts';
 import { type Runtime, spelled } from '../domain/requires.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { withEnvironment } from './helpers/moved.ts';
 import { clean, printJson, printLine } from './helpers/output.ts';
 
-export function runtimeVerb(): Command {
-  return withEnvironment(withSession(new Command('runtime')))
+export function runtimeCommand(): Command {
+  return withEnvironment(withConnection(new Command('runtime')))
     .description('print, declare or clear the runtime of an environment, which activations are checked against')
     .option('--python <version>', 'such as 3.11.7')
     .option('--node <version>', 'such as 24.1.0')
-    .option('--clear', 'forget the declared runtime: nothing is checked any more')
-    .argument('[package=version...]', 'such as scikit-learn==1.5.2; npm:<package>==<version> for a package of npm')
+    .option('--clear', 'clear the declared runtime; activations are no longer checked')
+    .argument('[package=version...]', 'such as scikit-learn==1.5.2; npm:<package>==<version> for an npm package')
     .addHelpText(
       'after',
       `
-Without versions it prints what is declared. What is declared replaces the earlier declaration as a whole.
+Without versions the command prints the declared runtime. A new declaration replaces the old one completely.
 
 Examples:
   signalbox runtime --env production
   signalbox runtime --env production --python 3.11.7 scikit-learn==1.5.2 joblib==1.4.2
   signalbox runtime --env production --clear`,
     )
-    .action(async (stated: string[], { env: environment, python, node, clear, json, ...options }) => {
-      const facts = runtimeOf([...given('python', python), ...given('node', node), ...stated.map(fact)]);
-      const none = Object.keys(facts).length === 0;
-      if (clear && !none) throw new WrongUsage('--clear takes no versions.');
-      const { client, base } = openSession(options);
+    .action(async (packages: string[], { env: environment, python, node, clear, json, ...options }) => {
+      const facts = runtimeOf([...given('python', python), ...given('node', node), ...packages.map(fact)]);
+      const empty = Object.keys(facts).length === 0;
+      if (clear && !empty) throw new WrongUsage('--clear takes no versions.');
+      const { client, base } = openConnection(options);
       const path = `${base}/environments/${encodeURIComponent(environment)}/runtime`;
-      const asked = none && !clear;
-      const answer = await client.call<RuntimeView>(asked ? 'GET' : 'PUT', path, asked ? {} : { json: facts });
+      const reading = empty && !clear;
+      const answer = await client.call<RuntimeView>(reading ? 'GET' : 'PUT', path, reading ? {} : { json: facts });
       if (json) printJson(answer);
-      else if (asked) printRuntime(answer);
-      else printLine(`The runtime of ${environment} is ${clear ? 'cleared' : 'declared'}.`);
+      else if (reading) printRuntime(answer);
+      else printLine(`${clear ? 'Cleared' : 'Declared'} the runtime of ${environment}.`);
     });
 }
 
@@ -52,10 +52,10 @@ function given(name: string, version: string | undefined): Fact[] {
 function fact(text: string): Fact {
   const [, name, version] = /^([^=\s]+)==?([^=\s]+)$/.exec(text) ?? [];
   if (name && version) return [name, version];
-  throw new WrongUsage(`${text} is not of the form package==version.`);
+  throw new WrongUsage(`${text} does not have the form package==version.`);
 }
 
-/** Facts by the place they have in a runtime: `python` and `node` are no packages. @throws {WrongUsage} for one given twice */
+/** Sorts facts into a runtime: `python` and `node` are interpreters, not packages. @throws {WrongUsage} if a name is repeated */
 function runtimeOf(facts: Fact[]): Runtime {
   const packages: Fact[] = [];
   const npm: Fact[] = [];

@@ -1,13 +1,12 @@
 import { Command } from 'commander';
 import { clientVariables, readConfig, serverVariables } from '../config.ts';
-import { tell } from './helpers/output.ts';
+import { notify } from './helpers/output.ts';
 
-export function serveVerb(): Command {
+export function serveCommand(): Command {
   return new Command('serve')
-    .description('run the registry; docs/configuration.md has its variables')
+    .description('run the registry; docs/configuration.md lists its variables')
     .addHelpText('after', '\nExample:\n  PORT=9000 REGISTRY_VOLUME=/srv/models signalbox serve')
     .action(async () => {
-      // Loaded here, so that the other verbs start without the server's parts.
       const [{ serve }, { createLogger }, { localUrl }] = await Promise.all([
         import('../serve.ts'),
         import('../telemetry.ts'),
@@ -16,16 +15,16 @@ export function serveVerb(): Command {
       const stopped = Promise.withResolvers<void>();
       let serving = false;
       for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-        // A start can take minutes, when nats-server is fetched: nothing is acknowledged yet that could be lost.
+        // A start can take minutes if nats-server must be downloaded. Before it ends, nothing is acknowledged that could be lost.
         process.once(signal, () => (serving ? stopped.resolve() : process.exit(1)));
       }
       const config = readConfig(serverVariables, process.env);
-      const server = await serve({ config, log: createLogger(), progress: tell });
+      const server = await serve({ config, log: createLogger(), progress: notify });
       serving = true;
-      tell(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
+      notify(`Signalbox serves on ${server.url} (API: ${server.url}/docs)`);
       const local = localUrl({ HOST: config.HOST, PORT: Number(new URL(server.url).port || 80) });
       if (!process.env.REGISTRY_DSN && local !== clientVariables.shape.REGISTRY_DSN.parse(undefined)) {
-        tell(`For the command line: export REGISTRY_DSN=${local}`);
+        notify(`To use the command line with this registry: export REGISTRY_DSN=${local}`);
       }
       await stopped.promise;
       await server.close();

@@ -1,16 +1,16 @@
 import { Command } from 'commander';
 import type { ActiveView, VersionView } from '../api/views.ts';
 import { spelled } from '../domain/requires.ts';
-import { openSession, withSession } from './helpers/connection.ts';
+import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { clean, printJson, printLine } from './helpers/output.ts';
 
-export function showVerb(): Command {
-  return withSession(new Command('show'))
-    .description('show a version, or the one that is active in an environment')
+export function showCommand(): Command {
+  return withConnection(new Command('show'))
+    .description('show a version, or the active version of an environment')
     .argument('[version]')
-    .option('-e, --env <environment>', 'show what is active there')
-    .option('--at <moment>', 'with --env: what was active then; a time, or a revision')
+    .option('-e, --env <environment>', 'show the active version of this environment')
+    .option('--at <moment>', 'with --env: the version that was active at a time or a revision')
     .addHelpText(
       'after',
       `
@@ -20,8 +20,8 @@ Examples:
     )
     .action(async (version: string | undefined, { env: environment, at, json, ...options }) => {
       if ((version === undefined) === (environment === undefined)) throw new WrongUsage('Give a version or --env.');
-      if (at !== undefined && version !== undefined) throw new WrongUsage('--at goes with --env.');
-      const { client, base } = openSession(options);
+      if (at !== undefined && version !== undefined) throw new WrongUsage('--at requires --env.');
+      const { client, base } = openConnection(options);
       const path =
         version === undefined ? `${base}/versions/active` : `${base}/versions/${encodeURIComponent(version)}`;
       const state = await client.call<VersionView | ActiveView>('GET', path, { query: { environment, at } });

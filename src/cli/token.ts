@@ -5,18 +5,18 @@ import { clientVariables, readConfig } from '../config.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { printLine } from './helpers/output.ts';
 
-export function tokenVerb(): Command {
+export function tokenCommand(): Command {
   return new Command('token')
     .description('print a token for a registry whose volume is on this machine')
-    .option('--role <role>', 'what it allows: admin, user, or another that the policy knows', 'admin')
-    .option('--sub <name>', 'who it is for; by default you')
-    .option('--hours <count>', 'how long it is good', Number, 1)
+    .option('--role <role>', 'the role: admin, user, or another role of the policy', 'admin')
+    .option('--sub <name>', 'the actor; default: your user name')
+    .option('--hours <count>', 'lifetime in hours', Number, 1)
     .addHelpText(
       'after',
       '\nExample:\n  curl -H "Authorization: Bearer $(signalbox token)" http://127.0.0.1:8080/api/models',
     )
     .action(async ({ role, sub: actor, hours }) => {
-      if (!(hours > 0)) throw new WrongUsage('--hours must be above 0.');
+      if (!(hours > 0)) throw new WrongUsage('--hours must be greater than 0.');
       const wrong = actor === undefined ? null : actorNameProblem(actor);
       if (wrong !== null) throw new WrongUsage(`--sub ${JSON.stringify(actor)} ${wrong}.`);
       const config = readConfig(clientVariables, process.env);

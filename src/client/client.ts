@@ -3,12 +3,12 @@ import { type Digest, digestField, sha256Hex } from '../domain/digest.ts';
 import { isProblemCode, Problem } from '../domain/errors.ts';
 import { reasonOf } from '../files/system-error.ts';
 
-/** The registry could not be asked at all: nobody listens there, or something else does. */
+/** There was no valid response: nothing listens at the address, or it is not a registry. */
 export class RegistryUnreachable extends Error {
   override readonly name = 'RegistryUnreachable';
 }
 
-/** The registry did not take the token or the signature that was sent. */
+/** The registry refused the token or the signature of the request. */
 export class CredentialRefused extends Problem {
   readonly signed: boolean;
 
@@ -21,40 +21,39 @@ export class CredentialRefused extends Problem {
 export interface ClientOptions {
   /** The registry's address, such as `http://127.0.0.1:8080`. */
   dsn: string;
-  /** The token to send, asked for each time. */
+  /** Returns the token to send; called for each request. */
   token(): Promise<string>;
-  /** The headers that sign a request, in place of a token. */
+  /** Returns the headers that sign a request instead of a token. */
   sign?(request: Unsigned): Record<string, string>;
 }
 
-/** A request as it will be sent, but for its signature. */
+/** A request before it is signed. */
 export interface Unsigned {
   method: string;
   url: URL;
-  /** By their names in lower case. */
+  /** Names are in lower case. */
   headers: Record<string, string>;
 }
 
 export interface CallOptions {
   query?: Record<string, string | number | boolean | undefined>;
   json?: unknown;
-  /** Bytes to send as they come, with their size and their digest. */
+  /** Bytes to stream, with their size and digest. */
   bytes?: { stream: ReadableStream<Uint8Array>; size: number; digest: Digest };
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
 
-/** The registry over HTTP. */
 export interface RegistryClient {
-  /** The answer's JSON. @throws {Problem} as the registry refused it; {RegistryUnreachable} */
+  /** Returns the JSON of the response. @throws {Problem} from the registry; {RegistryUnreachable} */
   call<T>(method: string, path: string, options?: CallOptions): Promise<T>;
   /**
-   * The answer itself, for who reads its body as it comes; a 304 is one, too.
+   * Returns the response itself, for callers that stream its body. A 304 is returned too.
    *
    * @throws {Problem}, {RegistryUnreachable}
    */
   open(path: string, options?: CallOptions): Promise<Response>;
-  /** Whether something is there: false for a 404. @throws {Problem}, {RegistryUnreachable} */
+  /** Returns whether a resource exists: false for a 404. @throws {Problem}, {RegistryUnreachable} */
   has(path: string): Promise<boolean>;
 }
 
@@ -70,21 +69,21 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
       if (!response.ok) throw await problemOf(response);
       if (response.status === 204) return undefined as T;
       return (await response.json().catch((cause: unknown) => {
-        throw new RegistryUnreachable(`${dsn} answered, and not as a registry does.`, { cause });
+        throw new RegistryUnreachable(`${dsn} answered, but not as a registry does.`, { cause });
       })) as T;
     },
     async has(path) {
       const response = await send('HEAD', path, {});
       if (response.ok || response.status === 404) return response.ok;
-      // The answer to a HEAD has no body to say why; the one to a GET has.
+      // The response to a HEAD has no body with the reason; that to a GET has.
       throw await problemOf(await send('GET', path, {}));
     },
   };
 
   async function send(method: string, path: string, options: CallOptions): Promise<Response> {
     const url = addressOf(path, options.query);
-    const { init, digest, headers: ofBody } = bodyOf(options);
-    const unsigned = { ...options.headers, ...ofBody };
+    const { init, digest, headers: bodyHeaders } = bodyOf(options);
+    const unsigned = { ...options.headers, ...bodyHeaders };
     const headers = sign
       ? signed(sign, { method, url, headers: unsigned }, digest)
       : { Authorization: `Bearer ${await token()}`, ...unsigned };
@@ -111,9 +110,9 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
       if (code === 'unauthenticated') return new CredentialRefused(detail, fields, { signed: sign !== undefined });
       if (isProblemCode(code)) return new Problem(code, detail, fields);
     } catch {
-      // no problem document, so no registry: told below
+      // Not a problem document, so not a registry: see below.
     }
-    return new RegistryUnreachable(`${dsn} answered ${response.status}, and not as a registry does.`);
+    return new RegistryUnreachable(`${dsn} answered ${response.status}, but not as a registry does.`);
   }
 }
 
@@ -126,7 +125,7 @@ interface Body {
 function bodyOf({ json, bytes }: CallOptions): Body {
   if (bytes) {
     const headers = { 'Content-Type': 'application/octet-stream', 'Content-Length': String(bytes.size) };
-    // To follow a redirect, which it does not with a stream anyway, fetch would keep a copy of all that was sent.
+    // To follow a redirect, fetch would keep a copy of all bytes sent. It cannot do so with a stream anyway.
     return { init: { body: bytes.stream, duplex: 'half', redirect: 'error' }, headers, digest: bytes.digest };
   }
   if (json === undefined) return { init: {}, headers: {}, digest: null };
@@ -134,7 +133,7 @@ function bodyOf({ json, bytes }: CallOptions): Body {
   return { init: { body }, headers: { 'Content-Type': 'application/json' }, digest: `sha256:${sha256Hex(body)}` };
 }
 
-/** The headers of a request with those that sign it, and its body's digest among them. */
+/** Returns the headers of a request with its signature and the digest of its body. */
 function signed(
   sign: (request: Unsigned) => Record<string, string>,
   { headers, ...request }: Unsigned,

@@ -14,15 +14,15 @@ export interface PublishOptions {
   version?: string | undefined;
   bump?: string | undefined;
   notes?: string | undefined;
-  /** Called with the bytes sent so far, of all that have to be sent. */
+  /** Called with the bytes sent so far and the total to send. */
   progress(sent: number, total: number): void;
 }
 
 const AT_ONCE = 4;
 
 /**
- * Sends the blobs that the registry lacks, four at once, and then the version that lists them. Safe to run again: what
- * arrived is not sent twice, and the same content under the same key is the same version.
+ * Uploads the blobs that the registry does not have, four at a time, and then the version that lists them. Safe to repeat:
+ * blobs that arrived are not sent again, and the idempotency key makes the same content the same version.
  */
 export async function publishFolder(client: RegistryClient, options: PublishOptions): Promise<VersionView> {
   const { model, folder, manifest, version, bump, notes, progress } = options;
@@ -35,12 +35,12 @@ export async function publishFolder(client: RegistryClient, options: PublishOpti
   };
   await inParallel(lacking, (artifact) => sendBlob(client, fileBytes(join(folder, artifact.path)), artifact, count));
   const body = { ...manifest, version, bump, notes };
-  // A bump asked for again with the same content must not become another version.
+  // A repeated bump with the same content must not create another version.
   const headers = { 'Idempotency-Key': `publish-${sha256Hex(JSON.stringify(body))}` };
   return client.call<VersionView>('POST', `/api/models/${encodeURIComponent(model)}/versions`, { json: body, headers });
 }
 
-/** Those whose bytes have to be sent, each once: all, where the caller may not ask which are there. */
+/** Returns the blobs to upload, each once: all of them if the caller may not check which ones exist. */
 export async function missingBlobs(client: RegistryClient, artifacts: readonly Artifact[]): Promise<Artifact[]> {
   const lacking: Artifact[] = [];
   await inParallel(distinctBlobs(artifacts), async (artifact) => {
@@ -54,7 +54,7 @@ function falseIfForbidden(error: unknown): false {
   throw error;
 }
 
-/** Sends one blob as it comes. @throws {Problem} checksum-mismatch where these are other bytes */
+/** Streams one blob to the registry. @throws {Problem} checksum-mismatch if the bytes do not match the digest */
 export async function sendBlob(
   client: RegistryClient,
   bytes: AsyncIterable<Uint8Array>,

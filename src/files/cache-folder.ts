@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** Where programs of this user keep what can be had again. */
+/** Returns this user's folder for data that programs can fetch again. */
 export function userCacheFolder(env: NodeJS.ProcessEnv): string {
   const home = env.HOME || homedir();
   if (process.platform === 'darwin') return join(home, 'Library', 'Caches');

@@ -12,14 +12,14 @@ import { type FolderFile, filesToPublish } from './folder.ts';
 const MAX_TEXT_BYTES = 1024 * 1024;
 
 /**
- * A folder as a manifest: its files hashed, and what its `metadata.json`, `training_metadata.json`, `MLmodel` and
- * `requirements.txt` say, the earlier ones before the later. No model file is opened, but read as bytes.
+ * Builds the manifest of a folder: hashes its files, and reads `metadata.json`, `training_metadata.json`, `MLmodel` and
+ * `requirements.txt`, where an earlier file takes precedence. Model files are only read as bytes, never loaded.
  *
- * @throws {Error} for a folder that cannot be a version, before its files are hashed where that can be told from their names
+ * @throws {Error} for a folder that cannot be a version, before hashing if the file names already show it
  */
 export async function describeFolder(folder: string): Promise<Manifest> {
   const files = await filesToPublish(folder);
-  if (files.length === 0) throw new Error(`${folder} has no files.`);
+  if (files.length === 0) throw new Error(`${folder} contains no files.`);
   const text = (path: string) => readText(folder, files, path);
   const documents: unknown[] = [];
   for (const name of METADATA_FILES) {
@@ -34,32 +34,32 @@ export async function describeFolder(folder: string): Promise<Manifest> {
   );
   const artifacts: Artifact[] = [];
   for (const { path, size } of files) artifacts.push({ path, digest: await hashFile(join(folder, path)), size });
-  const said = { flavor: flavorOf(documents, files), ...mlmodel, ...saidIn(documents) };
-  return checked(folder, { ...said, requires, artifacts });
+  const fields = { flavor: flavorOf(documents, files), ...mlmodel, ...fieldsIn(documents) };
+  return checked(folder, { ...fields, requires, artifacts });
 }
 
-/** What the server would refuse, told before anything is sent. */
-function checked(folder: string, said: unknown): Manifest {
-  const { data: manifest, error } = Manifest.safeParse(said);
+/** Refuses, before anything is sent, what the server would refuse. */
+function checked(folder: string, fields: unknown): Manifest {
+  const { data: manifest, error } = Manifest.safeParse(fields);
   if (error) throw new Error(`${folder} cannot be published:\n${z.prettifyError(error)}`, { cause: error });
   const bytes = Buffer.byteLength(canonicalManifest(manifest));
   if (bytes <= MAX_MANIFEST_BYTES) return manifest;
-  throw new Error(`The manifest of ${folder} would have ${bytes} bytes; ${MAX_MANIFEST_BYTES} is the most`);
+  throw new Error(`The manifest of ${folder} would have ${bytes} bytes; the maximum is ${MAX_MANIFEST_BYTES}.`);
 }
 
 const described = ['flavor', 'metrics', 'params', 'tags', 'lineage', 'signature'] as const;
 
-/** The manifest's own fields where a metadata document has them in the manifest's shape. */
-function saidIn(documents: unknown[]): Partial<Manifest> {
-  const said: Record<string, unknown> = {};
+/** Takes the manifest's fields from the metadata documents, if they have the manifest's shape. */
+function fieldsIn(documents: unknown[]): Partial<Manifest> {
+  const taken: Record<string, unknown> = {};
   for (const document of documents.toReversed()) {
     const fields = z.record(z.string(), z.unknown()).safeParse(document).data ?? {};
     for (const name of described) {
       const value = fields[name] === undefined ? undefined : Manifest.shape[name].safeParse(fields[name]).data;
-      if (value !== undefined) said[name] = value;
+      if (value !== undefined) taken[name] = value;
     }
   }
-  return said;
+  return taken;
 }
 
 function flavorOf(documents: unknown[], files: FolderFile[]): string {

@@ -5,23 +5,23 @@ import { join } from 'node:path';
 import { isArtifactPath, MAX_ARTIFACTS, MAX_PATH_LENGTH } from '../domain/manifest.ts';
 
 export interface FolderFile {
-  /** Relative, with `/` between names, as manifests have it. */
+  /** Relative, with `/` between names, as in manifests. */
   path: string;
   size: number;
-  /** When its content or its entry last changed, in milliseconds since 1970; a copy cannot preset it. */
+  /** The ctime in ms since 1970. Unlike the mtime, a copy cannot set it. */
   changed_at: number;
 }
 
 export interface FolderEntry {
   name: string;
-  /** Whether its bytes are text; if not, no path made of `name` leads to it. */
+  /** Whether the name is UTF-8. If not, `name` is not the file's real name and cannot open it. */
   utf8: boolean;
   entry: Dirent<Buffer>;
 }
 
-/** What lies in a folder, save what hides behind a dot. @throws {Error} as reading it */
+/** Lists a folder without hidden entries (`.…`). @throws {Error} if it cannot be read */
 export async function entriesOf(folder: string): Promise<FolderEntry[]> {
-  // As bytes: Node replaces those that are not UTF-8, and the name that it makes is of no file.
+  // As bytes: Node replaces bytes that are not UTF-8, and no file has the resulting name.
   const entries = await readdir(folder, { withFileTypes: true, encoding: 'buffer' });
   return entries
     .map((entry) => ({ name: entry.name.toString('utf8'), utf8: isUtf8(entry.name), entry }))
@@ -29,11 +29,10 @@ export async function entriesOf(folder: string): Promise<FolderEntry[]> {
 }
 
 /**
- * The files of a version's folder, in the order of their paths. What hides behind a dot or belongs to Python's cache is
- * no part of a version.
+ * Lists the files of a version's folder, sorted by path, without hidden files and Python's cache.
  *
- * @throws {Error} for anything that is neither file nor folder: what a link points at may change under the version; and
- * for a name that is not UTF-8
+ * @throws {Error} for an entry that is neither a file nor a folder, since the target of a link may change later, and for
+ * a name that is not UTF-8
  */
 export async function listFiles(folder: string): Promise<FolderFile[]> {
   const files: FolderFile[] = [];
@@ -42,9 +41,9 @@ export async function listFiles(folder: string): Promise<FolderFile[]> {
 }
 
 /**
- * The same of a folder that is to become a version, looked at before a byte of it is read.
+ * Lists the files of a folder to publish, before any of them is read.
  *
- * @throws {Error} also for a virtual environment, for a path that no manifest can have, and for too many files
+ * @throws {Error} as `listFiles`, and for a virtual environment, a path that no manifest can have, and too many files
  */
 export async function filesToPublish(folder: string): Promise<FolderFile[]> {
   const files: FolderFile[] = [];
@@ -60,42 +59,42 @@ function inOrder(files: FolderFile[]): FolderFile[] {
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-type Look = (path: string, entries: FolderEntry[]) => void;
+type Inspect = (path: string, entries: FolderEntry[]) => void;
 
-async function* filesIn(folder: string, below = '', look?: Look): AsyncGenerator<FolderFile> {
+async function* filesIn(folder: string, below = '', inspect?: Inspect): AsyncGenerator<FolderFile> {
   const entries = await entriesOf(join(folder, below));
-  look?.(join(folder, below), entries);
+  inspect?.(join(folder, below), entries);
   for (const { name, utf8, entry } of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (name === '__pycache__') continue;
     const path = below === '' ? name : `${below}/${name}`;
-    if (!utf8) throw new Error(`the name of ${join(folder, path)} is not UTF-8; rename it`);
-    if (entry.isDirectory()) yield* filesIn(folder, path, look);
+    if (!utf8) throw new Error(`The name of ${join(folder, path)} is not UTF-8. Rename the file.`);
+    if (entry.isDirectory()) yield* filesIn(folder, path, inspect);
     else if (entry.isFile()) {
       const { size, ctimeMs } = await lstat(join(folder, path));
       yield { path, size, changed_at: ctimeMs };
-    } else throw new Error(`${join(folder, path)} ${whatItIs(entry)}`);
+    } else throw new Error(`${join(folder, path)} ${refusalOf(entry)}`);
   }
 }
 
-function whatItIs(entry: Dirent<Buffer>): string {
-  return entry.isSymbolicLink() ? 'is a link: put what it points to in its place' : 'is neither a file nor a folder';
+function refusalOf(entry: Dirent<Buffer>): string {
+  return entry.isSymbolicLink() ? 'is a link. Replace it with its target.' : 'is neither a file nor a folder.';
 }
 
-/** PEP 405: every virtual environment has this file, whatever its folder is called. */
+/** PEP 405: every virtual environment contains this file, whatever its folder is called. */
 function refuseVirtualEnvironment(path: string, entries: FolderEntry[]): void {
   if (!entries.some(({ name }) => name === 'pyvenv.cfg')) return;
-  throw new Error(`${path} is a Python virtual environment (it has a pyvenv.cfg): move it out of the folder`);
+  throw new Error(`${path} is a Python virtual environment (it contains pyvenv.cfg). Move it out of the folder.`);
 }
 
 function checkPath(folder: string, path: string): void {
   if (path.length <= MAX_PATH_LENGTH && isArtifactPath(path)) return;
   throw new Error(
-    `${join(folder, path)} cannot be published under its name: use names of at most 255 bytes without control ` +
-      `characters and \\ : * ? " < > |, and paths of at most ${MAX_PATH_LENGTH} characters`,
+    `${join(folder, path)} cannot be published under this name. Use names of at most 255 bytes without control ` +
+      `characters and \\ : * ? " < > |, and paths of at most ${MAX_PATH_LENGTH} characters.`,
   );
 }
 
 function tooMany(folder: string): Error {
-  const most = MAX_ARTIFACTS.toLocaleString('en');
-  return new Error(`${folder} has more than ${most} files, the most that a version can have: pack some in an archive`);
+  const max = MAX_ARTIFACTS.toLocaleString('en');
+  return new Error(`${folder} has more than ${max} files, the maximum of a version. Pack some into an archive.`);
 }

@@ -3,10 +3,10 @@ import { dirname } from 'node:path';
 import { isErrno } from './errno.ts';
 
 /**
- * Points a symbolic link at `target`, or takes it away. It changes by rename, so that a reader sees the old one or the
- * new one and never none.
+ * Points a symbolic link at `target`, or removes it if `target` is null. The link changes by rename, so a reader sees the
+ * old or the new target, never a missing link.
  *
- * @throws {Error} where something that is no link stands there: it is somebody's, and left alone
+ * @throws {Error} if `path` is not a link: another program may own it, so it stays
  */
 export async function pointLink(path: string, target: string | null): Promise<void> {
   const current = await currentTarget(path);
@@ -19,7 +19,7 @@ export async function pointLink(path: string, target: string | null): Promise<vo
   try {
     await symlink(target, fresh);
   } catch (error) {
-    // The first link of its folder, or one that a crash left before its rename.
+    // The folder is missing, or a crash left a link before its rename.
     if (!isErrno(error, 'ENOENT', 'EEXIST')) throw error;
     await mkdir(dirname(path), { recursive: true });
     await rm(fresh, { force: true });
@@ -34,7 +34,7 @@ async function currentTarget(path: string): Promise<string | null> {
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return null;
     if (isErrno(error, 'EINVAL') && !(await lstat(path)).isSymbolicLink()) {
-      throw new Error(`${path} is no link; move it away for Signalbox to put one there`, { cause: error });
+      throw new Error(`${path} is not a link. Move it away: Signalbox needs a link there.`, { cause: error });
     }
     throw error;
   }

@@ -5,18 +5,18 @@ import { DatabaseSync } from 'node:sqlite';
 import { isErrno } from './errno.ts';
 import { reasonOf, remedyOf } from './system-error.ts';
 
-/** Longer than anybody looks whether the volume is locked, which nobody can take meanwhile. */
-const LOOKING_MS = 200;
+/** Longer than `isVolumeLocked` holds its read lock, which delays this one. */
+const LOCK_TIMEOUT_MS = 200;
 
 export interface Lock {
   release(): void;
 }
 
 /**
- * Takes the volume for this process. The lock is the operating system's on a file, which Node reaches through SQLite
- * only; it ends with the process however that ends, and holds between containers that share the volume.
+ * Locks the volume for this process with a file lock of the operating system, which Node offers only through SQLite. The
+ * lock ends with the process, even after a crash, and also works between containers that share the volume.
  *
- * @throws {Error} where another process has it
+ * @throws {Error} if another process holds the lock
  */
 export function lockVolume(volume: string): Lock {
   const folder = join(volume, '.signalbox');
@@ -26,8 +26,8 @@ export function lockVolume(volume: string): Lock {
   } catch (cause) {
     file.close();
     if (!isBusy(cause)) throw notTaken(volume, cause);
-    const { who, stop } = holderOf(folder);
-    const message = `Another Signalbox is running on ${volume}${who}: stop it${stop}, or give this one another REGISTRY_VOLUME.`;
+    const { holder, stop } = holderOf(folder);
+    const message = `Another Signalbox is running on ${volume}${holder}. Stop it${stop}, or set another REGISTRY_VOLUME.`;
     throw new Error(message, { cause });
   }
   noteHolder(folder);
@@ -42,23 +42,23 @@ export function lockVolume(volume: string): Lock {
   };
 }
 
-/** Names the process that has the lock, for people. A killed one leaves it behind: it counts only while the lock is held. */
+/** Names the process that holds the lock, for messages. It is only valid while the lock is held: a killed process leaves it. */
 const HOLDER = 'running.json';
 
 function openLock(volume: string, folder: string): DatabaseSync {
   const path = join(folder, 'lock');
   try {
     makeFolder(folder);
-    // SQLite does not tell why a file cannot be opened or written.
+    // SQLite does not report why a file cannot be opened or written.
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
-    return new DatabaseSync(path, { timeout: LOOKING_MS });
+    return new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS });
   } catch (cause) {
     throw notTaken(volume, cause);
   }
 }
 
-/** As mkdir does with `recursive`, which calls a read-only file system a missing folder. */
+/** As mkdir with `recursive`, which reports a read-only file system as a missing folder. */
 function makeFolder(path: string, mode = 0o700): void {
   try {
     mkdirSync(path, { mode });
@@ -71,7 +71,7 @@ function makeFolder(path: string, mode = 0o700): void {
 }
 
 function notTaken(volume: string, cause: unknown): Error {
-  const next = remedyOf(cause) ?? 'Look at the disk, and at who owns the volume.';
+  const next = remedyOf(cause) ?? 'Check the disk, and the owner of the volume.';
   return new Error(`The volume ${volume} cannot be used: ${reasonOf(cause)}. ${next}`, { cause });
 }
 
@@ -79,20 +79,20 @@ function noteHolder(folder: string): void {
   try {
     writeFileSync(join(folder, HOLDER), JSON.stringify({ pid: process.pid, host: hostname() }), { mode: 0o600 });
   } catch {
-    // On a full disk the registry must start all the same. An older note would name another process.
+    // The registry must start on a full disk too. An older file would name another process.
     rmSync(join(folder, HOLDER), { force: true });
   }
 }
 
-/** The words for the process that holds the lock; empty where its note cannot be read. */
-function holderOf(folder: string): { who: string; stop: string } {
+/** Message parts about the process that holds the lock; empty if its file cannot be read. */
+function holderOf(folder: string): { holder: string; stop: string } {
   try {
     const { pid, host } = JSON.parse(readFileSync(join(folder, HOLDER), 'utf8'));
-    // A process id means something only on its own machine or in its own container.
-    if (host !== hostname()) return { who: ` (process ${pid} on ${host})`, stop: ' there' };
-    return { who: ` (process ${pid})`, stop: ` (kill ${pid})` };
+    // A process id is only meaningful on its own machine or in its own container.
+    if (host !== hostname()) return { holder: ` (process ${pid} on ${host})`, stop: ' there' };
+    return { holder: ` (process ${pid})`, stop: ` (kill ${pid})` };
   } catch {
-    return { who: '', stop: '' };
+    return { holder: '', stop: '' };
   }
 }
 
@@ -103,7 +103,7 @@ function isBusy(error: unknown): boolean {
   return (error as { errcode?: number }).errcode === BUSY;
 }
 
-/** Whether a running Signalbox has the volume; it is looked at without taking or making anything. @throws {Error} */
+/** Returns whether a running Signalbox holds the lock. Keeps no lock and creates nothing. @throws {Error} */
 export function isVolumeLocked(volume: string): boolean {
   const path = join(volume, '.signalbox', 'lock');
   if (!statSync(path, { throwIfNoEntry: false })) return false;

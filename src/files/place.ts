@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { isErrno } from './errno.ts';
 
 /**
- * Puts a blob's bytes at `path`: a hard link, or a read-only copy of that `date` where the file system has no links, or no
- * more of them.
+ * Places a blob at `path` as a hard link, or as a read-only copy with this `date` if the file system has no hard links or
+ * the blob has the maximum number of them.
  */
 export async function placeBlob(blob: string, path: string, date: Date): Promise<void> {
   await mkdir(dirname(path), { recursive: true });

@@ -1,6 +1,7 @@
 import { clause } from '../domain/clause.ts';
+import { atMost } from '../structures/at-most.ts';
 
-/** One thing that was looked at: what was found, and what to do where that is not as it should be. */
+/** The result of checking one part of an installation: what was found, and what to do about a problem. */
 export interface Check {
   name: string;
   status: 'ok' | 'warning' | 'wrong' | 'skipped';
@@ -20,7 +21,7 @@ export function wrong(name: string, detail: string, remedy: string): Check {
   return { name, status: 'wrong', detail, remedy };
 }
 
-/** What cannot be looked at here, and why that is no fault. */
+/** A part that cannot be checked here; `detail` is the reason. */
 export function skipped(name: string, detail: string): Check {
   return { name, status: 'skipped', detail };
 }
@@ -31,8 +32,7 @@ export function isWrong({ status }: Check): boolean {
 
 const MAX_NAMED = 5;
 
-/** The first five, and how many more there are. */
+/** Joins the first five items, and states how many more there are. */
 export function listed(all: readonly string[]): string {
-  const more = all.length - MAX_NAMED;
-  return [...all.slice(0, MAX_NAMED).map(clause), ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  return atMost(all.map(clause), MAX_NAMED).join('; ');
 }

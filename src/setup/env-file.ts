@@ -5,14 +5,14 @@ import { VARIABLES } from '../config.ts';
 import { clause } from '../domain/clause.ts';
 import { isErrno } from '../files/errno.ts';
 
-/** Documented, but not for a `.env`: whoever may write files into a folder must not choose what runs there. */
+/** Not allowed in a `.env`: a user who may write to the folder must not choose which program runs there. */
 const PROGRAM_VARIABLE = 'NATS_SERVER_BIN';
 
 /**
- * Takes Signalbox's own variables over from a `.env`; those that are set already, even to nothing, stay. Other variables stay
- * out: such a file often belongs to Compose, too, and PATH or NODE_OPTIONS would decide what programs do.
+ * Loads Signalbox's own variables from a `.env`, except those that are already set, even if empty. Other variables are
+ * ignored: Compose often uses the same file, and PATH or NODE_OPTIONS would change how programs run.
  *
- * @throws {Error} as reading it
+ * @throws {Error} as `readEnvFile`
  */
 export function loadEnvFile(path: string, env: NodeJS.ProcessEnv, warn: (line: string) => void): void {
   const text = textOf(path);
@@ -27,17 +27,17 @@ export function loadEnvFile(path: string, env: NodeJS.ProcessEnv, warn: (line: s
 }
 
 /**
- * The variables of a `.env`; none where it is not there.
+ * Reads the variables of a `.env`; an empty object if the file is missing.
  *
- * @throws {Error} naming the file that cannot be read, or its line that is no variable
+ * @throws {Error} if the file cannot be read, or with the number of the first line that is not NAME=value
  */
 export function readEnvFile(path: string): Record<string, string | undefined> {
   return parsed(path, textOf(path));
 }
 
 function parsed(path: string, text: string): Record<string, string | undefined> {
-  const line = strangeLine(text);
-  if (line !== null) throw new Error(`Line ${line} of ${resolve(path)} is not of the form NAME=value.`);
+  const line = invalidLine(text);
+  if (line !== null) throw new Error(`Line ${line} of ${resolve(path)} does not have the form NAME=value.`);
   return parseEnv(text);
 }
 
@@ -52,8 +52,8 @@ function textOf(path: string): string {
 
 const ASSIGNMENT = /^[ \t]*(?:export[ \t]+)?[A-Za-z_][\w.-]*[ \t]*=[ \t]*(?:"[^"]*"|'[^']*'|`[^`]*`)?.*$/gm;
 
-/** Node passes over what it does not understand, and the variable would be missing without a word. */
-function strangeLine(text: string): number | null {
+/** Finds the first line that Node would silently skip, so that its variable would be missing. */
+function invalidLine(text: string): number | null {
   const rest = text.replace(ASSIGNMENT, (assignment) => assignment.replace(/[^\n]+/g, ''));
   const index = rest.split('\n').findIndex((line) => !/^\s*(#|$)/.test(line));
   return index < 0 ? null : index + 1;
@@ -61,12 +61,12 @@ function strangeLine(text: string): number | null {
 
 export interface Variable {
   name: string;
-  /** Not set where undefined: the line is there, but commented out. */
+  /** If undefined, the line is written commented out. */
   value: string | undefined;
   comment: string;
 }
 
-/** The text of a `.env`. @throws {Error} for a value that cannot be written there */
+/** Returns the text of a `.env`. @throws {Error} for a value that cannot be written there */
 export function envText(heading: string, variables: readonly Variable[]): string {
   const blocks = variables.map(({ name, value, comment }) => {
     const line = value === undefined ? `#${name}=` : `${name}=${quoted(name, value)}`;
@@ -75,11 +75,11 @@ export function envText(heading: string, variables: readonly Variable[]): string
   return [`# ${heading}\n`, ...blocks].join('\n');
 }
 
-/** As it is where it can be: Docker's --env-file takes quotes for a part of the value. */
+/** Quotes a value only if needed: Docker's --env-file takes quotes as part of the value. */
 function quoted(name: string, value: string): string {
   if (/^[\w.:/@%+,=~*-]+$/.test(value)) return value;
   const quote = ["'", '"', '`'].find((quote) => !value.includes(quote));
-  // Within double quotes Node makes \n a line end.
+  // In double quotes Node turns \n into a line break.
   if (quote && !/[\n\r\\]/.test(value)) return `${quote}${value}${quote}`;
-  throw new Error(`${name} has characters that a .env cannot hold.`);
+  throw new Error(`${name} contains characters that cannot be written to a .env.`);
 }

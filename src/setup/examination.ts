@@ -11,7 +11,7 @@ import { checkEnvFile, checkSecretFile } from './secret-files.ts';
 import { checkPolicy, checkSignIn } from './sign-in.ts';
 import { checkVolume, nearestFolder } from './volume.ts';
 
-/** Looks at an installation from the bottom up, by the variables of `env`, and changes nothing. */
+/** Checks an installation from the bottom up, as configured in `env`, and changes nothing. */
 export async function* examine(env: NodeJS.ProcessEnv, connect: Connect): AsyncGenerator<Check> {
   yield checkNode(process.versions.node);
   yield await checkEnvFile(resolve('.env'));
@@ -32,7 +32,7 @@ function checkVariables<T>(name: string, read: () => T): { check: Check; config:
   try {
     return { check: ok(name, 'valid'), config: read() };
   } catch (error) {
-    const remedy = 'See docs/configuration.md. What follows from them is not looked at.';
+    const remedy = 'See docs/configuration.md. Checks that depend on these variables are skipped.';
     return { check: wrong(name, (error as Error).message, remedy), config: null };
   }
 }
@@ -42,7 +42,7 @@ function checkLock(volume: string): { running: boolean; lock: Check } {
     const running = isVolumeLocked(volume);
     return { running, lock: ok('lock', `${running ? 'a' : 'no'} Signalbox runs on the volume`) };
   } catch (error) {
-    return { running: false, lock: skipped('lock', `Whether a Signalbox runs on the volume: ${reasonOf(error)}.`) };
+    return { running: false, lock: skipped('lock', `The lock of the volume cannot be read: ${reasonOf(error)}.`) };
   }
 }
 
@@ -57,14 +57,14 @@ async function* examineServer(config: ServerConfig): AsyncGenerator<Check> {
   }
   const nearest = await nearestFolder(volume);
   if (nearest === null || nearest === volume) yield* await checkVolume(volume);
-  else yield warning('volume', `${volume} is not there.`, 'The first start makes it, unless REGISTRY_VOLUME is wrong.');
+  else yield warning('volume', `${volume} does not exist.`, 'Check REGISTRY_VOLUME. The first start creates it.');
   yield await checkSecretFile(volume);
   yield lock;
   yield await checkPolicy(config.REGISTRY_POLICY);
   yield* await checkSignIn(config);
   yield checkPublicUrl(config);
   if (config.REGISTRY_PUBLIC_URL !== undefined) {
-    const remedy = 'Look at the proxy there, and at whether the registry runs behind it.';
+    const remedy = 'Check the proxy at that address, and that the registry behind it is running.';
     yield await checkReached('public URL', config.REGISTRY_PUBLIC_URL, remedy);
   }
 }

@@ -6,7 +6,7 @@ import type { CreatedKey } from '../api/keys.ts';
 import { createClient } from '../client/client.ts';
 import { isVolumeLocked } from '../files/lock.ts';
 import { replaceFile } from '../files/replace.ts';
-import { reasonOf } from '../files/system-error.ts';
+import { reasonOf, sentenceOf } from '../files/system-error.ts';
 import { serve } from '../serve.ts';
 import { createLogger } from '../telemetry.ts';
 import { checkAddress, checkPublicUrl, localUrl } from './address.ts';
@@ -20,7 +20,7 @@ import { checkVolume, nearestFolder } from './volume.ts';
 
 const TOKEN_SECONDS = 60;
 
-/** Tries everything that an installation stands on, and changes nothing. */
+/** Checks everything that an installation needs, and changes nothing. */
 export async function* tryOut({ config, folder, force }: Plan): AsyncGenerator<Check> {
   const volume = config.REGISTRY_VOLUME;
   const free = checkFree(volume);
@@ -38,44 +38,44 @@ function checkFree(volume: string): Check {
   try {
     if (!isVolumeLocked(volume)) return ok('lock', 'no Signalbox runs on the volume');
   } catch (error) {
-    const remedy = 'Run this as the user that owns it.';
-    return wrong('lock', `Whether a Signalbox runs on ${volume} cannot be told: ${reasonOf(error)}.`, remedy);
+    const detail = `The lock of ${volume} cannot be read: ${reasonOf(error)}.`;
+    return wrong('lock', detail, 'Run this command as the owner of the volume.');
   }
-  const remedy = 'Stop it, or name another volume. A key for another loader: signalbox key create.';
+  const remedy = 'Stop it, or use another volume. To create a key for another loader, run "signalbox key create".';
   return wrong('lock', `A Signalbox runs on ${volume}.`, remedy);
 }
 
 async function checkFiles(folder: string, force: boolean): Promise<Check> {
   const files = Object.values(filesOf(folder));
-  const there = files.filter((path) => existsSync(path));
-  if (there.length > 0 && !force) {
-    return wrong('files', `${there.join(' and ')} would be overwritten.`, 'Say --force, or --out with another folder.');
+  const existing = files.filter((path) => existsSync(path));
+  if (existing.length > 0 && !force) {
+    return wrong('files', `${existing.join(' and ')} would be overwritten.`, 'Add --force, or give another --out.');
   }
   try {
     await access((await nearestFolder(folder)) ?? folder, constants.W_OK);
     return ok('files', `${files.join(' and ')} can be written`);
   } catch (error) {
-    return wrong('files', `${folder} cannot be written: ${reasonOf(error)}.`, 'Say --out with another folder.');
+    return wrong('files', `${folder} cannot be written: ${reasonOf(error)}.`, 'Give another --out.');
   }
 }
 
-/** Proves that the configuration starts, by making the loaders' key; null where it does not. */
+/** Starts the registry once to create the loaders' key. The key is null if the registry does not start. */
 export async function tryStart(
   plan: Plan,
   progress: (line: string) => void,
 ): Promise<{ check: Check; key: CreatedKey | null }> {
   try {
     const key = await makeLoaderKey(plan, progress);
-    return { check: ok('start', `the registry starts, and has made the API key ${key.id} for loaders`), key };
+    return { check: ok('start', `the registry starts; it created the API key ${key.id} for loaders`), key };
   } catch (error) {
-    const remedy = 'Correct that and run this again.';
-    return { check: wrong('start', error instanceof Error ? error.message : String(error), remedy), key: null };
+    const remedy = 'Correct the problem, and run this command again.';
+    return { check: wrong('start', sentenceOf(error), remedy), key: null };
   }
 }
 
 /**
- * Starts the registry as it is configured, on a free port of this machine, lets it make an API key for the loaders of a
- * model, and stops it: what this leaves is what any start makes.
+ * Starts the configured registry on a free port of this machine, creates an API key for the loaders of a model, and stops
+ * the registry. Apart from the key, it leaves what every start creates.
  */
 async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) => void): Promise<CreatedKey> {
   const quiet = { REGISTRY_DISCOVERY: 'off', REGISTRY_HISTORY_FILE: 'off' } as const;
@@ -93,7 +93,7 @@ async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) 
   }
 }
 
-/** Writes what `serve` reads, and what loaders read; returns the paths. */
+/** Writes the files for `serve` and for loaders. Returns their paths. */
 export async function writeFiles(plan: Plan, key: CreatedKey): Promise<string[]> {
   const { server, loader } = filesOf(plan.folder);
   await mkdir(plan.folder, { recursive: true });
@@ -106,17 +106,17 @@ function serverFile({ config, kept }: Plan): Variable[] {
   const secret = config.REGISTRY_JWT_SECRET!.join(',');
   return [
     ...SETTINGS.map(({ name, what }) => ({ name, value: config[name]?.toString(), comment: what })),
-    { name: 'REGISTRY_JWT_SECRET', value: secret, comment: 'signs tokens: whoever has it is an admin' },
-    { name: 'REGISTRY_DSN', value: localUrl(config), comment: 'where the command line on this machine finds it' },
-    ...Object.entries(kept).map(([name, value]) => ({ name, value, comment: 'kept from the file that was here' })),
+    { name: 'REGISTRY_JWT_SECRET', value: secret, comment: 'signs tokens; anyone who knows it can act as an admin' },
+    { name: 'REGISTRY_DSN', value: localUrl(config), comment: 'address for the command line on this machine' },
+    ...Object.entries(kept).map(([name, value]) => ({ name, value, comment: 'kept from the previous file' })),
   ];
 }
 
 function loaderFile({ config, loader: { model, environment } }: Plan, { id, key }: CreatedKey): Variable[] {
   const dsn = config.REGISTRY_PUBLIC_URL ?? localUrl(config);
   return [
-    { name: 'REGISTRY_DSN', value: dsn, comment: 'the registry' },
-    { name: 'REGISTRY_TOKEN', value: key, comment: `API key ${id}: may read ${model} and report on it` },
+    { name: 'REGISTRY_DSN', value: dsn, comment: 'address of the registry' },
+    { name: 'REGISTRY_TOKEN', value: key, comment: `API key ${id}: may read ${model} and report loader states` },
     { name: 'REGISTRY_MODEL', value: model, comment: 'the model to follow' },
     { name: 'REGISTRY_ENVIRONMENT', value: environment, comment: 'the environment to follow, if not production' },
   ];

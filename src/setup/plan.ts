@@ -6,32 +6,31 @@ import { isErrno } from '../files/errno.ts';
 import { readEnvFile } from './env-file.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 
-/** What is to be installed. */
 export interface Plan {
-  /** With a secret, whichever way people sign in: it makes the loaders' key. */
+  /** Always has a secret, however users sign in: the secret is needed to create the loaders' key. */
   config: ServerConfig;
-  /** Variables of the `.env` that is there which nobody asks about. */
+  /** Variables of the existing `.env` that are not settings of `init`. */
   kept: Record<string, string | undefined>;
   loader: { model: string; environment: string | undefined };
-  /** Where the files go, and whether they may replace what is there. */
+  /** The folder to write to, and whether existing files may be replaced. */
   folder: string;
   force: boolean;
 }
 
 export type Answers = Partial<Record<Setting['name'], string>>;
 
-/** The files that an installation is written to. */
+/** Returns the paths of an installation's files. */
 export function filesOf(folder: string) {
   return { server: join(folder, '.env'), loader: join(folder, '.env.loader') };
 }
 
-/** What holds where nobody answers: what the folder's `.env` says, else what is usual. */
+/** Returns the defaults of the settings: from the folder's `.env`, else the usual ones. */
 export function presetsIn(folder: string): Answers {
   const before = readEnvFile(filesOf(folder).server);
   return Object.fromEntries(SETTINGS.map(({ name, preset }) => [name, before[name] || preset]));
 }
 
-/** @throws {Error} naming every variable whose answer is not valid */
+/** @throws {Error} that lists every invalid setting */
 export async function planOf(
   answers: Answers,
   { loader, folder, force }: Omit<Plan, 'config' | 'kept'>,
@@ -41,15 +40,15 @@ export async function planOf(
   const volume = resolve(all.REGISTRY_VOLUME || './registry');
   const REGISTRY_JWT_SECRET = before.REGISTRY_JWT_SECRET || (await secretFor(volume));
   const config = readConfig(serverVariables, { ...all, REGISTRY_VOLUME: volume, REGISTRY_JWT_SECRET });
-  const asked: string[] = [...SETTINGS.map(({ name }) => name), 'REGISTRY_JWT_SECRET', 'REGISTRY_DSN'];
-  const kept = Object.fromEntries(Object.entries(before).filter(([name]) => !asked.includes(name)));
+  const written: string[] = [...SETTINGS.map(({ name }) => name), 'REGISTRY_JWT_SECRET', 'REGISTRY_DSN'];
+  const kept = Object.fromEntries(Object.entries(before).filter(([name]) => !written.includes(name)));
   return { config, kept, loader, folder, force };
 }
 
-/** The volume's own where it has one, so that its tokens stay good; else a new one. */
+/** Returns the volume's secret, so that its tokens stay valid, or a new one. */
 async function secretFor(volume: string): Promise<string> {
   const own = await readSecret(volume).catch((error: unknown) => {
-    // That the volume is somebody else's is told when it is tried.
+    // The checks of the volume report this later.
     if (isErrno(error, 'EACCES')) return null;
     throw error;
   });

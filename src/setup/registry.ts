@@ -7,7 +7,7 @@ import type { RegistryClient } from '../client/client.ts';
 import type { ClientConfig } from '../config.ts';
 import { Problem } from '../domain/errors.ts';
 import { type FleetView, hasFailed, type LoaderView } from '../domain/fleet.ts';
-import { reasonOf } from '../files/system-error.ts';
+import { reasonOf, sentenceOf } from '../files/system-error.ts';
 import { version } from '../version.ts';
 import { type Check, isWrong, listed, ok, skipped, warning, wrong } from './check.ts';
 import { checkReadiness } from './readiness.ts';
@@ -16,33 +16,33 @@ const TIMEOUT_MS = 5_000;
 const MAX_CLOCK_DIFFERENCE_S = 5;
 const MAX_MODELS = 1000;
 
-/** Makes a client with the credential that is configured. */
+/** Creates a client with the configured credential. */
 export type Connect = (config: ClientConfig) => RegistryClient;
 
-/** What a running registry says of itself, of the token and of its loaders. */
+/** Checks a running registry, the configured token and the loaders. */
 export async function* checkRegistry(config: ClientConfig, connect: Connect): AsyncGenerator<Check> {
   const { REGISTRY_DSN: dsn } = config;
   const reached = await checkReached('registry', dsn, 'Start it with "signalbox serve", or correct REGISTRY_DSN.');
   yield reached;
   if (isWrong(reached)) {
-    yield skipped('token', 'Only the registry can tell.');
+    yield skipped('token', 'Only a running registry can check it.');
     return;
   }
   try {
     yield* await checkState(config);
   } catch (error) {
-    yield wrong('registry', `${dsn} stopped answering: ${reasonOf(error)}.`, 'Look at its log lines.');
+    yield wrong('registry', `${dsn} stopped answering: ${reasonOf(error)}.`, 'Check the log lines of the registry.');
     return;
   }
   yield* checkCaller(config, connect);
 }
 
-/** Whether a Signalbox answers at an address. */
+/** Checks that a Signalbox answers at an address. */
 export async function checkReached(name: string, url: string, remedy: string): Promise<Check> {
   try {
     const { status, json } = await get(url, '/healthz');
     if (status === 200 && Liveness.safeParse(json).success) return ok(name, `${url} answers`);
-    return wrong(name, `${url} answers ${status}, and not as a registry does.`, remedy);
+    return wrong(name, `${url} answered ${status}, but not as a registry does.`, remedy);
   } catch (error) {
     return wrong(name, `${url} does not answer: ${reasonOf(error)}.`, remedy);
   }
@@ -51,7 +51,7 @@ export async function checkReached(name: string, url: string, remedy: string): P
 async function checkState(config: ClientConfig): Promise<Check[]> {
   const { REGISTRY_DSN: dsn } = config;
   const openApi = await get(dsn, '/openapi.json');
-  // Anybody may ask; what exactly is wrong is shown to a token that may read every model.
+  // Every caller may read this; the details of problems need a token that may read every model.
   const token = await tokenFrom(config);
   const readiness = await get(dsn, '/readyz', typeof token === 'string' ? { Authorization: `Bearer ${token}` } : {});
   const clock = checkClock(readiness.date, Date.now());
@@ -60,7 +60,7 @@ async function checkState(config: ClientConfig): Promise<Check[]> {
 
 interface Answer {
   status: number;
-  /** What the server's clock says, in milliseconds since 1970; NaN if nothing. */
+  /** The time of the server in ms since 1970; NaN if the response has no date. */
   date: number;
   json: unknown;
 }
@@ -73,17 +73,17 @@ async function get(dsn: string, path: string, headers: Record<string, string> = 
 
 function checkVersion(openApi: unknown): Check {
   const theirs = (openApi as { info?: { version?: unknown } } | null)?.info?.version;
-  if (theirs === version) return ok('version', `Signalbox ${version}, here and there`);
-  const remedy = 'Bring the older one up to date.';
-  return warning('version', `The registry is Signalbox ${theirs}, this is ${version}.`, remedy);
+  if (theirs === version) return ok('version', `Signalbox ${version} on both sides`);
+  const remedy = 'Upgrade the older one.';
+  return warning('version', `The registry is Signalbox ${theirs}, this command line is ${version}.`, remedy);
 }
 
 function checkClock(theirs: number, ours: number): Check {
-  if (Number.isNaN(theirs)) return skipped('clock', 'The registry does not say what time it has.');
-  // The header is cut to whole seconds.
+  if (Number.isNaN(theirs)) return skipped('clock', 'The response of the registry has no date.');
+  // The header has whole seconds only.
   const seconds = Math.round((ours - theirs) / 1000);
   if (Math.abs(seconds) <= MAX_CLOCK_DIFFERENCE_S) return ok('clock', 'the registry’s clock agrees with this one');
-  const remedy = 'Run NTP on both machines: tokens begin and end by the clock.';
+  const remedy = 'Run NTP on both machines: the validity of tokens depends on the clock.';
   return warning(
     'clock',
     `The registry’s clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'behind' : 'ahead'}.`,
@@ -94,7 +94,7 @@ function checkClock(theirs: number, ours: number): Check {
 async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenerator<Check> {
   const token = config.REGISTRY_SIGNING_KEY === undefined ? await tokenFrom(config) : null;
   if (token instanceof Problem) {
-    yield skipped('token', `${token.message} Set REGISTRY_TOKEN to have it looked at.`);
+    yield skipped('token', `${token.message} Set REGISTRY_TOKEN to check it.`);
     return;
   }
   try {
@@ -103,12 +103,12 @@ async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenera
     yield ok('token', `${actor} may ${permissions.join(', ') || 'do nothing'}`);
     yield permissions.includes('read') ? await checkLoaders(client) : skipped('loaders', `${actor} may not read.`);
   } catch (error) {
-    const remedy = 'Set REGISTRY_TOKEN to another: one of "signalbox token" or "signalbox key create".';
-    yield wrong('token', error instanceof Error ? error.message : String(error), remedy);
+    const remedy = 'Set REGISTRY_TOKEN to a token from "signalbox token" or a key from "signalbox key create".';
+    yield wrong('token', sentenceOf(error), remedy);
   }
 }
 
-/** The token to send, or why there is none. */
+/** Returns the token to send, or the problem if there is no token. */
 async function tokenFrom(config: ClientConfig): Promise<string | Problem> {
   try {
     return await clientTokens(config)();
@@ -133,7 +133,7 @@ async function checkLoaders(client: RegistryClient): Promise<Check> {
   if (failed.length > 0) return wrong('loaders', `${failed.length} of ${all.length} failed: ${named(failed)}.`, remedy);
   const stale = all.filter((loader) => loader.stale);
   if (stale.length > 0) return warning('loaders', `${stale.length} of ${all.length} stale: ${named(stale)}.`, remedy);
-  return ok('loaders', `${all.length} there, none failed or stale`);
+  return ok('loaders', `${all.length} running, none failed or stale`);
 }
 
 function named(loaders: LoaderView[]): string {

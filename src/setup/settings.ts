@@ -1,13 +1,13 @@
 import type { ServerConfig } from '../config.ts';
 
-/** What an installer is asked: a variable of the server, the option that answers it, and what it means. */
+/** A setting of `init`: a variable of the server, its option, and its description. */
 export interface Setting {
   name: keyof ServerConfig;
   option: string;
   what: string;
-  /** The answer if none is given; none is needed where this is not there. */
+  /** The default. A setting without one is optional. */
   preset?: string;
-  /** Asked only where this one is answered. */
+  /** Prompted for only if this other setting has a value. */
   needs?: keyof ServerConfig;
 }
 
@@ -17,12 +17,12 @@ export const SETTINGS: readonly Setting[] = [
   {
     name: 'NATS_URL',
     option: '--nats-url <url>',
-    what: 'NATS server, such as nats://user:password@host:4222; without one an embedded one is started',
+    what: 'NATS server, such as nats://user:password@host:4222; if empty, the registry runs its own nats-server',
   },
   {
     name: 'REGISTRY_VOLUME',
     option: '--volume <folder>',
-    what: 'volume: the folder of the models’ files',
+    what: 'volume: the folder for the files of the models',
     preset: './registry',
   },
   { name: 'HOST', option: '--host <address>', what: 'address to listen on', preset: '127.0.0.1' },
@@ -30,23 +30,23 @@ export const SETTINGS: readonly Setting[] = [
   {
     name: 'REGISTRY_PUBLIC_URL',
     option: '--public-url <url>',
-    what: 'address that services and browsers use, where it is another',
+    what: 'address that services and browsers use, if it differs',
   },
   {
     name: 'REGISTRY_JWKS_URL',
     option: '--jwks-url <url>',
-    what: 'an identity provider’s keys (its jwks_uri), if there is one',
+    what: 'keys of an identity provider (its jwks_uri), if you use one',
   },
   {
     name: 'REGISTRY_JWT_ISSUER',
     option: '--issuer <url>',
-    what: 'issuer that the provider’s tokens name',
+    what: 'issuer (iss) in the tokens of the provider',
     ...provider,
   },
   {
     name: 'REGISTRY_JWT_AUDIENCE',
     option: '--audience <name>',
-    what: 'audience that the provider’s tokens name',
+    what: 'audience (aud) in the tokens of the provider',
     ...provider,
   },
   {

@@ -7,24 +7,24 @@ import { type Check, ok, warning, wrong } from './check.ts';
 
 const MB = 1024 * 1024;
 
-/** Whether the volume, or where it will be made, can be written and linked in, and has room. */
+/** Checks that the volume, or the folder it will be created in, is writable, supports links and has free space. */
 export async function checkVolume(volume: string): Promise<Check[]> {
   const folder = await nearestFolder(volume);
   if (folder === null) {
     return [
-      wrong('volume', `${volume} is no folder, or cannot be reached.`, 'Name another folder as REGISTRY_VOLUME.'),
+      wrong('volume', `${volume} is not a folder, or cannot be accessed.`, 'Set REGISTRY_VOLUME to another folder.'),
     ];
   }
   let trial: string;
   const { uid } = await stat(folder);
   try {
-    // Only a trial tells what a file system can do.
+    // Only a trial shows what a file system supports.
     trial = await mkdtemp(join(folder, '.signalbox-trial-'));
   } catch (error) {
-    const detail = `${folder}, of user ${uid}, cannot be written: ${reasonOf(error)}.`;
-    return [wrong('volume', detail, 'Give it to the user that runs Signalbox (chown), or mount it writable.')];
+    const detail = `Cannot write to ${folder}, which belongs to user ${uid}: ${reasonOf(error)}.`;
+    return [wrong('volume', detail, 'Make the user that runs Signalbox its owner (chown), or mount it writable.')];
   }
-  const found = ok('volume', folder === volume ? `${volume}, of user ${uid}` : `${volume} will be made`);
+  const found = ok('volume', folder === volume ? `${volume}, owned by user ${uid}` : `${volume} will be created`);
   try {
     return [found, await checkLinks(trial), await checkRoom(folder)];
   } finally {
@@ -32,7 +32,7 @@ export async function checkVolume(volume: string): Promise<Check[]> {
   }
 }
 
-/** The folder itself or the nearest above it that is there; null where that is no folder or cannot be reached. */
+/** Returns the path or its nearest existing parent; null if that is not a folder or cannot be accessed. */
 export async function nearestFolder(path: string): Promise<string | null> {
   try {
     return (await stat(path)).isDirectory() ? path : null;
@@ -47,15 +47,15 @@ async function checkLinks(trial: string): Promise<Check> {
     await writeFile(file, 'x');
     await symlink('file', join(trial, 'symbolic'));
   } catch (error) {
-    const remedy = 'Put it on a file system with links: active/ and latest are such.';
-    return wrong('links', `Files and links cannot be made in ${dirname(trial)}: ${reasonOf(error)}.`, remedy);
+    const remedy = 'Use a file system with symbolic links: active/ and latest are links.';
+    return wrong('links', `Cannot create files and links in ${dirname(trial)}: ${reasonOf(error)}.`, remedy);
   }
   try {
     await link(file, join(trial, 'hard'));
     return ok('links', 'symbolic and hard links work');
   } catch {
-    const remedy = 'Put it on a file system that has hard links, or leave it: versions take twice the space.';
-    return warning('links', `${dirname(trial)} has no hard links, so that files are copied.`, remedy);
+    const remedy = 'Use a file system with hard links, or accept that versions take twice the space.';
+    return warning('links', `The file system of ${dirname(trial)} has no hard links, so files are copied.`, remedy);
   }
 }
 
@@ -63,5 +63,5 @@ async function checkRoom(folder: string): Promise<Check> {
   const { bavail, bsize } = await statfs(folder);
   const free = `${Math.floor((bavail * bsize) / MB)} MiB free`;
   if (bavail * bsize > DISK_RESERVE_BYTES) return ok('space', free);
-  return wrong('space', free, `Make room: uploads stop while less than ${DISK_RESERVE_BYTES / MB} MiB are left.`);
+  return wrong('space', free, `Free some space: uploads are refused below ${DISK_RESERVE_BYTES / MB} MiB.`);
 }

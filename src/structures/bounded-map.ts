@@ -1,4 +1,4 @@
-/** A map that forgets its oldest entry rather than hold more than `limit`. */
+/** A map of at most `limit` entries: a new entry beyond that evicts the oldest one. */
 export class BoundedMap<K, V> extends Map<K, V> {
   readonly #limit: number;
 

@@ -1,31 +1,31 @@
 import { BoundedMap } from './bounded-map.ts';
 
-/** What is left of a quota. */
+/** The result of taking from a quota. */
 export interface Taken {
   allowed: boolean;
   remaining: number;
-  /** Seconds until the whole quota is there again. */
+  /** Seconds until the whole quota is available again. */
   reset: number;
 }
 
-/** So much of something in each window of time, by name. */
+/** A quota per name and time window. */
 export interface Limiter {
   quota: number;
   /** Seconds. */
   window: number;
-  /** Takes from the name's quota, one by default, and tells whether that much was left. */
+  /** Takes `amount` (default: 1) from the quota of a name, and returns whether that much was left. */
   take(name: string, amount?: number): Taken;
-  /** For what was taken, and then not used. */
+  /** Returns an amount that was taken but not used. */
   giveBack(name: string, amount?: number): void;
 }
 
 const MAX_NAMES = 100_000;
 
 /**
- * Counts in fixed windows; a name's window begins with its first. It answers at once, as every request asks it, and it
- * remembers no more than 100,000 names, which whoever calls may choose: rate-limiter-flexible does neither.
+ * Counts in fixed windows; the window of a name starts with its first request. It is synchronous, as every request needs
+ * it, and stores at most 100,000 names, as callers can choose them. rate-limiter-flexible offers neither.
  *
- * @param now milliseconds
+ * @param now the current time in ms
  * @example createLimiter({ quota: 60_000, window: 60 }, () => now).take('key:ci').allowed
  */
 export function createLimiter({ quota, window }: { quota: number; window: number }, now: () => number): Limiter {
@@ -38,7 +38,7 @@ export function createLimiter({ quota, window }: { quota: number; window: number
       let entry = counted.get(name);
       if (!entry || entry.until <= at) {
         entry = { count: 0, until: at + window * 1000 };
-        counted.delete(name); // so that it counts as the newest
+        counted.delete(name); // so that the new entry is the newest
         counted.set(name, entry);
       }
       entry.count += amount;

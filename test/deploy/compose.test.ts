@@ -54,7 +54,7 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  test('points the registry at the nats service, as the user that it knows', () => {
+  test('points the registry at the nats service, with a user that it knows', () => {
     const url = new URL(substitute(registry.environment.NATS_URL!, SECRETS));
     expect(compose.services).toHaveProperty(url.hostname);
     expect(url.port).toBe(setting('port'));
@@ -62,18 +62,18 @@ describe('docker-compose.yml', () => {
     expect(url.password).toBe(SECRETS.NATS_PASSWORD);
   });
 
-  test('waits for a NATS that answers where its configuration puts monitoring', () => {
+  test('checks the health of NATS at its configured monitoring port', () => {
     expect(registry.depends_on).toEqual({ nats: { condition: 'service_healthy' } });
     expect(nats.healthcheck?.test.at(-1)).toBe(`http://${setting('http')}/healthz`);
   });
 
-  test('opens ports on loopback only, each to the port that is listened on', () => {
+  test('publishes ports on loopback only, each to the port that the program listens on', () => {
     const published = (service: Service) => service.ports.map((port) => substitute(port, {}));
     expect(published(nats)).toEqual([`127.0.0.1:4222:${setting('port')}`]);
     expect(published(registry)).toEqual([`127.0.0.1:8080:${imageEnvironment().PORT}`]);
   });
 
-  test('mounts what is in the repository or declared as a volume', () => {
+  test('mounts only paths of the repository and declared volumes', () => {
     const sources = [...nats.volumes, ...registry.volumes].map((mount) => mount.split(':')[0]!);
     const folders = sources.filter((source) => source.startsWith('./'));
     expect(folders.filter((folder) => !existsSync(fromRoot(folder)))).toEqual([]);
@@ -82,7 +82,7 @@ describe('docker-compose.yml', () => {
     );
   });
 
-  test('mounts where the programs look', () => {
+  test('mounts to the paths that the programs use', () => {
     const { command } = nats as Service & { command: string[] };
     const targets = (service: Service) => service.volumes.map((mount) => mount.split(':')[1]);
     expect(targets(nats)).toEqual([command.at(-1), nats.environment.NATS_STORE_DIR!.replaceAll('"', '')]);
@@ -103,7 +103,7 @@ describe('deploy/nats.conf', () => {
   const signIn = (pass?: string) =>
     connect({ servers: started().client, reconnect: false, ...(pass && { user: setting('user'), pass }) });
 
-  test('is accepted with the environment that compose gives, even if the password is all digits', async () => {
+  test('is accepted with the environment from compose, even if the password is all digits', async () => {
     await expect(check(started().env)).resolves.toBeDefined();
   });
 
@@ -114,7 +114,7 @@ describe('deploy/nats.conf', () => {
 
   test('keeps JetStream on the disk, synced before it acknowledges', async () => {
     const varz = (await (await fetch(`${started().monitoring}/varz`)).json()) as { jetstream: { config: unknown } };
-    // `sync_interval` goes on naming the default of two minutes: what says "always" is `sync_always`.
+    // `sync_interval` still reports the default of two minutes; `sync_always` reports "always".
     const store_dir = join(started().folder, 'store', 'jetstream');
     expect(varz.jetstream.config).toMatchObject({ sync_always: true, store_dir });
   });
@@ -132,7 +132,7 @@ describe('deploy/nats.conf', () => {
     await expect(signIn(pass)).rejects.toBeInstanceOf(errors.AuthorizationError);
   });
 
-  test('lets the registry sign in and keep a log', async () => {
+  test('lets the registry sign in and create a log', async () => {
     const connection = await signIn(SECRETS.NATS_PASSWORD);
     onTestFinished(() => connection.close());
     const manager = await jetstreamManager(connection);
@@ -143,7 +143,7 @@ describe('deploy/nats.conf', () => {
 });
 
 describe('Dockerfile', () => {
-  test('copies files that are there and that .dockerignore lets through', () => {
+  test('copies only files that exist and that .dockerignore does not exclude', () => {
     const kept = text('.dockerignore').split('\n');
     const copied = dockerfile
       .filter(({ name, rest }) => name === 'COPY' && !rest.startsWith('--from='))
@@ -153,20 +153,20 @@ describe('Dockerfile', () => {
     expect(copied.filter((path) => !existsSync(fromRoot(path)) || !kept.includes(`!${path}`))).toEqual([]);
   });
 
-  test('starts a file that the build makes', async () => {
+  test('starts a file that the build creates', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'signalbox-dist-'));
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
-    const [node, file, verb] = JSON.parse(argument('CMD')) as string[];
+    const [node, file, command] = JSON.parse(argument('CMD')) as string[];
     await run(process.execPath, [
       fromRoot('node_modules/typescript/bin/tsc'),
       ...['-p', fromRoot('tsconfig.build.json'), '--outDir', join(folder, 'dist')],
     ]);
-    expect([node, verb]).toEqual(['node', 'serve']);
+    expect([node, command]).toEqual(['node', 'serve']);
     expect(existsSync(join(folder, file!))).toBe(true);
     expect(JSON.parse(text('package.json')).bin.signalbox).toBe(file);
   }, 60_000);
 
-  test('runs as a user that is not root, on the volume that it declares', () => {
+  test('runs as a user other than root, on the volume that it declares', () => {
     expect(argument('USER')).toBe('node');
     expect(JSON.parse(argument('VOLUME'))).toEqual([imageEnvironment().REGISTRY_VOLUME]);
     expect(argument('EXPOSE')).toBe(imageEnvironment().PORT);
@@ -189,7 +189,7 @@ describe('Dockerfile', () => {
     expect(await healthCheck((server.address() as AddressInfo).port)).toBe(code);
   });
 
-  test('has a health check that fails where nobody listens', async () => {
+  test('has a health check that fails if nothing listens', async () => {
     const server = createServer();
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const { port } = server.address() as AddressInfo;
@@ -198,7 +198,7 @@ describe('Dockerfile', () => {
   });
 });
 
-/** The exit code of the image's health check, run with this Node instead of the image's. */
+/** Returns the exit code of the image's health check, run with this Node instead of the image's. */
 async function healthCheck(port: number): Promise<number> {
   const command = JSON.parse(argument('HEALTHCHECK').replace(/^.*?CMD /, '')) as string[];
   const child = spawn(process.execPath, command.slice(1), { env: { PORT: String(port) }, stdio: 'ignore' });
@@ -206,7 +206,7 @@ async function healthCheck(port: number): Promise<number> {
   return code;
 }
 
-/** What Compose makes of `${NAME:-default}` and `${NAME:?message}`. */
+/** Expands `${NAME:-default}` and `${NAME:?message}` as Compose does. */
 function substitute(value: string, variables: Record<string, string>): string {
   return value.replaceAll(/\$\{(\w+):([-?])([^}]*)\}/g, (_, name: string, kind: string, rest: string) => {
     if (variables[name]) return variables[name];
@@ -215,7 +215,7 @@ function substitute(value: string, variables: Record<string, string>): string {
   });
 }
 
-/** The environment of the nats service, with its store in `folder`. */
+/** Returns the environment of the nats service, with its store in `folder`. */
 function natsEnvironment(folder: string): Record<string, string> {
   const environment = Object.entries(nats.environment).map(([name, value]) => [name, substitute(value, SECRETS)]);
   return { ...Object.fromEntries(environment), NATS_STORE_DIR: JSON.stringify(join(folder, 'store')) };
@@ -232,7 +232,7 @@ function instructions(source: string): { name: string; rest: string }[] {
   return [...lines.matchAll(/^([A-Z]+)\s+(.*)$/gm)].map(([, name, rest]) => ({ name: name!, rest: rest! }));
 }
 
-/** The argument of an instruction of the last stage. */
+/** Returns the argument of an instruction in the last stage. */
 function argument(name: string): string {
   const found = dockerfile.findLast((instruction) => instruction.name === name)?.rest;
   if (found === undefined) throw new Error(`the Dockerfile has no ${name}`);

@@ -30,7 +30,7 @@ type User = keyof typeof PASSWORDS;
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** The server, and how to sign in there; everybody's password is their name and digits. */
+/** Starts the server, and signs in to it. A user's password is its name and digits. */
 async function startServer(binary: string, ends: Ends = onTestFinished) {
   const folder = await temporaryFolder(ends);
   const server = await startConfigured(binary, CONFIG, environment(folder), { folder, ends });
@@ -48,7 +48,7 @@ function environment(folder: string): Record<string, string> {
   return { ...Object.fromEntries(passwords), NATS_STORE_DIR: JSON.stringify(join(folder, 'store')) };
 }
 
-test('differs from nats.conf in who may sign in, and in nothing else', () => {
+test('differs from nats.conf only in its users and accounts', () => {
   const settings = (path: string) =>
     readFileSync(fromRoot(path), 'utf8')
       .replaceAll(/^ *#.*\n/gm, '')
@@ -125,8 +125,8 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       return { as, users };
     });
 
-    /** All that must stay as it is, whatever is tried. */
-    async function everything() {
+    /** Returns everything that no attempt may change. */
+    async function wholeState() {
       const { admin, registry } = started().users;
       const { config, created } = await admin.jsm.streams.info(STREAM);
       const contents = async (stream: string) => {
@@ -137,8 +137,8 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       return { config, created, bodies: await stored(admin), others };
     }
 
-    const said = (subject: string) => (nats: Nats) => nats.js.publish(subject, '{}');
-    const asked =
+    const publishes = (subject: string) => (nats: Nats) => nats.js.publish(subject, '{}');
+    const requests =
       (subject: string, request: object = {}) =>
       (nats: Nats) =>
         nats.nc.request(subject, JSON.stringify(request), { timeout: 10_000 });
@@ -147,14 +147,14 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       ['registry', 'purges the log', ({ jsm }) => jsm.streams.purge(STREAM)],
       ['registry', 'changes the log', ({ jsm }) => jsm.streams.update(STREAM, { deny_delete: false })],
       ['registry', 'deletes an event', ({ jsm }) => jsm.streams.deleteMessage(STREAM, 1)],
-      ['registry', 'takes a snapshot', asked(`$JS.API.STREAM.SNAPSHOT.${STREAM}`, { deliver_subject: 'here' })],
-      ['registry', 'restores a snapshot', asked(`$JS.API.STREAM.RESTORE.${STREAM}`, { config: { name: STREAM } })],
-      ['fraud', 'appends to its model', said('registry.models.fraud')],
-      ['fraud', 'appends to another model', said('registry.models.churn')],
-      ['fraud', 'reports for another model', said(`$KV.${BUCKET}.churn.a`)],
-      ['fraud', 'tells a change of another model', said('registry.loaders.churn.a')],
-      ['fraud', 'makes a key', said(`$KV.${KEYS}.0f3a`)],
-      ['fraud', 'uses up a nonce', said(`$KV.${NONCES}.0f3a`)],
+      ['registry', 'takes a snapshot', requests(`$JS.API.STREAM.SNAPSHOT.${STREAM}`, { deliver_subject: 'here' })],
+      ['registry', 'restores a snapshot', requests(`$JS.API.STREAM.RESTORE.${STREAM}`, { config: { name: STREAM } })],
+      ['fraud', 'appends to its model', publishes('registry.models.fraud')],
+      ['fraud', 'appends to another model', publishes('registry.models.churn')],
+      ['fraud', 'reports for another model', publishes(`$KV.${BUCKET}.churn.a`)],
+      ['fraud', 'publishes a change of another model', publishes('registry.loaders.churn.a')],
+      ['fraud', 'makes a key', publishes(`$KV.${KEYS}.0f3a`)],
+      ['fraud', 'uses up a nonce', publishes(`$KV.${NONCES}.0f3a`)],
       ['fraud', 'forgets nonces', ({ jsm }) => jsm.streams.purge(`KV_${NONCES}`)],
       ['fraud', 'reads a key', async ({ js }) => (await new Kvm(js).open(KEYS)).get('0f3a')],
       ['fraud', 'reads keys', ({ jsm }) => jsm.streams.getMessage(`KV_${KEYS}`, { seq: 1 })],
@@ -171,28 +171,28 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       ['fraud', 'deletes the log', ({ jsm }) => jsm.streams.delete(STREAM)],
       ['fraud', 'purges the log', ({ jsm }) => jsm.streams.purge(STREAM)],
       ['fraud', 'deletes an event', ({ jsm }) => jsm.streams.deleteMessage(STREAM, 1)],
-      ['fraud', 'takes a snapshot', asked(`$JS.API.STREAM.SNAPSHOT.${STREAM}`, { deliver_subject: 'here' })],
+      ['fraud', 'takes a snapshot', requests(`$JS.API.STREAM.SNAPSHOT.${STREAM}`, { deliver_subject: 'here' })],
       ['fraud', 'deletes the keys', ({ jsm }) => jsm.streams.delete(`KV_${KEYS}`)],
     ];
 
-    test.each(attempts)('nobody listens when %s %s', async (user, _, attempt) => {
-      const before = await everything();
+    test.each(attempts)('the server has no responder when %s %s', async (user, _, attempt) => {
+      const before = await wholeState();
       const refusal = await attempt(started().users[user]).catch((error: unknown) => error);
       expect(refusal).toSatisfy(isUnheard);
-      expect(await everything()).toEqual(before);
+      expect(await wholeState()).toEqual(before);
     });
 
-    test('the log takes no event that would roll up others', async () => {
-      const before = await everything();
+    test('the log refuses an event that would roll up others', async () => {
+      const before = await wholeState();
       const rollup = headers();
       rollup.set('Nats-Rollup', 'all');
       await expect(
         started().users.registry.js.publish('registry.models.fraud', '{}', { headers: rollup }),
       ).rejects.toThrow('rollup');
-      expect(await everything()).toEqual(before);
+      expect(await wholeState()).toEqual(before);
     });
 
-    test('a loader hears nothing that others say', async () => {
+    test('a loader receives no messages of other users', async () => {
       const { as, users } = started();
       const other = await as('fraud');
       const heard: string[] = [];
@@ -212,15 +212,15 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
       expect(heard).toEqual([]);
     });
 
-    // Within one account both delete the stream that they name, whatever permissions say: VICTIM shows it.
-    describe('there is no way around', () => {
-      const away = '$JS.API.STREAM.DELETE.';
+    // Within one account both would delete the named stream despite permissions, as VICTIM shows.
+    describe('there is no bypass', () => {
+      const deletes = '$JS.API.STREAM.DELETE.';
       const missing = JSON.stringify({ seq: 1_000_000 });
 
-      test('by having an answer sent elsewhere', async () => {
+      test('with a reply that the server sends elsewhere', async () => {
         const { admin, registry, fraud } = started().users;
-        const before = await everything();
-        for (const reply of [away + STREAM, 'log.STREAM.DELETE']) {
+        const before = await wholeState();
+        for (const reply of [deletes + STREAM, 'log.STREAM.DELETE']) {
           registry.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply });
         }
         const elsewhere = [
@@ -229,27 +229,27 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
           `$KV.${BUCKET}.churn.a`,
           `$KV.${KEYS}.0f3a`,
         ];
-        for (const reply of [away + STREAM, ...elsewhere]) {
+        for (const reply of [deletes + STREAM, ...elsewhere]) {
           fraud.nc.publish(`$JS.API.STREAM.MSG.GET.${STREAM}`, '{"seq":1}', { reply });
         }
         await Promise.all([registry.nc.flush(), fraud.nc.flush()]);
         await admin.jsm.streams.add({ name: 'VICTIM', subjects: ['victim'] });
-        admin.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply: `${away}VICTIM` });
+        admin.nc.publish(`$JS.API.DIRECT.GET.${STREAM}`, missing, { reply: `${deletes}VICTIM` });
         await until(async () => !(await namesOf(admin)).includes('VICTIM'));
-        expect(await everything()).toEqual(before);
+        expect(await wholeState()).toEqual(before);
       });
 
-      test('by having what is stored published again', async () => {
+      test('with a stream that republishes stored messages', async () => {
         const { registry } = started().users;
-        const before = await everything();
+        const before = await wholeState();
         await registry.jsm.streams.add({
           name: 'VICTIM',
           subjects: ['victim.*'],
-          republish: { src: 'victim.*', dest: `${away}{{wildcard(1)}}`, headers_only: true },
+          republish: { src: 'victim.*', dest: `${deletes}{{wildcard(1)}}`, headers_only: true },
         });
         for (const named of [STREAM, 'VICTIM']) registry.nc.publish(`victim.${named}`);
         await until(async () => !(await namesOf(registry)).includes('VICTIM'));
-        expect(await everything()).toEqual(before);
+        expect(await wholeState()).toEqual(before);
       });
     });
   });
@@ -274,7 +274,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
     await ensureStream(registry);
   });
 
-  test('the admin may do the rest', async () => {
+  test('the admin may do everything else', async () => {
     const { as } = await startServer(binary());
     await ensureStream(await as('registry'));
     const { jsm } = await as('admin');
@@ -284,7 +284,7 @@ describe.each(SERVERS)('on the $name nats-server', ({ binary }) => {
   });
 });
 
-/** What is not imported has no responders. */
+/** A subject that is not imported has no responders. */
 function isUnheard(error: unknown): boolean {
   return isNoResponders(error) || (error instanceof errors.RequestError && error.isNoResponders());
 }

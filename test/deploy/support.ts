@@ -17,7 +17,7 @@ export interface ConfiguredServer {
   monitoring: string;
 }
 
-/** Runs a configuration file as it stands, but on free ports of loopback; `folder` is for what it writes. */
+/** Runs nats-server with an unchanged configuration file, but on free loopback ports; it writes to `folder`. */
 export async function startConfigured(
   binary: string,
   config: string,
@@ -35,7 +35,7 @@ export async function startConfigured(
   return { client: new URL(nats[0]!).host, monitoring: monitoring[0]! };
 }
 
-/** nats-server writes this file when it listens, and so says which free ports it took. */
+/** nats-server writes this file when it listens; it contains the ports. */
 async function portsFile(folder: string, server: ChildProcess): Promise<{ nats: string[]; monitoring: string[] }> {
   for (let attempt = 0; attempt < 200; attempt++) {
     if (server.exitCode !== null) throw new Error(`nats-server ended with ${server.exitCode}`);
@@ -44,5 +44,5 @@ async function portsFile(folder: string, server: ChildProcess): Promise<{ nats: 
     if (written.endsWith('}')) return JSON.parse(written);
     await new Promise((wake) => setTimeout(wake, 50));
   }
-  throw new Error('nats-server did not say which ports it listens on');
+  throw new Error('nats-server did not write the ports that it listens on');
 }

@@ -19,21 +19,21 @@ async function folderOf(...paths: string[]): Promise<string> {
 const pathsOf = async (folder: string) => (await describeFolder(folder)).artifacts.map(({ path }) => path);
 
 describe('a folder to publish', () => {
-  test('is all of its files, save what hides behind a dot and the cache of Python', async () => {
+  test('consists of all its files, except hidden files and Python’s cache', async () => {
     const folder = await folderOf('b.bin', 'a/z', 'a/c/d', '.git/config', '__pycache__/x.pyc', '.venv/pyvenv.cfg');
     expect(await pathsOf(folder)).toEqual(['a/c/d', 'a/z', 'b.bin']);
   });
 
-  test('is refused with a virtual environment in it, which is named', async () => {
+  test('is refused with a virtual environment in it, whose path is named', async () => {
     const folder = await folderOf('model.joblib');
     await promisify(execFile)('python3', ['-m', 'venv', '--without-pip', join(folder, 'code/env')]);
     await expect(describeFolder(folder)).rejects.toThrow(`${join(folder, 'code/env')} is a Python virtual environment`);
-    // A version that was published with such a file, file by file, is one all the same.
+    // An existing version with such a file stays valid.
     const published = await folderOf('env/pyvenv.cfg');
     expect(await listFiles(published)).toMatchObject([{ path: 'env/pyvenv.cfg' }]);
   });
 
-  test('is refused with a link in it, and with what is no file', async () => {
+  test('is refused with a link or a special file in it', async () => {
     const folder = await folderOf('model.joblib');
     await symlink('model.joblib', join(folder, 'latest.joblib'));
     await expect(describeFolder(folder)).rejects.toThrow(`${join(folder, 'latest.joblib')} is a link`);
@@ -42,7 +42,7 @@ describe('a folder to publish', () => {
     await expect(describeFolder(other)).rejects.toThrow(`${join(other, 'pipe')} is neither a file nor a folder`);
   });
 
-  test('may have a thousand files, and is refused with one more before any is read', async () => {
+  test('may have a thousand files, and is refused with more before any file is read', async () => {
     const folder = await folderOf(...Array.from({ length: 1000 }, (_, i) => `${i}.bin`));
     expect(await pathsOf(folder)).toHaveLength(1000);
     await writeFile(join(folder, 'more.bin'), '');
@@ -50,15 +50,15 @@ describe('a folder to publish', () => {
   });
 
   test.each([
-    ['another system cannot have', 'a:b.bin'],
-    ['would break a line', 'a\nb'],
+    ['is not valid on other systems', 'a:b.bin'],
+    ['contains a line break', 'a\nb'],
     ['is too long', `${'a/'.repeat(511)}b.bin`],
-  ])('is refused with a path that %s, which is named', async (_, path) => {
+  ])('is refused if a path %s, and the path is named', async (_, path) => {
     const folder = await folderOf(path);
-    await expect(describeFolder(folder)).rejects.toThrow(`${join(folder, path)} cannot be published under its name`);
+    await expect(describeFolder(folder)).rejects.toThrow(`${join(folder, path)} cannot be published under this name`);
   });
 
-  test('is refused in sentences, not in JSON, for what no manifest can have', async () => {
+  test('is refused for invalid fields with sentences, not with JSON', async () => {
     const folder = await folderOf('model.bin', 'Model.bin');
     const refused = describeFolder(folder);
     await expect(refused).rejects.toThrow(
@@ -67,9 +67,9 @@ describe('a folder to publish', () => {
     await expect(refused).rejects.not.toThrow(/[{}]/);
   });
 
-  test('is refused for a manifest that is too large, before a file is sent', async () => {
+  test('is refused if its manifest is too large, before a file is sent', async () => {
     const long = 'x'.repeat(240);
     const folder = await folderOf(...Array.from({ length: 900 }, (_, i) => `${long}${i}`));
-    await expect(describeFolder(folder)).rejects.toThrow(/would have \d+ bytes; 262144 is the most/);
+    await expect(describeFolder(folder)).rejects.toThrow(/would have \d+ bytes; the maximum is 262144/);
   });
 });

@@ -94,7 +94,7 @@ describe('the agent', () => {
     await until(async () => (await reported(model))?.state === 'failed');
     expect((await reported(model))?.error).toMatchObject({
       code: 'hydrate-failed',
-      message: expect.stringContaining('is no link; move it away'),
+      message: expect.stringContaining('is not a link. Move it away'),
     });
     expect(await opened(dir)).toBe('somebody’s own');
   });
@@ -114,7 +114,7 @@ describe('the agent', () => {
     await writeFile(join(dir, `.signalbox/last-good/${model.name}.old.json`), '{}');
     const agent = await startAgent(model, dir, ['--env', 'old']);
     await until(() => agent.output().includes('Following'));
-    expect(agent.output()).toContain('The last good version serves on.');
+    expect(agent.output()).toContain('The last good version stays in service.');
     expect(await agent.stop()).toBe(0);
   });
 

@@ -21,7 +21,7 @@ const program = shared(async (ends) => {
 });
 const run = (...args: string[]) => cli(program(), ...args);
 
-const VERBS = [
+const COMMANDS = [
   'init',
   'doctor',
   'serve',
@@ -46,39 +46,39 @@ const VERBS = [
   'token',
 ];
 
-/** The verbs that the help of the program, or of one of its verbs, lists. */
-async function verbsOf(...group: string[]): Promise<string[]> {
+/** Returns the commands that the help of the program, or of a command group, lists. */
+async function commandsOf(...group: string[]): Promise<string[]> {
   const { stdout } = await run(...group, '--help');
   const [, listed = ''] = stdout.split(/^Commands:$/m);
-  return [...listed.split(/^\S/m)[0]!.matchAll(/^ {2}([a-z]+)/gm)].map(([, verb]) => verb!);
+  return [...listed.split(/^\S/m)[0]!.matchAll(/^ {2}([a-z]+)/gm)].map(([, command]) => command!);
 }
 
 describe('help', () => {
-  it('lists the verbs and the exit codes', async () => {
+  it('lists the commands and the exit codes', async () => {
     const { code, stdout } = await run('--help');
     expect(code).toBe(0);
-    for (const verb of VERBS) expect(stdout).toMatch(new RegExp(`^  ${verb}\\b`, 'm'));
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, 'm'));
     expect(stdout).toContain('Exit codes: 0 done');
   });
 
-  it('tells its version', async () => {
+  it('prints its version', async () => {
     expect(await run('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
 
-  it('every wrong use ends with 2: an unknown option of any verb, an argument too many, what is missing', {
+  it('exits with 2 for an unknown option of any command, a surplus argument and a missing argument', {
     timeout: 120_000,
   }, async () => {
     const groups = ['key', 'checkpoint'];
     const inGroups = await Promise.all(
       groups.map(async (group) =>
-        (await verbsOf(group)).filter((verb) => verb !== 'help').map((verb) => [group, verb]),
+        (await commandsOf(group)).filter((command) => command !== 'help').map((command) => [group, command]),
       ),
     );
-    const verbs = [...(await verbsOf()).map((verb) => [verb]), ...inGroups.flat()];
-    expect(verbs.length).toBeGreaterThan(25);
+    const commands = [...(await commandsOf()).map((command) => [command]), ...inGroups.flat()];
+    expect(commands.length).toBeGreaterThan(25);
     const wrong = [
-      ...verbs.map((verb) => [...verb, '--no-such-option']),
-      ['no-such-verb'],
+      ...commands.map((command) => [...command, '--no-such-option']),
+      ['no-such-command'],
       ['list', 'all'],
       ['activate'],
       ['activate', '1.0.0'],
@@ -87,7 +87,7 @@ describe('help', () => {
       ['checkpoint', 'check', 'folder'],
       ['key', 'create'],
     ];
-    // A few at a time: each is a process.
+    // A few at a time: each one is a process.
     while (wrong.length > 0) {
       const some = wrong.splice(0, 4);
       const ended = await Promise.all(some.map((args) => run(...args)));
@@ -95,8 +95,8 @@ describe('help', () => {
     }
   });
 
-  it.each(VERBS)('of %s has an example', async (verb) => {
-    const { code, stdout } = await run(verb, '--help');
+  it.each(COMMANDS)('of %s has an example', async (command) => {
+    const { code, stdout } = await run(command, '--help');
     expect([code, stdout]).toEqual([0, expect.stringMatching(/Examples?:\n[\s\S]*signalbox/)]);
   });
 });
@@ -140,7 +140,7 @@ describe('exit codes', () => {
     expect(stderr).not.toMatch(/^\s+at /m); // a sentence, not a stack
   });
 
-  it('5 where nobody answers, and says what to do', async () => {
+  it('5 with a remedy if nothing listens at the address', async () => {
     const env = { REGISTRY_DSN: 'http://127.0.0.1:9', REGISTRY_VOLUME: program().volume };
     for (const args of [['list'], ['publish', join(SAMPLES, '1.0.0'), '--version', '1.0.0']]) {
       const { code, stderr } = await cliWith(env, ...args);
@@ -151,29 +151,29 @@ describe('exit codes', () => {
     }
   });
 
-  it('5 where something else answers', async () => {
+  it('5 if the server is not a registry', async () => {
     const url = await serverThat((_request, response) => response.end('<html>hello'));
     const { code, stderr } = await cliWith({ REGISTRY_DSN: url, REGISTRY_VOLUME: program().volume }, 'list');
     expect([code, stderr]).toEqual([5, expect.stringContaining('not as a registry does')]);
   });
 
-  it('5 while the log is away', async () => {
+  it('5 while NATS is unavailable', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
     await publish(program, '1.0.0');
     await nats.kill();
     await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 503);
     const { code, stderr } = await cli(program, 'activate', '1.0.0', '--env', 'dev');
-    expect([code, stderr]).toEqual([5, expect.stringContaining('recovers by itself')]);
+    expect([code, stderr]).toEqual([5, expect.stringContaining('recovers when NATS')]);
   });
 
-  it('1 without a token or with a bad one, 3 with one that may not, and says why', async () => {
+  it('1 for a missing or invalid token, 3 for a missing permission, with the reason', async () => {
     const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: program().volume };
     const sample = ['publish', join(SAMPLES, '1.0.0'), '--version', '9.0.0'];
     for (const args of [['list'], sample]) {
       const bad = await cliWith({ ...env, REGISTRY_TOKEN: 'x.y.z' }, ...args);
       expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('The token is not valid')]);
-      expect(bad.stderr).toContain('The token of REGISTRY_TOKEN was sent. Replace it');
+      expect(bad.stderr).toContain('The token came from REGISTRY_TOKEN. Replace it');
       expect(bad.stderr).not.toContain('Set REGISTRY_TOKEN');
     }
     const user = await cliWith({ ...env, REGISTRY_TOKEN: await program().token('user') }, ...sample);
@@ -182,7 +182,7 @@ describe('exit codes', () => {
     expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('Set REGISTRY_TOKEN or')]);
   });
 
-  it('1 for a credential that is refused, and says where it comes from', async () => {
+  it('1 for a refused credential, and names its origin', async () => {
     const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: await temporaryFolder() };
     const other = await cliWith({ ...env, REGISTRY_JWT_SECRET: 'x'.repeat(32) }, 'list');
     expect([other.code, other.stderr]).toEqual([1, expect.stringContaining('signed with REGISTRY_JWT_SECRET.')]);
@@ -195,22 +195,22 @@ describe('exit codes', () => {
     const late = await cliWith({ ...env, REGISTRY_TOKEN: expired }, 'list');
     expect([late.code, late.stderr]).toEqual([
       1,
-      expect.stringMatching(/The token has expired\.\nThe token of REGISTRY_TOKEN/),
+      expect.stringMatching(/The token has expired\.\nThe token came from REGISTRY_TOKEN/),
     ]);
     const key = await cliWith({ ...env, REGISTRY_SIGNING_KEY: `sbs_0123456789ab_${'A'.repeat(43)}` }, 'list');
     expect([key.code, key.stderr]).toEqual([1, expect.stringContaining('signed with REGISTRY_SIGNING_KEY.')]);
-    // A .env that is read in the working folder.
+    // From a .env in the working folder.
     const folder = await temporaryFolder();
     await writeFile(join(folder, '.env'), `REGISTRY_TOKEN=x.y.z\nREGISTRY_DSN=${program().url}\n`);
     const fromFile = await promisify(execFile)(process.execPath, [MAIN, 'list'], { cwd: folder }).catch(
       (error) => error,
     );
     expect(fromFile.stderr).toContain(
-      `The token of REGISTRY_TOKEN (from ${join(await realpath(folder), '.env')}) was sent`,
+      `The token came from REGISTRY_TOKEN (from ${join(await realpath(folder), '.env')})`,
     );
   });
 
-  it('3 for a large upload that is refused before its end', async () => {
+  it('3 for a large upload that the registry refuses before it is complete', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'large.bin'), randomBytes(32 * 1024 * 1024));
     const env = { REGISTRY_DSN: program().url, REGISTRY_VOLUME: program().volume };
@@ -219,7 +219,7 @@ describe('exit codes', () => {
     expect([code, stderr]).toEqual([3, expect.stringContaining('permission publish')]);
   });
 
-  it('1 for a variable that is none', async () => {
+  it('1 for an invalid variable', async () => {
     const { code, stderr } = await cliWith({ REGISTRY_DSN: 'not a url' }, 'list');
     expect([code, stderr]).toEqual([1, expect.stringContaining('REGISTRY_DSN')]);
   });
@@ -230,7 +230,7 @@ describe('exit codes', () => {
   });
 });
 
-it('prints the registry’s own answer with --json', async () => {
+it('prints the registry’s response with --json', async () => {
   const json = async (...args: string[]) => JSON.parse((await run(...args, '--json')).stdout);
   const base = '/api/models/default';
   expect(await json('list')).toEqual({ versions: (await ok(program(), 'GET', `${base}/versions`)).versions });
@@ -242,12 +242,12 @@ it('prints the registry’s own answer with --json', async () => {
   expect(await json('runtime', '--env', 'staging', '--python', '3.11.7')).toMatchObject({ environment: 'staging' });
 });
 
-it('lists as many as asked for', async () => {
+it('lists at most as many entries as --limit', async () => {
   expect(JSON.parse((await run('list', '-n', '2', '--json')).stdout).versions).toHaveLength(2);
   expect((await run('list', '-n', '1')).stdout.trim().split('\n')).toHaveLength(2);
 });
 
-it('lets nothing that somebody wrote drive the terminal', async () => {
+it('prints no control characters from notes or arguments', async () => {
   const notes = '\u001b[2Jgone\u0007\nsecond line\u009b31m\u202etxt.exe\u2066\u200b\u2028';
   await ok(program(), 'PATCH', '/api/models/default/versions/1.1.0/notes', { notes });
   for (const args of [['notes', '1.1.0'], ['show', '1.1.0'], ['list'], ['list', '--json']]) {
@@ -261,7 +261,7 @@ it('lets nothing that somebody wrote drive the terminal', async () => {
   expect((await run('notes', '1.1.0')).stdout).toMatch(/gone\nsecond line/);
 });
 
-it('prints a token that the registry takes', async () => {
+it('prints a token that the registry accepts', async () => {
   const ask = async (...args: string[]) => {
     const { stdout } = await run('token', ...args);
     const headers = { Authorization: `Bearer ${stdout.trim()}` };
@@ -272,7 +272,7 @@ it('prints a token that the registry takes', async () => {
 });
 
 describe('publish', () => {
-  it('is safe to run again, by version and by bump', async () => {
+  it('is safe to repeat, with a version and with a bump', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'metadata.json'), '{"python":"3.11.7","metrics":{"auc":0.9}}');
     await writeFile(join(folder, 'model.bin'), 'one');
@@ -296,16 +296,16 @@ describe('publish', () => {
     expect(await readFile(join(program().volume, 'models/again/latest/model.bin'), 'utf8')).toBe('two');
   });
 
-  it('warns of a model file of which nothing says what can load it', async () => {
+  it('warns of a pickled model without a stated runtime', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'model.joblib'), 'bare');
     const bare = await run('publish', folder, '--version', '1.0.0', '-m', 'bare', '--json');
     expect([bare.code, bare.stderr]).toEqual([
       0,
-      expect.stringMatching(/^Warning: .* model\.joblib, .*metadata\.json/),
+      expect.stringMatching(/^Warning: .* model\.joblib needs, .*metadata\.json/),
     ]);
     expect(JSON.parse(bare.stdout)).toMatchObject({ manifest: { requires: {} } });
-    // As the warning says.
+    // The file that the warning suggests.
     await writeFile(join(folder, 'metadata.json'), /such as (.*), or/.exec(bare.stderr)![1]!);
     const stated = await run('publish', folder, '--version', '1.1.0', '-m', 'bare', '--json');
     expect([stated.code, stated.stderr]).toEqual([0, '']);
@@ -313,10 +313,10 @@ describe('publish', () => {
     expect(JSON.parse(stated.stdout)).toMatchObject({ manifest: { requires } });
   });
 
-  it('sends nothing for a version or a model that cannot be', async () => {
-    const asked: string[] = [];
+  it('sends nothing for an invalid version or model name', async () => {
+    const requests: string[] = [];
     const url = await serverThat((request, response) => {
-      asked.push(request.url!);
+      requests.push(request.url!);
       response.end('{}');
     });
     const env = { REGISTRY_DSN: url, REGISTRY_VOLUME: program().volume };
@@ -330,10 +330,10 @@ describe('publish', () => {
         expect.stringMatching(/^signalbox: The (version must be a canonical|model must match) .*\.\n$/),
       ]);
     }
-    expect(asked).toEqual([]);
+    expect(requests).toEqual([]);
   });
 
-  it('says what is wrong with a folder', async () => {
+  it('reports what is wrong with a folder', async () => {
     const folder = await temporaryFolder();
     const nowhere = await run('publish', join(folder, 'absent'), '--version', '1.0.0');
     expect([nowhere.code, nowhere.stderr]).toEqual([
@@ -343,7 +343,7 @@ describe('publish', () => {
     const file = await run('publish', join(SAMPLES, '1.0.0/model.joblib'), '--version', '1.0.0');
     expect([file.code, file.stderr]).toEqual([1, expect.stringContaining('model.joblib is not a folder')]);
     const empty = await run('publish', folder, '--version', '1.0.0');
-    expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('has no files')]);
+    expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('contains no files')]);
     await writeFile(join(folder, 'metadata.json'), '{');
     const broken = await run('publish', folder, '--version', '1.0.0');
     expect([broken.code, broken.stderr]).toEqual([1, expect.stringContaining('metadata.json is not JSON')]);
@@ -358,7 +358,7 @@ describe('runtime', () => {
   const path = '/api/models/default/environments/dev/runtime';
   const runtime = (...args: string[]) => run('runtime', '--env', 'dev', ...args);
 
-  it('prints what is declared, and changes it only when versions or --clear are given', async () => {
+  it('prints the declared runtime, and changes it only with versions or --clear', async () => {
     expect(await runtime()).toMatchObject({ code: 0, stdout: 'No runtime is declared for dev.\n' });
     const declared = { python: '3.11.7', node: '24.1.0', packages: { joblib: '1.4.2' }, npm: { '@x/y': '1.0.0' } };
     const { revision } = await ok(program(), 'PUT', path, declared);
@@ -366,13 +366,13 @@ describe('runtime', () => {
     expect(await runtime()).toMatchObject({ code: 0, stdout: printed });
     expect(JSON.parse((await runtime('--json')).stdout)).toEqual({ environment: 'dev', runtime: declared, revision });
 
-    expect(await runtime('--clear')).toMatchObject({ code: 0, stdout: 'The runtime of dev is cleared.\n' });
+    expect(await runtime('--clear')).toMatchObject({ code: 0, stdout: 'Cleared the runtime of dev.\n' });
     expect(await runtime()).toMatchObject({ code: 0, stdout: 'No runtime is declared for dev.\n' });
   });
 
-  it('takes python and node for what they are, and npm:… for a package of npm', async () => {
+  it('accepts python and node as interpreters, and npm:… as an npm package', async () => {
     const { code, stdout } = await runtime('python=3.11.7', 'node==24.1.0', 'joblib==1.4.2', 'npm:@x/y==1.0.0');
-    expect([code, stdout]).toEqual([0, 'The runtime of dev is declared.\n']);
+    expect([code, stdout]).toEqual([0, 'Declared the runtime of dev.\n']);
     expect(await ok(program(), 'GET', path)).toMatchObject({
       runtime: { python: '3.11.7', node: '24.1.0', packages: { joblib: '1.4.2' }, npm: { '@x/y': '1.0.0' } },
     });
@@ -380,7 +380,7 @@ describe('runtime', () => {
 });
 
 describe('show', () => {
-  it('prints every requirement, and no line where there is none', async () => {
+  it('prints every requirement, and no line without requirements', async () => {
     const requires = { node: '^24.0.0', packages: { joblib: '~=1.4.0' }, npm: { 'onnxruntime-node': '^1.20.0' } };
     const form = versionForm({ version: '7.0.0', requires }, { 'a.txt': '7' });
     expect((await send(program(), 'POST', '/api/models/shown/versions', form)).status).toBe(201);
@@ -391,13 +391,13 @@ describe('show', () => {
 });
 
 describe('activate', () => {
-  it('exits 0 for what is active already', async () => {
+  it('exits with 0 if the version is already active', async () => {
     const activate = () => run('activate', '1.0.0', '--env', 'production', '--reason', 'r');
     expect((await activate()).stdout).toMatch(/^production went from none to 1\.0\.0/);
-    expect(await activate()).toMatchObject({ code: 0, stdout: '1.0.0 is active in production already.\n' });
+    expect(await activate()).toMatchObject({ code: 0, stdout: '1.0.0 is already active in production.\n' });
   });
 
-  it('rehearses, and refuses what is not as expected', async () => {
+  it('changes nothing with --dry-run, and refuses another active version than --expect', async () => {
     const rehearsed = await run('activate', '1.1.0', '--env', 'dev', '--expect', 'none', '--dry-run');
     expect(rehearsed).toMatchObject({ code: 0, stdout: 'dev would go from none to 1.1.0.\n' });
     expect((await run('activate', '1.1.0', '--env', 'dev', '--expect', '1.0.0')).code).toBe(3);
@@ -405,7 +405,7 @@ describe('activate', () => {
 });
 
 describe('rollback', () => {
-  it('sends the version it showed, so that a move in between is not undone unseen', async () => {
+  it('sends the version it showed, so that it does not undo a later move unseen', async () => {
     const base = '/api/models/raced';
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program(), version, { 'a.txt': version }, 'raced');
     for (const version of ['1.0.0', '2.0.0']) await ok(program(), 'POST', `${base}/versions/${version}/activate`);
@@ -417,7 +417,7 @@ describe('rollback', () => {
       bodies.push(JSON.parse(Buffer.concat(chunks).toString()));
       const answer = await program().ask('POST', request.url!, bodies.at(-1));
       const text = await answer.text();
-      // Somebody else is quicker than the person who read the plan.
+      // Another caller moves the environment after the plan was shown.
       if (bodies.length === 1) await ok(program(), 'POST', `${base}/versions/3.0.0/activate`);
       response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(text);
     });
@@ -444,7 +444,7 @@ describe('rollback', () => {
   });
 });
 
-/** The address of a server of the test's own. */
+/** Starts a server with this handler, and returns its address. */
 async function serverThat(answers: (request: IncomingMessage, response: ServerResponse) => unknown): Promise<string> {
   const server = createServer(answers).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -194,7 +194,7 @@ it('refuses a second server on a volume, and the first continues', async () => {
   expect(second.code).toBe(1);
   const { pid } = program.process;
   expect(second.stderr).toContain(
-    `Another Signalbox is running on ${volume} (process ${pid}): stop it (kill ${pid}), or`,
+    `Another Signalbox is running on ${volume} (process ${pid}). Stop it (kill ${pid}), or`,
   );
   expect(await natsServersOf(volume)).toEqual([server]);
   await publish(program, '1.0.0');

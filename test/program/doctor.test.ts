@@ -19,7 +19,7 @@ const program = shared((ends) => emptyProgram(ends));
 interface Found {
   code: number;
   checks: Check[];
-  /** By status: the names of what has it. */
+  /** Names of the checks with this status. */
   wrong: string[];
   warnings: string[];
 }
@@ -35,7 +35,7 @@ async function doctor(variables: Record<string, string>): Promise<Found> {
 const at = ({ url, volume }: Program) => ({ REGISTRY_DSN: url, REGISTRY_VOLUME: volume });
 const detail = ({ checks }: Found, name: string) => checks.find((check) => check.name === name)?.detail;
 
-/** A registry on a NATS of its own. */
+/** Starts a registry on its own NATS. */
 async function onNats() {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
@@ -43,7 +43,7 @@ async function onNats() {
 }
 
 describe('doctor', { timeout: 60_000 }, () => {
-  it('finds nothing wrong with a healthy installation, and changes nothing', async () => {
+  it('finds no problem in a healthy installation, and changes nothing', async () => {
     const before = [await stored(program()), (await readdir(program().volume)).sort()];
     const found = await doctor(at(program()));
     expect(found).toMatchObject({ code: 0, wrong: [], warnings: [] });
@@ -54,41 +54,41 @@ describe('doctor', { timeout: 60_000 }, () => {
     expect(stdout).not.toMatch(/^[✗!]/m);
   });
 
-  it('names a model that is frozen', async () => {
+  it('names a frozen model', async () => {
     const { nats, program, variables } = await onNats();
     await (await connected(nats)).js.publish('registry.models.fraud', 'nonsense');
     await until(async () => (await (await program.ask('GET', '/readyz')).text()).includes('fraud'));
     const found = await doctor(variables);
     expect(found).toMatchObject({ code: 1, wrong: ['frozen'] });
     expect(detail(found, 'frozen')).toMatch(/fraud at revision 1/);
-    // Without a token that may know which.
+    // Without a token that may read every model.
     const counted = await doctor({ ...variables, REGISTRY_VOLUME: '/nowhere', NATS_URL: nats.url });
     expect(counted.wrong).toContain('readiness');
     expect(detail(counted, 'readiness')).toContain('1 under frozen');
   });
 
-  it('says that NATS has stopped, and the registry still answers', async () => {
+  it('reports that NATS has stopped while the registry still answers', async () => {
     const { nats, program, variables } = await onNats();
     await nats.kill();
     await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 503);
     expect(await doctor(variables)).toMatchObject({ code: 1, wrong: ['nats', 'log'] });
   });
 
-  it('says that the registry is not there, and skips what only it can tell', async () => {
+  it('reports a registry that is not running, and skips the token', async () => {
     const REGISTRY_DSN = `http://127.0.0.1:${await freePort()}`;
     const found = await doctor({ REGISTRY_DSN, REGISTRY_VOLUME: program().volume });
     expect(found).toMatchObject({ code: 1, wrong: ['registry'] });
     expect(found.checks.at(-1)).toMatchObject({ name: 'token', status: 'skipped' });
   });
 
-  it('says that something else answers', async () => {
+  it('reports a server that is not a registry', async () => {
     const REGISTRY_DSN = await serveText('<html>');
     const found = await doctor({ REGISTRY_DSN, REGISTRY_VOLUME: program().volume });
     expect(found).toMatchObject({ code: 1, wrong: ['registry'] });
     expect(detail(found, 'registry')).toContain('not as a registry does');
   });
 
-  it('says that a token is wrong or has expired, and of one that may do less what it may', async () => {
+  it('reports an invalid or expired token, and the permissions of a valid one', async () => {
     const wrong = await doctor({ ...at(program()), REGISTRY_TOKEN: 'x.y.z' });
     expect([wrong.code, wrong.wrong, detail(wrong, 'token')]).toEqual([1, ['token'], 'The token is not valid.']);
     const secret = Buffer.from('a'.repeat(32));
@@ -106,16 +106,16 @@ describe('doctor', { timeout: 60_000 }, () => {
   it('names loaders that have failed or are stale', async () => {
     const { program, variables } = await onNats();
     await publish(program, '1.0.0');
-    const say = (instance: string, report: object) =>
+    const report = (instance: string, report: object) =>
       program.ask('PUT', `/api/models/default/loaders/${instance}`, report);
-    await say('slow', reportOf({ state: 'ready', stale: true }));
+    await report('slow', reportOf({ state: 'ready', stale: true }));
     const stale = await doctor(variables);
     expect([stale.code, stale.warnings, detail(stale, 'loaders')]).toEqual([
       0,
       ['loaders'],
       expect.stringContaining('slow of default'),
     ]);
-    await say('broken', reportOf({ state: 'failed', error: errorOf('golden-mismatch', 'golden request 3') }));
+    await report('broken', reportOf({ state: 'failed', error: errorOf('golden-mismatch', 'golden request 3') }));
     const failed = await doctor(variables);
     expect([failed.code, failed.wrong, detail(failed, 'loaders')]).toEqual([
       1,
@@ -124,7 +124,7 @@ describe('doctor', { timeout: 60_000 }, () => {
     ]);
   });
 
-  it('says that others can read the secret', async () => {
+  it('reports that other users can read the secret', async () => {
     const own = await emptyProgram(onTestFinished);
     await chmod(secretFile(own.volume), 0o644);
     const found = await doctor(at(own));
@@ -146,7 +146,7 @@ describe('doctor', { timeout: 60_000 }, () => {
     expect((await doctor({ ...at(program()), REGISTRY_POLICY })).wrong).toEqual(['policy']);
   });
 
-  it('says what is dangerous in a stream’s configuration, and leaves it', async () => {
+  it('reports unsafe settings of the stream, and does not change them', async () => {
     const server = await startNats(process.env.NATS_SERVER_BIN!);
     const { jsm } = await connected(server);
     const dangerous = { name: STREAM, subjects: ['registry.models.*'], max_age: 3600 * 1e9 };
@@ -157,7 +157,7 @@ describe('doctor', { timeout: 60_000 }, () => {
     expect((await streamInfo(jsm))!.config).toEqual(config);
   });
 
-  it('makes neither stream nor volume', async () => {
+  it('creates neither stream nor volume', async () => {
     const server = await startNats(process.env.NATS_SERVER_BIN!);
     const REGISTRY_VOLUME = join(await temporaryFolder(), 'volume');
     const found = await doctor({ REGISTRY_DSN: program().url, REGISTRY_VOLUME, NATS_URL: server.url });
@@ -168,7 +168,7 @@ describe('doctor', { timeout: 60_000 }, () => {
     expect((await jsm.getAccountInfo()).streams).toBe(0);
   });
 
-  it('says that the volume is a file', async () => {
+  it('reports a volume that is a file', async () => {
     const REGISTRY_VOLUME = join(await temporaryFolder(), 'file');
     await writeFile(REGISTRY_VOLUME, '');
     expect(await doctor({ REGISTRY_DSN: program().url, REGISTRY_VOLUME })).toMatchObject({
@@ -178,14 +178,14 @@ describe('doctor', { timeout: 60_000 }, () => {
   });
 
   it.each([
-    ['a server that is too old', 'nats', () => fakeServer('2.9.25')],
-    ['one without JetStream', 'jetstream', async () => (await startPlainNats(process.env.NATS_SERVER_BIN!)).url],
-    ['no address', 'nats', async () => 'localhost:4222'],
-  ])('says of NATS: %s', async (_what, name, url) => {
+    ['a server version that is too old', 'nats', () => fakeServer('2.9.25')],
+    ['a server without JetStream', 'jetstream', async () => (await startPlainNats(process.env.NATS_SERVER_BIN!)).url],
+    ['an invalid address', 'nats', async () => 'localhost:4222'],
+  ])('reports of NATS: %s', async (_what, name, url) => {
     expect(await doctor({ ...at(program()), NATS_URL: await url() })).toMatchObject({ code: 1, wrong: [name] });
   });
 
-  it('names the variable that is wrong, and looks at the rest', async () => {
+  it('names an invalid variable, and runs the other checks', async () => {
     const found = await doctor({ ...at(program()), PORT: 'http' });
     expect(found).toMatchObject({ code: 1, wrong: ['variables of the server'] });
     expect(detail(found, 'variables of the server')).toContain('PORT: ');
@@ -199,13 +199,13 @@ describe('doctor', { timeout: 60_000 }, () => {
     ['a secret that is too short', { REGISTRY_JWT_SECRET: 'short' }, ['secret']],
     ['no way to sign in beyond this machine', { HOST: '0.0.0.0' }, ['secret']],
     ['a provider without an issuer', { REGISTRY_JWKS_URL: 'http://127.0.0.1:1/jwks' }, ['identity provider']],
-    ['a public URL at which nobody answers', { REGISTRY_PUBLIC_URL: 'http://127.0.0.1:1' }, ['public URL']],
-  ])('says of the configuration: %s', async (_what, variables: Record<string, string>, wrong) => {
+    ['a public URL that does not answer', { REGISTRY_PUBLIC_URL: 'http://127.0.0.1:1' }, ['public URL']],
+  ])('reports of the configuration: %s', async (_what, variables: Record<string, string>, wrong) => {
     const REGISTRY_TOKEN = await program().token();
     expect(await doctor({ ...at(program()), REGISTRY_TOKEN, ...variables })).toMatchObject({ code: 1, wrong });
   });
 
-  it('warns where the public URL does not speak TLS', async () => {
+  it('warns of a public URL without TLS', async () => {
     const { warnings } = await doctor({ ...at(program()), REGISTRY_PUBLIC_URL: 'http://models.invalid' });
     expect(warnings).toEqual(['public URL']);
   });

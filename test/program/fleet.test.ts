@@ -155,7 +155,7 @@ describe('signalbox loaders', () => {
   it('lists loaders, and how many of each environment are up to date and which are not', async () => {
     const { base, first, second } = await modelNamed('listed');
     const none = await cli(program(), 'loaders', '-m', 'listed');
-    expect(none).toEqual({ code: 0, stdout: 'No loader is there.\n', stderr: '' });
+    expect(none).toEqual({ code: 0, stdout: 'No loader is running.\n', stderr: '' });
     const error = errorOf('runtime-mismatch', 'scikit-learn ~=1.5.1 wanted,\u001b[2J 1.4.2 found');
     await report(base, 'a', serving(first));
     await report(base, 'b', { ...serving(first), stale: true });
@@ -173,7 +173,7 @@ describe('signalbox loaders', () => {
       expect.stringMatching(/^d +production +ready +1\.1\.0 /),
       expect.stringMatching(/^e +staging +no-target +- +- /),
       'production: 2 of 4 on 1.0.0; 1 failed: c: scikit-learn ~=1.5.1 wanted, [2J 1.4.2 found; 1 not yet: d: serves 1.1.0',
-      'staging: 1 of 1 know that nothing is active',
+      'staging: 1 of 1 are up to date (nothing is active)',
     ]);
     const staging = await cli(program(), 'loaders', '-m', 'listed', '-e', 'staging', '--json');
     expect(JSON.parse(staging.stdout)).toEqual(await ok(program(), 'GET', `${base}/loaders?environment=staging`));

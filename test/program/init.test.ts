@@ -11,7 +11,7 @@ import { fakeServer, freePort, startNats, startPlainNats } from '../support/nats
 import { MAIN, type Run } from '../support/program.ts';
 import { emptyProgram, problemOf, volumeFolder } from './support.ts';
 
-/** A verb in a folder of its own, where nothing but its `.env` says where the registry is; nobody answers questions. */
+/** Runs a command in a folder whose `.env` is its only configuration, without a terminal. */
 function runIn(cwd: string, ...args: string[]): Promise<Run> {
   return runWith({}, cwd, ...args);
 }
@@ -43,7 +43,7 @@ const textVariables = (text: string) =>
   Object.fromEntries([...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name, is]) => [name, is]));
 const variablesOf = async (path: string) => textVariables(await readFile(path, 'utf8'));
 
-/** A folder on free ports, in which a volume may be made. */
+/** A folder for an installation on a free port. */
 async function place() {
   const folder = await volumeFolder();
   const port = String(await freePort());
@@ -55,18 +55,18 @@ const document = (json: unknown) => serveText(JSON.stringify(json));
 const PROVIDER = ['--issuer', 'https://login.example.org', '--audience', 'signalbox'];
 
 describe('init', { timeout: 60_000 }, () => {
-  it('takes NATS_URL from the environment, so that a password is in no list of processes', async () => {
+  it('reads NATS_URL from the environment, so that its password is not in the process list', async () => {
     const { folder, port } = await place();
     const { url } = await startNats(process.env.NATS_SERVER_BIN!);
     const { code, stderr } = await runWith({ NATS_URL: url }, folder, 'init', '--port', port);
     expect([code, (await variablesOf(join(folder, '.env'))).NATS_URL], stderr).toEqual([0, url]);
-    // The one of a .env that is there is no answer for another folder.
+    // NATS_URL from the .env of the working folder is not used for another folder.
     const other = await volumeFolder();
     await runIn(folder, 'init', '--port', port, '--out', other, '--volume', join(other, 'registry'));
     expect(await variablesOf(join(other, '.env'))).not.toHaveProperty('NATS_URL');
   });
 
-  it('writes what serve, the command line and a loader need, in an empty folder', async () => {
+  it('writes the files for serve, the command line and a loader in an empty folder', async () => {
     const { folder, port, init } = await place();
     const { code, stdout, stderr } = await init('--model', 'fraud', '--env', 'staging');
     expect([code, stdout], stderr).toEqual([0, expect.stringContaining('Wrote')]);
@@ -104,7 +104,7 @@ describe('init', { timeout: 60_000 }, () => {
     expect(await runIn(folder, 'doctor')).toMatchObject({ code: 0 });
   });
 
-  it('keeps its log on a NATS of one’s own, and lets a provider’s tokens in beside its own', async () => {
+  it('uses an external NATS, and accepts a provider’s tokens in addition to its own', async () => {
     const { folder, init } = await place();
     const { url } = await startNats(process.env.NATS_SERVER_BIN!);
     const { publicKey } = await generateKeyPair('ES256', { extractable: true });
@@ -124,7 +124,7 @@ describe('init', { timeout: 60_000 }, () => {
     });
   });
 
-  it('run again replaces its files only by force, and keeps what it is not told anew', async () => {
+  it('replaces existing files only with --force, and keeps settings that are not given again', async () => {
     const { folder, init } = await place();
     const path = join(folder, '.env');
     expect(await init('--public-url', 'https://models.example.org')).toMatchObject({ code: 0 });
@@ -139,7 +139,7 @@ describe('init', { timeout: 60_000 }, () => {
     expect(await readFile(path, 'utf8')).toContain('\n#REGISTRY_PUBLIC_URL=\n');
   });
 
-  it('takes over the secret that a volume has already', async () => {
+  it('keeps the secret that a volume already has', async () => {
     const { folder, init } = await place();
     const secret = 'the volume’s own secret that signed tokens';
     await mkdir(join(folder, 'registry/.signalbox'), { recursive: true });
@@ -150,18 +150,18 @@ describe('init', { timeout: 60_000 }, () => {
 });
 
 describe('init writes nothing', { timeout: 60_000 }, () => {
-  const nobody = async () => `127.0.0.1:${await freePort()}`;
+  const unused = async () => `127.0.0.1:${await freePort()}`;
   const refused: [what: string, check: string, args: (folder: string) => Promise<string[]>][] = [
-    ['where NATS is not there', 'nats', async () => ['--nats-url', `nats://${await nobody()}`]],
-    ['where NATS_URL is no address', 'nats', async () => ['--nats-url', 'localhost:4222']],
-    ['where NATS is too old', 'nats', async () => ['--nats-url', await fakeServer('2.10.22')]],
+    ['if NATS cannot be reached', 'nats', async () => ['--nats-url', `nats://${await unused()}`]],
+    ['if NATS_URL is not a valid address', 'nats', async () => ['--nats-url', 'localhost:4222']],
+    ['if NATS is too old', 'nats', async () => ['--nats-url', await fakeServer('2.10.22')]],
     [
-      'where NATS has no JetStream',
+      'if NATS has no JetStream',
       'jetstream',
       async () => ['--nats-url', (await startPlainNats(process.env.NATS_SERVER_BIN!)).url],
     ],
     [
-      'where the volume is a file',
+      'if the volume is a file',
       'volume',
       async (folder) => {
         await writeFile(join(folder, 'file'), '');
@@ -169,38 +169,38 @@ describe('init writes nothing', { timeout: 60_000 }, () => {
       },
     ],
     [
-      'where the volume would lie in a file',
+      'if a parent of the volume is a file',
       'volume',
       async (folder) => {
         await writeFile(join(folder, 'file'), '');
         return ['--volume', 'file/registry'];
       },
     ],
-    ['where the port is taken', 'address', async () => ['--port', new URL(await document({})).port]],
-    ['where the address is another machine’s', 'address', async () => ['--host', '192.0.2.1']],
-    ['on a port that changes', 'address', async () => ['--port', '0']],
+    ['if the port is in use', 'address', async () => ['--port', new URL(await document({})).port]],
+    ['if the address belongs to another machine', 'address', async () => ['--host', '192.0.2.1']],
+    ['for port 0', 'address', async () => ['--port', '0']],
     [
-      'where the provider is not there',
+      'if the provider cannot be reached',
       'identity provider',
-      async () => ['--jwks-url', `http://${await nobody()}/jwks`, ...PROVIDER],
+      async () => ['--jwks-url', `http://${await unused()}/jwks`, ...PROVIDER],
     ],
     [
-      'where the provider has no keys',
+      'if the provider has no keys',
       'identity provider',
       async () => ['--jwks-url', await document({ keys: [] }), ...PROVIDER],
     ],
     [
-      'where the provider answers something else',
+      'if the provider does not answer with a key set',
       'identity provider',
       async () => ['--jwks-url', await document('hello'), ...PROVIDER],
     ],
     [
-      'where the provider’s issuer is not said',
+      'if the provider’s issuer is not given',
       'identity provider',
       async () => ['--jwks-url', await document({ keys: [] })],
     ],
     [
-      'over a .env',
+      'if a .env exists',
       'files',
       async (folder) => {
         await writeFile(join(folder, '.env'), '# mine\n');
@@ -208,7 +208,7 @@ describe('init writes nothing', { timeout: 60_000 }, () => {
       },
     ],
     [
-      'over a .env.loader',
+      'if a .env.loader exists',
       'files',
       async (folder) => {
         await writeFile(join(folder, '.env.loader'), '# mine\n');
@@ -229,7 +229,7 @@ describe('init writes nothing', { timeout: 60_000 }, () => {
     expect(await readdir(folder, { recursive: true })).toEqual(before);
   });
 
-  it('where a Signalbox runs on the volume', async () => {
+  it('if a Signalbox runs on the volume', async () => {
     const { volume } = await emptyProgram(onTestFinished);
     const { folder, init } = await place();
     const { code, stdout } = await init('--volume', volume);
@@ -237,7 +237,7 @@ describe('init writes nothing', { timeout: 60_000 }, () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it('where the log is not the one that the volume was built from', async () => {
+  it('if the volume was built from another log', async () => {
     const { folder, init } = await place();
     const signalbox = join(folder, 'registry/.signalbox');
     await mkdir(signalbox, { recursive: true });
@@ -265,7 +265,7 @@ describe('init writes nothing', { timeout: 60_000 }, () => {
   });
 });
 
-it('a public URL without TLS, or none where others are to come, is a warning', async () => {
+it('warns of a public URL without TLS, and of a missing one if other machines can connect', async () => {
   const { folder, init } = await place();
   const clear = await init('--public-url', 'http://models.example.org', '--json');
   const warned = (run: Run) => (JSON.parse(run.stdout).checks as Check[]).filter(({ status }) => status === 'warning');
@@ -275,10 +275,10 @@ it('a public URL without TLS, or none where others are to come, is a warning', a
   expect([open.code, warned(open)]).toMatchObject([0, [{ name: 'public URL' }]]);
 });
 
-it('a broken .env stops every verb, and says where it is broken', async () => {
+it('an invalid line of a .env stops every command with its line number', async () => {
   const { folder } = await place();
   await writeFile(join(folder, '.env'), 'REGISTRY_DSN=http://127.0.0.1:1\nnonsense\n');
   const { code, stderr } = await runIn(folder, 'list');
-  expect([code, stderr]).toEqual([1, expect.stringMatching(/^signalbox: Line 2 of .*\.env is not of the form/)]);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^signalbox: Line 2 of .*\.env does not have the form/)]);
   expect(await runIn(folder, '--version')).toMatchObject({ code: 0 });
 });

@@ -24,7 +24,7 @@ function linesOf({ lines }: Program): Line[] {
   return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Line);
 }
 
-/** The one line of a request. */
+/** Returns the only log line of a request. */
 async function lineOf(program: Program, request_id: string): Promise<Line> {
   const found = () => linesOf(program).filter((line) => line.request_id === request_id);
   await until(() => found().length > 0);
@@ -112,7 +112,7 @@ describe('every write path', () => {
     ],
   ];
 
-  it('tells of each command under one request id: in its log line, its metric, its event and, of a move, its history line', async () => {
+  it('reports each command with one request id in its log line, metric, event and, for a move, history line', async () => {
     const { program, file } = started();
     for (const [i, [command, event_type, version, run]] of commands.entries()) {
       const id = `write-${i}`;
@@ -136,8 +136,8 @@ describe('every write path', () => {
       if (!('previous' in event!.data)) continue;
       await until(async () => (await historyLines(file)).at(-1)?.revision === event!.revision);
       const { environment, reason, previous } = event!.data;
-      const told = { event_type, request_id: id, actor: 'tester', version, environment, reason, previous };
-      expect((await historyLines(file)).at(-1)).toMatchObject({ ...told, model: 'fraud', time: event!.time });
+      const expected = { event_type, request_id: id, actor: 'tester', version, environment, reason, previous };
+      expect((await historyLines(file)).at(-1)).toMatchObject({ ...expected, model: 'fraud', time: event!.time });
     }
     expect((await historyLines(file)).map(({ before, after }) => [of(before), of(after)])).toEqual([
       [null, '1.0.0'],
@@ -147,7 +147,7 @@ describe('every write path', () => {
     ]);
   });
 
-  it('tells of a refusal, too, by its code', async () => {
+  it('reports a refusal with its code', async () => {
     const { program } = started();
     const refused = await asking(program, 'refused-1', 'POST', '/versions/9.9.9/activate', {});
     expect(refused.status).toBe(404);
@@ -161,7 +161,7 @@ describe('every write path', () => {
     });
   });
 
-  it('tells of bytes and of keys', async () => {
+  it('reports uploads and keys', async () => {
     const { program } = started();
     const admin = { actor: 'tester', result: 'ok', latency_ms: expect.any(Number) };
     await send(program, 'PUT', `/api/blobs/${sha256('blob')}`, 'blob', { 'X-Request-Id': 'blob-1' });
@@ -183,18 +183,18 @@ describe('every write path', () => {
     expect(await lineOf(program, 'key-2')).toMatchObject({ event_type: 'key.revoked', key_id: id, ...admin });
   });
 
-  it('tells of what is adopted from the volume, and of what is not', async () => {
+  it('reports folders that are adopted from the volume and folders that are not', async () => {
     const volume = await volumeFolder();
     await copySample('1.0.0', join(volume, 'versions/1.0.0'));
     await copySample('1.0.0', join(volume, 'versions/not-a-version'));
     const program = await startProgram(volume);
-    const told = (msg: string) => linesOf(program).find((line) => line.msg === msg);
-    await until(() => told('adopted') !== undefined && told('not adopted') !== undefined);
+    const lineOf = (msg: string) => linesOf(program).find((line) => line.msg === msg);
+    await until(() => lineOf('adopted') !== undefined && lineOf('not adopted') !== undefined);
     const by = { event_type: 'version.published', actor: 'volume', model: 'default', latency_ms: expect.any(Number) };
-    expect(told('adopted')).toMatchObject({ ...by, version: '1.0.0', result: 'ok', revision: 1 });
-    expect(told('not adopted')).toMatchObject({ ...by, version: 'not-a-version', result: 'not-adopted' });
+    expect(lineOf('adopted')).toMatchObject({ ...by, version: '1.0.0', result: 'ok', revision: 1 });
+    expect(lineOf('not adopted')).toMatchObject({ ...by, version: 'not-a-version', result: 'not-adopted' });
     const { events } = await ok(program, 'GET', '/api/models/default/history');
-    expect(events).toMatchObject([{ request_id: told('adopted')!.request_id }]);
+    expect(events).toMatchObject([{ request_id: lineOf('adopted')!.request_id }]);
   });
 
   function asking(program: Program, id: string, method: string, path: string, body: object): Promise<Response> {
@@ -223,21 +223,21 @@ describe('every write path', () => {
   const of = (snapshot: unknown) => (snapshot as Record<string, string | null>).production;
 });
 
-it('has one request id from the request to the loaders that follow it', async () => {
+it('uses one request id from the request to the loaders', async () => {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
   await publish(program, '1.0.0', { 'model.txt': 'one' });
-  const told: Line[][] = [[], []];
+  const logged: Line[][] = [[], []];
   const loaders = await Promise.all(
     [undefined, nats.url].map((endpoint, i) =>
-      follow(program, { endpoint, log: { ...silent, info: (line) => told[i]!.push(line as Line) } }),
+      follow(program, { endpoint, log: { ...silent, info: (line) => logged[i]!.push(line as Line) } }),
     ),
   );
   const path = '/api/models/default/versions/1.0.0/activate';
   const answer = await program.ask('POST', path, { reason: 'r' }, { 'X-Request-Id': 'pipeline-7' });
   const { revision } = (await answer.json()) as { revision: number };
   await Promise.all(loaders.map((loader) => serves(loader, '1.0.0')));
-  for (const lines of told) {
+  for (const lines of logged) {
     expect(lines).toContainEqual({ version: '1.0.0', revision, request_id: 'pipeline-7' });
     expect(lines).toContainEqual(expect.objectContaining({ version: '1.0.0', revision, previous: null }));
   }
@@ -248,7 +248,7 @@ it('has one request id from the request to the loaders that follow it', async ()
 });
 
 describe('secrets', () => {
-  it('are in no line, wherever they were sent', async () => {
+  it('are in no log line, wherever they were sent', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const secret = (n: number) => `S3CRET${n}${'x'.repeat(37)}`;
     const jwt = `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.${secret(1)}`;

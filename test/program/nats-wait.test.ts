@@ -6,7 +6,7 @@ import { SERVERS, startNats, startPlainNats } from '../support/nats.ts';
 import { ELSEWHERE, MAIN } from '../support/program.ts';
 import { until, volumeFolder } from './support.ts';
 
-/** A registry that is starting, and the lines of its standard error. */
+/** Starts a registry, and returns the lines of its standard error. */
 async function starting(NATS_URL: string): Promise<string[]> {
   const variables = { PORT: '0', REGISTRY_VOLUME: await volumeFolder(), REGISTRY_DISCOVERY: 'off', NATS_URL };
   const stdio: ['ignore', 'ignore', 'pipe'] = ['ignore', 'ignore', 'pipe'];
@@ -27,19 +27,19 @@ async function starting(NATS_URL: string): Promise<string[]> {
 
 const { binary } = SERVERS[0]!;
 
-it('a start that waits for NATS says so, then why and what to do, and goes on when it is there', async () => {
+it('a start reports that it waits for NATS, then the reason and a remedy, and continues when NATS is available', async () => {
   const server = await startNats(binary());
   await server.kill();
   const lines = await starting(server.url.replace('nats://', 'nats://ana:topsecret@'));
-  const told = (text: string) => lines.some((line) => line.includes(text));
-  await until(() => told(`Connecting to NATS at ${server.url}`));
-  await until(() => told(`NATS cannot be reached at ${server.url}: nothing listens there (ECONNREFUSED). Start`));
+  const printed = (text: string) => lines.some((line) => line.includes(text));
+  await until(() => printed(`Connecting to NATS at ${server.url}`));
+  await until(() => printed(`NATS cannot be reached at ${server.url}: nothing listens there (ECONNREFUSED). Start`));
   expect(lines.join('\n')).not.toContain('topsecret');
   await server.start();
-  await until(() => told('Signalbox serves on'));
+  await until(() => printed('Signalbox serves on'));
 }, 90_000);
 
-it('says that it is JetStream which does not answer', async () => {
+it('reports that JetStream does not answer', async () => {
   const server = await startPlainNats(binary());
   const lines = await starting(server.url);
   await until(() => lines.some((line) => line.startsWith(`NATS answers at ${server.url}, but JetStream does not`)));

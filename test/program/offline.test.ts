@@ -9,7 +9,7 @@ import { temporaryFolder } from '../support/folder.ts';
 import { cli, cliWith, MAIN, type Program, type Run } from '../support/program.ts';
 import { emptyProgram, ok, shared, wholeHistory } from './support.ts';
 
-/** Nobody listens there. */
+/** Nothing listens at this address. */
 const NO_NETWORK = 'http://127.0.0.1:9';
 
 const started = shared(async (ends) => {
@@ -32,11 +32,11 @@ async function folderOf(text: string): Promise<string> {
   return folder;
 }
 
-/** Runs a verb as an installer does. */
+/** Runs a command with the key of the installer. */
 const install = (dsn: string, key: string, ...args: string[]): Promise<Run> =>
   cliWith({ REGISTRY_DSN: dsn, REGISTRY_SIGNING_KEY: key, REGISTRY_VOLUME: '/nowhere' }, ...args);
 
-/** A bundle, packed without a network. */
+/** Packs a bundle without a network. */
 async function pack(model: string, version: string, ...more: string[]): Promise<string> {
   const bundle = join(await temporaryFolder(), 'bundle.tar');
   const args = ['publish', await folderOf(model + version), '--version', version, '-m', model, '--offline', bundle];
@@ -51,7 +51,7 @@ const bringIn = (bundle: string, key = started().key, dsn = started().program.ur
 const eventsOf = async (model: string) => (await wholeHistory(started().program, model)).map(({ type }) => type);
 
 describe('a bundle', () => {
-  it('is published and activated where there is a network, and not twice', async () => {
+  it('is published and activated once, however often it is imported', async () => {
     const { program, key } = started();
     const bundle = await pack(
       'fraud',
@@ -84,7 +84,7 @@ describe('a bundle', () => {
     expect(await eventsOf('fraud')).toEqual(before);
   });
 
-  it('of what is active already says so', async () => {
+  it('reports that its version is already active', async () => {
     const folder = await folderOf('same');
     const bundles = await Promise.all(
       ['a', 'b'].map(async (name) => {
@@ -96,11 +96,11 @@ describe('a bundle', () => {
     );
     expect(await bringIn(bundles[0]!)).toMatchObject({ code: 0 });
     const second = await bringIn(bundles[1]!);
-    expect(second).toMatchObject({ code: 0, stdout: expect.stringContaining('1.0.0 is active in dev already.') });
+    expect(second).toMatchObject({ code: 0, stdout: expect.stringContaining('1.0.0 is already active in dev.') });
     expect(await eventsOf('same')).toEqual(['version.published', 'version.activated']);
   });
 
-  it('is refused by another key, by one that may not, and by one that was revoked', async () => {
+  it('is refused with another key, a key without the permission and a revoked key', async () => {
     const { program } = started();
     const bundle = await pack('keys', '1.0.0');
     const other = await keyOf(program, 'publish');
@@ -116,7 +116,7 @@ describe('a bundle', () => {
     expect((await program.ask('GET', '/api/models/keys')).status).toBe(404);
   }, 60_000);
 
-  it('is refused when it has expired, or is altered or cut', async () => {
+  it('is refused if it has expired, was altered or is incomplete', async () => {
     const expired = await pack('damaged', '1.0.0', '--days', '0.00000001');
     expect(await bringIn(expired)).toMatchObject({ code: 3, stderr: expect.stringContaining('expired at') });
     const bundle = await pack('damaged', '1.0.0');
@@ -129,7 +129,7 @@ describe('a bundle', () => {
     expect((await started().program.ask('GET', '/api/models/damaged')).status).toBe(404);
   });
 
-  it('that changes after it was verified is refused by the registry', async () => {
+  it('is refused by the registry if it changes after its verification', async () => {
     const bundle = await pack('changing', '1.0.0');
     const altered = join(await temporaryFolder(), 'altered.tar');
     await copyFile(bundle, altered);
@@ -144,7 +144,7 @@ describe('a bundle', () => {
     expect(await bringIn(bundle)).toMatchObject({ code: 0 });
   });
 
-  it('is packed and imported with what belongs together only', async () => {
+  it('is packed and imported only with a valid combination of options', async () => {
     const { key, program } = started();
     const folder = await folderOf('x');
     const bundle = join(await temporaryFolder(), 'bundle.tar');
@@ -171,7 +171,7 @@ describe('the examples of docs/offline.md', () => {
   it('work as they are written', async () => {
     const program = await emptyProgram(onTestFinished);
     const whole = await readFile(join(import.meta.dirname, '../../docs/offline.md'), 'utf8');
-    // That section installs from a package registry.
+    // This section installs from a package registry.
     const [page] = whole.split('## The command line without a network') as [string, string];
     const examples = (language: string) =>
       [...page.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(([, text]) => text!);
@@ -192,7 +192,7 @@ describe('the examples of docs/offline.md', () => {
     const { stdout } = await promisify(execFile)('sh', ['-c', script], { cwd: folder, env });
     expect(stdout.split('\n')).toEqual([
       expect.stringContaining('bundle.tar holds fraud 1.2.0'),
-      expect.stringContaining('The bundle is whole.'),
+      expect.stringContaining('The bundle is complete.'),
       'fraud 1.2.0 is published (revision 1).',
       'production went from none to 1.2.0 (revision 2).',
       '1.2.0',
@@ -203,18 +203,18 @@ describe('the examples of docs/offline.md', () => {
   }, 60_000);
 });
 
-/** Hands every request on as it is, and calls `first` before the first one. */
+/** A proxy that forwards every request unchanged, and calls `first` before the first one. */
 async function proxyTo(url: string, first: () => Promise<void>): Promise<string> {
   let called: Promise<void> | null = null;
   const proxy = createServer(async (incoming, outgoing) => {
     called ??= first();
     await called;
     const { method, url: path, headers } = incoming;
-    const asked = request(url + path, { method, headers }, (answer) => {
+    const forwarded = request(url + path, { method, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode!, answer.headers);
       answer.pipe(outgoing);
     });
-    incoming.pipe(asked);
+    incoming.pipe(forwarded);
   });
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');

@@ -15,16 +15,16 @@ import { ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** A folder with a pair of keys, made by the verb, and the paths of files that may be written there. */
+/** A folder with a key pair from the command, and paths for files. */
 async function keys() {
   const folder = await temporaryFolder();
   const at = (name: string) => join(folder, name);
-  const made = await cliWith({}, 'checkpoint', 'key', at('private.pem'), at('public.pem'));
-  expect(made).toMatchObject({ code: 0 });
+  const created = await cliWith({}, 'checkpoint', 'key', at('private.pem'), at('public.pem'));
+  expect(created).toMatchObject({ code: 0 });
   return { at, privateKey: at('private.pem'), publicKey: at('public.pem') };
 }
 
-/** Versions, and production moved three times. */
+/** Publishes versions and moves production three times. */
 async function history(program: Program): Promise<void> {
   await publish(program, '1.0.0');
   await publish(program, '1.1.0');
@@ -44,7 +44,7 @@ const fine = (run: Run) => expect(run, run.stderr).toMatchObject({ code: 0 });
 const { binary } = SERVERS[0]!;
 
 describe('keys', () => {
-  test('are made once, and the private one is for its owner', async () => {
+  test('are never replaced, and only the owner can read the private key', async () => {
     const { privateKey, publicKey } = await keys();
     expect((await stat(privateKey)).mode & 0o777).toBe(0o600);
     const before = await readFile(privateKey, 'utf8');
@@ -56,7 +56,7 @@ describe('keys', () => {
 });
 
 describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ binary }) => {
-  test('a log is exported and restored, and everything goes on as before', async () => {
+  test('a log is exported and restored, and the registry works as before', async () => {
     const { at, privateKey, publicKey } = await keys();
     const [old, fresh] = [await startNats(binary()), await startNats(binary())];
     const volume = await volumeFolder();
@@ -86,7 +86,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     expect(await cliWith(on(fresh), ...restoring)).toMatchObject({ code: 2, stderr: expect.stringContaining('--yes') });
     expect(await cliWith(on(fresh), ...restoring, '--yes')).toMatchObject({
       code: 0,
-      stdout: 'The log is restored to revision 6, as generation 1.\n',
+      stdout: 'Restored the log to revision 6, as generation 1.\n',
     });
     expect(await cliWith(on(fresh), ...restoring, '--yes')).toMatchObject({
       code: 3,
@@ -94,7 +94,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     });
     expect(await cliWith(on(fresh), 'checkpoint', 'check', at('kept.jws'), '--key', publicKey)).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining('agrees; it was restored since, as generation 1'),
+      stdout: expect.stringContaining('agrees; the log was restored since then, as generation 1'),
     });
 
     const again = await serveOn(fresh, volume, { PORT: new URL(first.url).port });
@@ -105,14 +105,14 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     await until(() => loader.use(({ model }) => model === '1.1.0'));
   });
 
-  test('a restore that was stopped is followed by nobody, and goes on when it is repeated', async () => {
+  test('no registry or loader follows an unfinished restore, and repeating it continues', async () => {
     const { at } = await keys();
     const [old, fresh] = [await startNats(binary()), await startNats(binary())];
     const first = await serveOn(old, await volumeFolder());
     await history(first);
     fine(await cliWith(on(old), 'export', at('log.jsonl')));
 
-    // As it was left in the middle: marked, and with the beginning of the log.
+    // The state in the middle of a restore: the marker, and the start of the log.
     const [from, to] = [await connected(old), await connected(fresh)];
     const { config } = await from.jsm.streams.info(STREAM);
     await to.jsm.streams.add({ ...config, metadata: { generation: '4', restoring: 'true' } });
@@ -125,7 +125,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
 
     expect(await cliWith(on(fresh), 'restore', at('log.jsonl'), '--yes', '--generation', '7')).toMatchObject({
       code: 0,
-      stdout: 'The log is restored to revision 6, as generation 7.\n',
+      stdout: 'Restored the log to revision 6, as generation 7.\n',
     });
     const restored = await serveOn(fresh, await volumeFolder());
     expect(await wholeHistory(restored)).toEqual(await wholeHistory(first));
@@ -133,7 +133,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     expect(mistaken).toMatchObject({ code: 2, stderr: expect.stringContaining('signalbox unarchive') });
   });
 
-  test('a restore that was killed goes on when it is repeated, and keeps what no model can follow', async () => {
+  test('repeating a killed restore continues it, and keeps messages that are not events', async () => {
     const { at } = await keys();
     const [old, fresh] = [await startNats(binary()), await startNats(binary())];
     const [from, to] = [await connected(old), await connected(fresh)];
@@ -166,7 +166,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     expect(await bodiesIn('again.jsonl')).toEqual(await bodiesIn('log.jsonl'));
   });
 
-  test('a restore does not go on where something else is in the stream', async () => {
+  test('a restore does not continue if the stream contains other messages', async () => {
     const { at } = await keys();
     const [old, fresh] = [await startNats(binary()), await startNats(binary())];
     const first = await serveOn(old, await volumeFolder());
@@ -184,7 +184,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
   });
 });
 
-describe('what is not the log any more', { timeout: 120_000 }, () => {
+describe('a log that changed', { timeout: 120_000 }, () => {
   test('is refused with a reason and an exit code', async () => {
     const { at, privateKey, publicKey } = await keys();
     const nats = await startNats(binary());
@@ -207,15 +207,15 @@ describe('what is not the log any more', { timeout: 120_000 }, () => {
       ['edited.jsonl', 'line 5: the file was changed after it was written'],
       ['cut.jsonl', 'line 3: the file was cut off'],
     ];
-    for (const [name, said] of refusals) {
-      const refused = { code: 7, stderr: expect.stringContaining(said) };
+    for (const [name, reason] of refusals) {
+      const refused = { code: 7, stderr: expect.stringContaining(reason) };
       expect(await check(at('kept'), '--file', at(name))).toMatchObject(refused);
       expect(await cliWith(on(nats), 'restore', at(name), '--yes')).toMatchObject(refused);
     }
     const unsigned = await cliWith(on(nats), 'restore', at('log.jsonl'), '--yes', '--key', publicKey);
     expect(unsigned).toMatchObject({ code: 7, stderr: expect.stringContaining('is not signed') });
 
-    // A raw message, which the server stores as any other.
+    // A raw message: the server stores it as any other.
     const other = await connected(nats);
     await other.js.publish('registry.models.default', 'hello');
     expect(await check(at('kept'))).toMatchObject({
@@ -243,7 +243,7 @@ describe('what is not the log any more', { timeout: 120_000 }, () => {
     await ok(program, 'POST', '/api/registry/models/1.1.0/activate', {});
   }
 
-  test('is asked for where NATS is, and nowhere else', async () => {
+  test('is read from NATS_URL if it is set, and only there', async () => {
     const { at } = await keys();
     const empty = await volumeFolder();
     const nowhere = { NATS_URL: '', REGISTRY_VOLUME: empty };
@@ -261,7 +261,7 @@ describe('what is not the log any more', { timeout: 120_000 }, () => {
 });
 
 describe('the log on a volume', { timeout: 120_000 }, () => {
-  test('is read while the registry runs and when it is stopped, and restored onto another volume', async () => {
+  test('is read from a running and a stopped registry, and restored onto another volume', async () => {
     const { at } = await keys();
     const volume = await volumeFolder();
     const program = await startProgram(volume, { REGISTRY_DISCOVERY: 'off' });
@@ -287,7 +287,7 @@ describe('the log on a volume', { timeout: 120_000 }, () => {
     expect(await readFile(join(other, 'active/production/a.txt'), 'utf8')).toBe('1.0.0');
   });
 
-  test('has versions without their bytes where the blobs were not copied', async () => {
+  test('has versions without bytes if the blobs were not copied', async () => {
     const { at } = await keys();
     const volume = await volumeFolder();
     const program = await startProgram(volume, { REGISTRY_DISCOVERY: 'off' });
@@ -305,7 +305,7 @@ describe('the log on a volume', { timeout: 120_000 }, () => {
 });
 
 describe('a registry that publishes checkpoints', { timeout: 120_000 }, () => {
-  test('does so in a folder, and the log agrees with them', async () => {
+  test('writes them to a folder, and they match the log', async () => {
     const { at, privateKey, publicKey } = await keys();
     const nats = await startNats(binary());
     const volume = await volumeFolder();
@@ -325,7 +325,7 @@ describe('a registry that publishes checkpoints', { timeout: 120_000 }, () => {
     expect(stdout).toContain('The chain of fraud breaks at revision 7');
   });
 
-  test('does so at an address', async () => {
+  test('sends them to a URL', async () => {
     const { at, privateKey, publicKey } = await keys();
     const received = Promise.withResolvers<object>();
     const store = createServer(async (request, response) => {
@@ -357,7 +357,7 @@ describe('a registry that publishes checkpoints', { timeout: 120_000 }, () => {
     [{ REGISTRY_CHECKPOINT_KEY: 'private.pem' }, 'Set both'],
     [{ REGISTRY_CHECKPOINTS: 'https://store/proof', REGISTRY_CHECKPOINT_KEY: 'private.pem' }, 'ends in /'],
     [{ REGISTRY_CHECKPOINTS: 'kept', REGISTRY_CHECKPOINT_KEY: 'missing.pem' }, 'missing.pem'],
-  ])('does not start with %j', async (more, said) => {
-    await expect(startProgram(await volumeFolder(), more)).rejects.toThrow(said);
+  ])('does not start with %j', async (more, reason) => {
+    await expect(startProgram(await volumeFolder(), more)).rejects.toThrow(reason);
   });
 });

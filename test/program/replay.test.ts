@@ -25,8 +25,8 @@ const program = shared(async (ends) => {
 });
 const run = (...args: string[]) => cli(program(), 'replay', ...args);
 
-describe('beside a running registry', () => {
-  it('says what was active at a revision', async () => {
+describe('with a running registry', () => {
+  it('reports what was active at a revision', async () => {
     const { code, stdout } = await run('--at', '6', '-m', 'default', '--env', 'production');
     expect(code).toBe(0);
     expect(stdout).toMatch(/^As of revision 6:\nMODEL .*\ndefault +1\.2\.0 +production +1\.1\.0 /);
@@ -48,20 +48,23 @@ describe('beside a running registry', () => {
     ]);
   });
 
-  it('says that nothing had happened by then', async () => {
-    expect(await run('--at', '2001-01-01')).toMatchObject({ code: 0, stdout: 'Nothing had happened by then.\n' });
+  it('reports that there were no events up to a moment', async () => {
+    expect(await run('--at', '2001-01-01')).toMatchObject({
+      code: 0,
+      stdout: 'There are no events up to this moment.\n',
+    });
     expect(await run('--at', '2001-01-01', '-m', 'other', '--env', 'dev')).toMatchObject({ code: 0 });
   });
 
-  it('verifies the log, and what the registry answers', async () => {
-    const told = 'Up to revision 9 every event follows from the ones before it. Events: 9. Models: 2.';
-    expect(await run('--verify')).toMatchObject({ code: 0, stdout: `${told}\n` });
+  it('verifies the log and the answers of the registry', async () => {
+    const verified = 'Up to revision 9 every event follows from the ones before it. Events: 9. Models: 2.';
+    expect(await run('--verify')).toMatchObject({ code: 0, stdout: `${verified}\n` });
     const against = await run('--verify', '--against', program().url);
-    expect(against).toMatchObject({ code: 0, stdout: `${told}\nThe registry answers what follows from them.\n` });
+    expect(against).toMatchObject({ code: 0, stdout: `${verified}\nThe answers of the registry follow from them.\n` });
     expect(await json(run('--verify', '--json'))).toMatchObject({ verified: true, revision: 9, findings: [] });
   });
 
-  it('finds every answer of a registry that is not of this log', async () => {
+  it('finds every answer of a registry on another log', async () => {
     const { code, stdout, stderr } = await ofMonth('--verify', '--against', program().url, '--json');
     expect(stderr).toContain('REGISTRY_TOKEN');
     expect([code, stdout]).toEqual([1, '']);
@@ -75,7 +78,7 @@ describe('beside a running registry', () => {
     expect(named).toContain('default 1.0.0');
   });
 
-  it('prints no control characters on a terminal, and no formulas into a spreadsheet', async () => {
+  it('prints no control characters to a terminal and no formulas to CSV', async () => {
     const { stdout } = await run('--rollbacks');
     expect(stdout).toContain('bad  [31mred [0m, "quoted"');
     const csv = await run('--timeline', '--csv');
@@ -85,21 +88,21 @@ describe('beside a running registry', () => {
     expect(lines).toHaveLength(1 + 3 + 1);
   });
 
-  it('writes a page, on which nothing is told but to read it', async () => {
+  it('writes a page, in which foreign text is escaped', async () => {
     const page = join(await temporaryFolder(), 'page.html');
     const { code, stderr } = await run('--timeline', '--html', page);
-    expect([code, stderr]).toEqual([0, `${page} is written.\n`]);
+    expect([code, stderr]).toEqual([0, `Wrote ${page}.\n`]);
     expect(await readFile(page, 'utf8')).toContain('bad  [31mred [0m, &#34;quoted&#34;');
   });
 });
 
-it('reads the log of a registry that is stopped', async () => {
+it('reads the log of a stopped registry', async () => {
   const volume = await volumeFolder();
   const stopped = await startProgram(volume, { REGISTRY_DISCOVERY: 'off' });
   await publish(stopped, '1.0.0');
   await stopped.stop();
-  const told = await cliWith({ REGISTRY_VOLUME: volume }, 'replay', '--verify', '--json');
-  expect(JSON.parse(told.stdout)).toMatchObject({ verified: true, events: 1 });
+  const report = await cliWith({ REGISTRY_VOLUME: volume }, 'replay', '--verify', '--json');
+  expect(JSON.parse(report.stdout)).toMatchObject({ verified: true, events: 1 });
 });
 
 describe('a file', () => {
@@ -108,7 +111,7 @@ describe('a file', () => {
       ['--at', '2026-03-03 14:05', '-m', 'fraud', '-e', 'production'],
       /production +1\.1\.0 +2026-03-03T09:30:00\.000Z +ana +better AUC/,
     ],
-    [['--rollbacks', '-m', 'churn'], /before: 2\n[\s\S]*nightly was too slow .* implicit\n/],
+    [['--rollbacks', '-m', 'churn'], /implicit: 2\n[\s\S]*nightly was too slow .* implicit\n/],
     [['--diff', '2026-03-01', '2026-04-01', '-e', 'staging', '-m', 'churn'], /active +staging +- +- +4 +cem +85/],
     [['--diff', '12', '12'], /^Nothing changed from revision 12 to 12\.\n$/],
     [['--timeline', '-e', 'staging', '-m', 'churn'], /^churn\nstaging {2}b+c+·+\n/],
@@ -117,7 +120,7 @@ describe('a file', () => {
     expect(await ofMonth(...args)).toMatchObject({ code: 0, stdout: expect.stringMatching(expected), stderr: '' });
   });
 
-  it('that was edited is refused', async () => {
+  it('is refused if it was edited', async () => {
     const edited = join(await temporaryFolder(), 'edited.jsonl');
     await writeFile(edited, (await readFile(MONTH, 'utf8')).replace('first model', 'worst model'));
     const { code, stdout } = await cliWith({}, 'replay', '--file', edited, '--at', '3');
@@ -125,7 +128,7 @@ describe('a file', () => {
   });
 });
 
-it('names what somebody else put into the stream, in every mode', async () => {
+it('reports a message written directly to NATS, in every mode', async () => {
   const server = await startNats(process.env.NATS_SERVER_BIN!);
   const env = { NATS_URL: server.url, REGISTRY_VOLUME: await volumeFolder() };
   const registry = await startProgram(env.REGISTRY_VOLUME, { NATS_URL: server.url, REGISTRY_DISCOVERY: 'off' });
@@ -141,7 +144,7 @@ it('names what somebody else put into the stream, in every mode', async () => {
   expect(csv.stdout).toContain('3,default,encoding,It is not JSON.,,hello,1\r\n');
   const at = await cliWith(env, 'replay', '--at', '4');
   expect([at.code, at.stdout]).toEqual([7, expect.stringContaining('1.1.0')]);
-  // The registry stops there, too, and answers what was before.
+  // The registry stops at that message too, and answers with the state before it.
   const against = await cliWith(env, 'replay', '--verify', '--against', registry.url, '--json');
   expect(JSON.parse(against.stdout)).toMatchObject({ differences: [], findings: [finding] });
 });
@@ -158,7 +161,7 @@ describe('docs/audit.md', async () => {
     expect([code, stdout]).toEqual([0, output]);
   });
 
-  it('goes through the month', () => expect(blocks.length).toBeGreaterThan(5));
+  it('has more than five examples', () => expect(blocks.length).toBeGreaterThan(5));
 });
 
 describe('exit codes', () => {
@@ -173,29 +176,29 @@ describe('exit codes', () => {
     [2, ['--verify', '--env', 'dev']],
     [2, ['--at', '1', '--against', 'http://127.0.0.1:1']],
     [2, ['--rollbacks', '--html', 'page.html']],
-    [4, ['--at', '50', '-m', 'nobody']],
-    [4, ['--rollbacks', '-m', 'fraud', '-m', 'nobody']],
+    [4, ['--at', '50', '-m', 'missing']],
+    [4, ['--rollbacks', '-m', 'fraud', '-m', 'missing']],
     [4, ['--at', '50', '--env', 'moon']],
     [4, ['--timeline', '--env', 'moon']],
     [5, ['--verify', '--against', 'http://127.0.0.1:1']],
   ])('%i for %j', async (code, args) => {
-    const told = await cliWith({ REGISTRY_TOKEN: 'any' }, 'replay', '--file', MONTH, ...args);
-    expect([told.code, told.stdout]).toEqual([code, '']);
-    expect(told.stderr).not.toBe('');
+    const result = await cliWith({ REGISTRY_TOKEN: 'any' }, 'replay', '--file', MONTH, ...args);
+    expect([result.code, result.stdout]).toEqual([code, '']);
+    expect(result.stderr).not.toBe('');
   });
 
-  it('5 where there is no log to be reached', async () => {
-    const away = await cliWith({ NATS_URL: 'nats://127.0.0.1:1' }, 'replay', '--verify');
-    expect([away.code, away.stdout]).toEqual([5, '']);
+  it('5 if NATS cannot be reached', async () => {
+    const result = await cliWith({ NATS_URL: 'nats://127.0.0.1:1' }, 'replay', '--verify');
+    expect([result.code, result.stdout]).toEqual([5, '']);
   });
 
-  it('4 where there is no log', async () => {
+  it('4 if there is no log', async () => {
     expect(await cliWith({ REGISTRY_VOLUME: await temporaryFolder() }, 'replay', '--verify')).toMatchObject({
       code: 4,
     });
   });
 
-  it('1 where there is no file', async () => {
+  it('1 if the file does not exist', async () => {
     expect(await cliWith({}, 'replay', '--file', '/nowhere.jsonl', '--verify')).toMatchObject({ code: 1, stdout: '' });
   });
 });

@@ -22,9 +22,9 @@ describe('npm start', { timeout: 90_000 }, () => {
   });
 });
 
-it('says what the command line needs to find it on another port', async () => {
+it('prints the REGISTRY_DSN for a port other than the default', async () => {
   const { url, lines } = await startProgram(await volumeFolder(), { REGISTRY_DISCOVERY: 'off', REGISTRY_DSN: '' });
-  await until(() => lines.includes(`For the command line: export REGISTRY_DSN=${url}`));
+  await until(() => lines.includes(`To use the command line with this registry: export REGISTRY_DSN=${url}`));
 });
 
 describe('an old Node', () => {
@@ -36,7 +36,7 @@ describe('an old Node', () => {
     ['24.0.0', false],
   ])('%s: too old is %s', (version, tooOld) => expect(isNodeTooOld(version)).toBe(tooOld));
 
-  it('gets one sentence, before anything is loaded that it cannot read', async () => {
+  it('gets one sentence, before any module that it cannot parse is loaded', async () => {
     const claim = `data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.20.2'})`;
     const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
       execFile(process.execPath, ['--import', claim, MAIN, 'list'], (error, _, stderr) =>
@@ -52,13 +52,13 @@ describe('an old Node', () => {
     expect(await readFile(join(MAIN, '../../node-version.ts'), 'utf8')).not.toMatch(/^import/m);
   });
 
-  it('is the one that package.json names', async () => {
+  it('has the limit that package.json states', async () => {
     const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
     expect(`${engines.node}.0`).toBe(`>=${MINIMUM_NODE}`);
   });
 });
 
-/** Runs `npm start` of this clone, and learns the process that serves from the refusal of a second one. */
+/** Runs `npm start` in this clone. The refusal of a second server gives the process id of the first. */
 async function npmStart(volume: string): Promise<{ npm: ChildProcess; pid: number }> {
   const variables = { PORT: '0', NATS_URL: '', REGISTRY_VOLUME: volume, REGISTRY_DISCOVERY: 'off' };
   const npm = spawn('npm', ['start'], {

@@ -12,7 +12,7 @@ import { type Program, startProgram } from '../support/program.ts';
 
 export const SAMPLES = join(import.meta.dirname, '../../registry/versions');
 
-/** One of something for all the tests of a file, ended after the last of them. */
+/** Shares a resource between all tests of a file, and ends it after the last test. */
 export function shared<T>(make: (ends: Ends) => Promise<T>): () => T {
   let value: T;
   beforeAll(async () => {
@@ -31,12 +31,12 @@ export function shared<T>(make: (ends: Ends) => Promise<T>): () => T {
   return () => value;
 }
 
-/** A started registry on an empty volume of its own. */
+/** Starts a registry on an empty volume. */
 export async function emptyProgram(ends: Ends, env: Record<string, string> = {}): Promise<Program> {
   return startProgram(await volumeFolder(ends), { REGISTRY_DISCOVERY: 'off', ...env }, ends);
 }
 
-/** A folder for a volume; a nats-server that a killed registry left on it ends before the folder goes. */
+/** Creates a folder for a volume. A nats-server left by a killed registry is ended before the folder is deleted. */
 export async function volumeFolder(ends: Ends = onTestFinished): Promise<string> {
   const folder = await realpath(await temporaryFolder(ends));
   ends(async () => {
@@ -46,13 +46,13 @@ export async function volumeFolder(ends: Ends = onTestFinished): Promise<string>
   return folder;
 }
 
-/** The ids of the nats-servers that live on a volume's store. */
+/** Returns the process ids of the nats-servers that use a volume's store. */
 export async function natsServersOf(volume: string): Promise<number[]> {
   const folder = join(volume, '.nats');
   return existsSync(folder) ? serversOf(join(folder, 'nats-server.conf')) : [];
 }
 
-/** A version's folder with the given files, such as somebody copies into `versions/`. */
+/** Creates a version's folder with these files in `versions/`, as a user may copy one. */
 export async function copySample(name: string, to: string): Promise<void> {
   await mkdir(join(to, '..'), { recursive: true });
   await cp(join(SAMPLES, name), to, { recursive: true });
@@ -80,14 +80,14 @@ export function artifactsOf(files: Files) {
   }));
 }
 
-/** A multipart body with parts in this order. */
+/** Returns a multipart body with the parts in this order. */
 export function formOf(parts: [name: string, content: string | Uint8Array<ArrayBuffer>][]): FormData {
   const form = new FormData();
   for (const [name, content] of parts) form.append(name, new Blob([content]), 'file');
   return form;
 }
 
-/** The usual form of a version: the manifest, then every file. */
+/** Returns the usual form of a version: the manifest, then every file. */
 export function versionForm(body: object, files: Files): FormData {
   const manifest = JSON.stringify({ artifacts: artifactsOf(files), ...body });
   return formOf([['manifest', manifest], ...Object.entries(files)]);
@@ -95,7 +95,7 @@ export function versionForm(body: object, files: Files): FormData {
 
 export type Body = RequestInit['body'];
 
-/** Sends any body with an admin's token. */
+/** Sends a body with an admin's token. */
 export async function send(
   program: Program,
   method: string,
@@ -122,7 +122,7 @@ export async function publish(
   return body;
 }
 
-/** The answer of a route that must succeed. */
+/** Returns the answer of a request that must succeed. */
 export async function ok(program: Program, method: string, path: string, json?: unknown) {
   const response = await program.ask(method, path, json);
   const text = await response.text();
@@ -130,7 +130,7 @@ export async function ok(program: Program, method: string, path: string, json?: 
   return text === '' ? null : JSON.parse(text);
 }
 
-/** A refusal is a whole problem document with this code; returns it. */
+/** Checks that a response is a complete problem document with this code, and returns it. */
 export async function problemOf(response: Response, status: number, code: string) {
   const text = await response.text();
   expect([response.status, text]).toEqual([status, expect.stringContaining(`"code":"${code}"`)]);
@@ -147,14 +147,14 @@ export async function problemOf(response: Response, status: number, code: string
   return problem;
 }
 
-/** Everything a refusal must leave as it was: the blobs, the log and the folders people see. */
+/** Returns everything that a refusal must not change: the blobs, the log and the visible folders. */
 export async function stored(program: Program) {
   const { headers } = await fetch(`${program.url}/healthz`);
   const revision = headers.get('registry-revision');
   return { revision, blobs: await tree(join(program.volume, 'blobs')), files: await visible(program.volume) };
 }
 
-/** What people see of a volume: every path, links with what they point at. */
+/** Returns the visible paths of a volume, links with their targets. */
 export async function visible(volume: string): Promise<string[]> {
   const all = await tree(volume);
   return all.filter((path) => !/^(\.nats|\.signalbox|blobs)(\/|$)/.test(path));
@@ -174,7 +174,7 @@ async function tree(folder: string, prefix = ''): Promise<string[]> {
   return found;
 }
 
-/** Every event of a model, oldest first, page by page. */
+/** Returns every event of a model, oldest first. */
 export async function wholeHistory(program: Program, model = 'default') {
   const events: HistoryEvent[] = [];
   let token = '';
@@ -199,7 +199,7 @@ export interface HistoryEvent {
   data: Record<string, unknown>;
 }
 
-/** Opens a connection for what no well-behaved client sends. */
+/** Opens a raw connection, for requests that no HTTP client sends. */
 export async function rawSocket(program: Program) {
   const { port, hostname } = new URL(program.url);
   const socket = connect(Number(port), hostname);

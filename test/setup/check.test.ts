@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { reasonOf } from '../../src/files/system-error.ts';
 import { listed } from '../../src/setup/check.ts';
 
-test('a reason stands in a sentence that has its own full stop', () => {
+test('joins reasons without their full stops', () => {
   expect(reasonOf(new Error('The stream is gone.'))).toBe('The stream is gone');
   expect(reasonOf(new TypeError('fetch failed', { cause: new Error('No route.') }))).toBe('No route');
   expect(reasonOf('Refused.')).toBe('Refused');

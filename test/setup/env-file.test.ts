@@ -20,7 +20,7 @@ async function loaded(text: string, env: NodeJS.ProcessEnv = {}) {
 }
 
 describe('a .env', () => {
-  test('fills in what is not set; what is set, even to nothing, stays', async () => {
+  test('sets only variables that are not set, even to an empty value', async () => {
     const text = 'REGISTRY_DSN=file\nREGISTRY_MODEL=file\nPORT=1\n';
     expect(await loaded(text, { REGISTRY_DSN: 'set', REGISTRY_MODEL: '' })).toEqual({
       env: { REGISTRY_DSN: 'set', REGISTRY_MODEL: '', PORT: '1' },
@@ -28,7 +28,7 @@ describe('a .env', () => {
     });
   });
 
-  test('sets the documented variables, and leaves all others alone', async () => {
+  test('sets the documented variables, and ignores all others', async () => {
     const documents = ['configuration.md', 'loaders.md'].map((name) => join(import.meta.dirname, '../../docs', name));
     const tables = (await Promise.all(documents.map((path) => readFile(path, 'utf8')))).join('\n');
     const rows = [...tables.matchAll(/^\| ((?:`[A-Z_]+`(?:, )?)+) \|/gm)].map(([, names]) => names!);
@@ -40,7 +40,7 @@ describe('a .env', () => {
     expect(warnings).toEqual([]);
   });
 
-  test('does not choose the nats-server that is run, and the warning names the line', async () => {
+  test('cannot choose the nats-server to run, and the warning names the line', async () => {
     const text = '# a\nPORT=1\nNATS_SERVER_BIN=/tmp/evil\n';
     const { env, warnings } = await loaded(text);
     expect(env).toEqual({ PORT: '1' });
@@ -66,19 +66,21 @@ describe('a .env', () => {
     ['REGISTRY_JWT_SECRET: hunter2', 1],
     ['A="x\ny"\n\n=3', 4],
     ['A=1\n-----BEGIN KEY-----\n', 2],
-  ])('with a line that is no variable is told by its number, without the line: %j', async (text, line) => {
+  ])('with an invalid line is refused with its number, without its text: %j', async (text, line) => {
     const error = await loaded(text).catch((error: Error) => error);
-    expect(error).toMatchObject({ message: expect.stringMatching(new RegExp(`^Line ${line} of /.*/\\.env is not`)) });
+    expect(error).toMatchObject({
+      message: expect.stringMatching(new RegExp(`^Line ${line} of /.*/\\.env does not have`)),
+    });
     expect(String(error)).not.toContain('hunter2');
   });
 
-  test('that cannot be read is told', async () => {
+  test('that cannot be read is refused', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, '.env'));
     expect(() => loadEnvFile(join(folder, '.env'), {}, expect.unreachable)).toThrow(/\.env cannot be read: EISDIR/);
   });
 
-  test('that is written says what it was given', async () => {
+  test('is read back as it was written', async () => {
     const value = fc.string({ minLength: 1, unit: fc.constantFrom(...'aZ9 #$\'"`=\\%äé🚂\n\t') });
     await fc.assert(
       fc.asyncProperty(value, async (value) => {
@@ -90,7 +92,7 @@ describe('a .env', () => {
             { name: 'C', value: 'c', comment: 'c' },
           ]);
         } catch (error) {
-          expect(error).toMatchObject({ message: 'A has characters that a .env cannot hold.' });
+          expect(error).toMatchObject({ message: 'A contains characters that cannot be written to a .env.' });
           return;
         }
         expect(await read(text)).toEqual({ A: value, C: 'c' });

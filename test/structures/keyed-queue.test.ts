@@ -3,21 +3,21 @@ import { keyedQueue } from '../../src/structures/keyed-queue.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test('runs tasks of one key in the order in which they came, one at a time', async () => {
+test('runs tasks with the same key in order of arrival, one at a time', async () => {
   const enqueue = keyedQueue();
-  const told: string[] = [];
+  const steps: string[] = [];
   const task = (name: string) => async () => {
-    told.push(`${name} begins`);
+    steps.push(`${name} begins`);
     await turn();
-    told.push(`${name} ends`);
+    steps.push(`${name} ends`);
     return name;
   };
   const results = await Promise.all(['a', 'b', 'c'].map((name) => enqueue('fraud', task(name))));
   expect(results).toEqual(['a', 'b', 'c']);
-  expect(told).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
+  expect(steps).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
 });
 
-test('runs different keys side by side', async () => {
+test('runs tasks with different keys concurrently', async () => {
   const enqueue = keyedQueue();
   const held = Promise.withResolvers<string>();
   const first = enqueue('fraud', () => held.promise);
@@ -27,7 +27,7 @@ test('runs different keys side by side', async () => {
   await expect(first).resolves.toBe('late');
 });
 
-test('a task that fails, at once or later, fails alone', async () => {
+test('a task that throws or rejects does not affect others', async () => {
   const enqueue = keyedQueue();
   const later = enqueue('fraud', () => Promise.reject(new Error('later')));
   const atOnce = enqueue('fraud', () => {
@@ -39,7 +39,7 @@ test('a task that fails, at once or later, fails alone', async () => {
   await expect(next).resolves.toBe('done');
 });
 
-test('a thousand wait for a key; another is refused, and takes its place once there is room', async () => {
+test('at most a thousand tasks wait for a key; another one is accepted when one has finished', async () => {
   const enqueue = keyedQueue();
   const held = Promise.withResolvers<void>();
   let ran = 0;

@@ -2,13 +2,13 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { createLimiter } from '../../src/structures/limiter.ts';
 
-it('allows a name its quota in each window, whatever others take', () => {
+it('allows each name its quota in each window, independent of other names', () => {
   const step = fc.record({ name: fc.constantFrom('a', 'b'), after: fc.integer({ min: 0, max: 4_000 }) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 5 }), (steps, quota) => {
       let now = 0;
       const limiter = createLimiter({ quota, window: 10 }, () => now);
-      /** When each name's requests came that are in its present window. */
+      /** The times of each name's requests in its current window. */
       const windows = new Map<string, number[]>();
       for (const { name, after } of steps) {
         now += after;
@@ -25,7 +25,7 @@ it('allows a name its quota in each window, whatever others take', () => {
   );
 });
 
-it('takes back what was not used', () => {
+it('accepts unused amounts back', () => {
   const limiter = createLimiter({ quota: 1, window: 10 }, () => 0);
   limiter.giveBack('a');
   for (let i = 0; i < 3; i++) {
@@ -35,14 +35,14 @@ it('takes back what was not used', () => {
   expect([limiter.take('a').allowed, limiter.take('a').allowed]).toEqual([true, false]);
 });
 
-it('remembers a bounded number of names, the newest', () => {
+it('stores a bounded number of names, the newest ones', () => {
   const limiter = createLimiter({ quota: 1, window: 10 }, () => 0);
   for (let i = 0; i <= 100_000; i++) limiter.take(`name-${i}`);
   expect(limiter.take('name-0').allowed).toBe(true);
   expect(limiter.take('name-100000').allowed).toBe(false);
 });
 
-it('takes amounts, and gives them back', () => {
+it('takes amounts, and returns them', () => {
   let now = 0;
   const limiter = createLimiter({ quota: 10, window: 10 }, () => now);
   expect(limiter.take('a', 7)).toEqual({ allowed: true, remaining: 3, reset: 10 });

@@ -3,7 +3,7 @@ import { clean, printLine } from './output.ts';
 
 const MARKS = { ok: '✓', warning: '!', wrong: '✗', skipped: '-' };
 
-/** One line for what was found, and one for what to do about it. */
+/** Prints a check on one line, and its remedy, if any, on a second line. */
 export function printCheck({ name, status, detail, remedy }: Check): void {
   printLine(`${MARKS[status]} ${name}: ${clean(detail)}`);
   if (remedy) printLine(`    ${clean(remedy)}`);

@@ -7,38 +7,38 @@ import { createClient, type RegistryClient, type Unsigned } from '../../client/c
 import { type ClientConfig, clientVariables, readConfig } from '../../config.ts';
 import { WrongUsage } from './failure.ts';
 
-export interface Session {
+export interface Connection {
   client: RegistryClient;
-  /** The address of the model's routes. */
+  /** The path of the model's routes. */
   base: string;
   model: string;
 }
 
-/** The options that every verb that asks the registry takes. */
-export function withSession(verb: Command): Command {
-  return verb
+/** Adds the options of every command that calls the registry. */
+export function withConnection(command: Command): Command {
+  return command
     .addOption(new Option('-m, --model <name>', 'the model').default('default').env('REGISTRY_MODEL'))
-    .option('--json', 'print the registry’s own answer');
+    .option('--json', 'print the registry’s response as JSON');
 }
 
-export function openSession({ model }: { model: string }): Session {
+export function openConnection({ model }: { model: string }): Connection {
   const client = clientFor(readConfig(clientVariables, process.env));
   return { client, base: `/api/models/${encodeURIComponent(model)}`, model };
 }
 
-/** The registry, asked with the credential that is configured. @throws {WrongUsage} as `readSigningKey` */
+/** Creates a client with the configured credential. @throws {WrongUsage} as `readSigningKey` */
 export function clientFor(config: ClientConfig): RegistryClient {
   const sign = config.REGISTRY_SIGNING_KEY === undefined ? {} : { sign: signer(readSigningKey(config)) };
   return createClient({ dsn: config.REGISTRY_DSN, token: clientTokens(config), ...sign });
 }
 
-/** @throws {WrongUsage} where REGISTRY_SIGNING_KEY is none, or not set */
+/** @throws {WrongUsage} if REGISTRY_SIGNING_KEY is not set or not valid */
 export function readSigningKey({
   REGISTRY_SIGNING_KEY: text = '',
 }: Pick<ClientConfig, 'REGISTRY_SIGNING_KEY'>): SigningKey {
   const key = parseSigningKey(text);
   if (key) return key;
-  throw new WrongUsage('Set REGISTRY_SIGNING_KEY to a key made by "signalbox key create <name> --signing".');
+  throw new WrongUsage('Set REGISTRY_SIGNING_KEY to a key from "signalbox key create <name> --signing".');
 }
 
 function signer(key: SigningKey) {

@@ -6,6 +6,7 @@ import {
   type LoaderView,
   whyNot,
 } from '../../domain/fleet.ts';
+import { atMost } from '../../structures/at-most.ts';
 import { clean } from './output.ts';
 
 export function activeOf({ active, manifest_digest, revision }: Convergence): Active | null {
@@ -13,13 +14,13 @@ export function activeOf({ active, manifest_digest, revision }: Convergence): Ac
   return { version: active, manifest_digest, ...(revision !== null && { revision }) };
 }
 
-/** How many are there, such as `11 of 12 on 1.2.0`; `loaders` where it is not plain what is counted. */
-export function progressOf({ active, total, converged }: Convergence, loaders = ''): string {
-  const count = `${converged} of ${total}${loaders}`;
-  return active === null ? `${count} know that nothing is active` : `${count} on ${active}`;
+/** How many loaders have converged, such as `11 of 12 on 1.2.0`, or with a `noun` `11 of 12 loaders on 1.2.0`. */
+export function progressOf({ active, total, converged }: Convergence, noun = ''): string {
+  const count = `${converged} of ${total}${noun && ` ${noun}`}`;
+  return active === null ? `${count} are up to date (nothing is active)` : `${count} on ${active}`;
 }
 
-/** Everyone who does not serve what is active, and why. */
+/** The loaders that do not serve the active version, each with the reason. */
 export function laggards(loaders: readonly LoaderView[], active: Active | null): { loader: LoaderView; why: string }[] {
   return loaders.flatMap((loader) => {
     const why = whyNot(loader, active);
@@ -29,20 +30,19 @@ export function laggards(loaders: readonly LoaderView[], active: Active | null):
 
 const MAX_NAMED = 3;
 
-/** One environment in one line: how many serve what is active, who failed, and who is not there yet. */
+/** Summarizes an environment in one line: how many loaders have converged, which failed, and which are still on the way. */
 export function summaryOf(environment: string, { loaders, environments }: FleetView): string {
   const convergence = environments[environment]!;
   const own = loaders.filter((loader) => loader.environment === environment);
   const behind = laggards(own, activeOf(convergence));
   const failed = behind.filter(({ loader }) => hasFailed(loader));
   const others = behind.filter(({ loader }) => !hasFailed(loader));
-  const parts = [progressOf(convergence), ...told(failed, 'failed'), ...told(others, 'not yet')];
+  const parts = [progressOf(convergence), ...named(failed, 'failed'), ...named(others, 'not yet')];
   return `${environment}: ${parts.join('; ')}`;
 }
 
-function told(behind: ReturnType<typeof laggards>, how: string): string[] {
+function named(behind: ReturnType<typeof laggards>, state: string): string[] {
   if (behind.length === 0) return [];
-  const named = behind.slice(0, MAX_NAMED).map(({ why }) => why);
-  const more = behind.length - named.length;
-  return [`${behind.length} ${how}: ${[...named, ...(more > 0 ? [`and ${more} more`] : [])].join(' · ')}`];
+  const reasons = behind.map(({ why }) => why);
+  return [`${behind.length} ${state}: ${atMost(reasons, MAX_NAMED).join(' · ')}`];
 }

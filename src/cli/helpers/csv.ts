@@ -1,6 +1,6 @@
 import { cleanLines } from './output.ts';
 
-/** Prints RFC 4180 text: a header of the columns' names, then a line a record. */
+/** Prints RFC 4180 text: a header line with the column names, then one line per record. */
 export function printCsv(columns: string[], records: Record<string, unknown>[]): void {
   const lines = [columns, ...records.map((record) => columns.map((column) => cellOf(record[column])))];
   process.stdout.write(lines.map((line) => `${line.map(quoted).join(',')}\r\n`).join(''));
@@ -12,7 +12,7 @@ function cellOf(value: unknown): string {
   return typeof value === 'object' ? cleanLines(inert(JSON.stringify(value))) : String(value);
 }
 
-/** Spreadsheets take text that begins so for a formula, and run it. */
+/** Prefixes text that a spreadsheet would run as a formula. */
 function inert(text: string): string {
   return /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
 }

@@ -7,36 +7,36 @@ import { HistoryBroken } from '../../proof/source.ts';
 import { adviceOnRefused } from './credential.ts';
 import { cleanLines } from './output.ts';
 
-/** Options or arguments that do not go together, where Commander cannot tell. */
+/** Invalid options or arguments that Commander does not detect. */
 export class WrongUsage extends Error {
   override readonly name = 'WrongUsage';
 }
 
-/** The environment was moved, and its loaders do not serve what is active now. */
+/** The environment was moved, but its loaders do not serve the version that is active now. */
 export class NotConverged extends Error {
   override readonly name = 'NotConverged';
 }
 
-/** What to do next, by code, where the refusal does not say so itself. */
+/** What to do next, by problem code, unless the problem's own text covers it. */
 const advice: Partial<Record<string, string>> = {
   unauthenticated:
-    'Set REGISTRY_TOKEN or REGISTRY_SIGNING_KEY, or run this where REGISTRY_VOLUME is that of a registry on this machine.',
-  'unknown-model': '"signalbox list --models" lists the models there are; "signalbox publish" makes one.',
-  'active-changed': 'Look at the history, and decide again.',
-  'outcome-unknown': 'Run the same command again: it does nothing twice.',
-  'log-unavailable': 'The registry recovers by itself when NATS is back; run the command again.',
-  'version-archived': 'See signalbox unarchive.',
+    'Set REGISTRY_TOKEN or REGISTRY_SIGNING_KEY, or set REGISTRY_VOLUME to the volume of a registry on this machine.',
+  'unknown-model': 'Run "signalbox list --models" to list the models, or "signalbox publish" to create one.',
+  'active-changed': 'Run "signalbox history" to see what changed, then decide again.',
+  'outcome-unknown': 'Run the same command again. It has no effect if the first attempt succeeded.',
+  'log-unavailable': 'The registry recovers when NATS is available again. Then run the command again.',
+  'version-archived': 'Run "signalbox unarchive <version>" first.',
 };
 
-/** Tells an error on standard error, and returns the exit code that scripts see. */
+/** Prints an error to standard error and returns the exit code. */
 export function failed(error: unknown): number {
-  // Commander has told its own errors already; --help and --version end this way too.
+  // Commander has already printed its own errors. --help and --version throw this too.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  // It may quote a file, or what a server said.
+  // The message may quote a file or the response of a server.
   process.stderr.write(`signalbox: ${cleanLines(sentenceOf(error))}\n`);
   if (error instanceof RegistryUnreachable) {
-    const next = remedyOf(error.cause) ?? 'Is it running there?';
-    process.stderr.write(`${next} "signalbox serve" starts one; REGISTRY_DSN says where it is.\n`);
+    const next = remedyOf(error.cause) ?? 'Check that a registry is running there.';
+    process.stderr.write(`${next} "signalbox serve" starts a registry; REGISTRY_DSN sets its address.\n`);
     return 5;
   }
   const remedy = isSystemError(error) ? remedyOf(error) : null;

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import type { MoveView } from '../../api/views.ts';
-import { clean, printJson, printLine, tell } from './output.ts';
+import { clean, notify, printJson, printLine } from './output.ts';
 
-/** Where something is moved, the environment is always said, never assumed. */
-export function withEnvironment(verb: Command): Command {
-  return verb.requiredOption('-e, --env <environment>', 'the environment, such as production');
+/** Adds the option for the environment. It is required: a default could move the wrong environment. */
+export function withEnvironment(command: Command): Command {
+  return command.requiredOption('-e, --env <environment>', 'the environment, such as production');
 }
 
-/** Tells what an activation, rollback or deactivation did or would do. */
+/** Prints what an activation, rollback or deactivation did or would do. */
 export function printMove(move: MoveView, json: boolean): void {
   if (json) {
     printJson(move);
@@ -18,5 +18,5 @@ export function printMove(move: MoveView, json: boolean): void {
   const did = dry_run ? 'would go' : 'went';
   const at = dry_run ? '' : ` (revision ${revision})`;
   printLine(`${environment} ${did} from ${name(previous)} to ${name(active)}${at}.`);
-  for (const warning of warnings) tell(`Warning: ${clean(warning)}`);
+  for (const warning of warnings) notify(`Warning: ${clean(warning)}`);
 }

@@ -9,25 +9,25 @@ import { printJson, printLine } from './output.ts';
 import { readFolder } from './read-folder.ts';
 
 export interface OfflineOptions {
-  /** Where the bundle goes. */
+  /** The bundle to write. */
   offline: string;
   model: string;
   version?: string;
   notes?: string;
-  /** The environment. */
+  /** The environment to activate the version in. */
   activate?: string;
   reason?: string;
   days?: number;
   json?: boolean;
 }
 
-/** Packs a folder as a version into a signed bundle, for `signalbox import` elsewhere; asks nobody. */
+/** Packs a folder as a version into a signed bundle for `signalbox import`, without contacting a registry. */
 export async function publishOffline(folder: string, options: OfflineOptions): Promise<void> {
   const { offline, model, version, activate, reason, notes = null, days = MAX_DAYS, json } = options;
   const key = readSigningKey(readConfig(clientVariables, process.env));
-  if (version === undefined) throw new WrongUsage('Give --version: which is the highest, only the registry knows.');
-  if (!(days > 0 && days <= MAX_DAYS)) throw new WrongUsage(`--days must be above 0, and at most ${MAX_DAYS}.`);
-  if (reason !== undefined && activate === undefined) throw new WrongUsage('--reason goes with --activate.');
+  if (version === undefined) throw new WrongUsage('Give --version: --bump needs a registry.');
+  if (!(days > 0 && days <= MAX_DAYS)) throw new WrongUsage(`--days must be greater than 0 and at most ${MAX_DAYS}.`);
+  if (reason !== undefined && activate === undefined) throw new WrongUsage('--reason requires --activate.');
   const now = Date.now();
   const result = Statement.safeParse({
     format: 1,

@@ -1,8 +1,7 @@
 import { visible, visibleJson } from '../../domain/visible.ts';
 
-// What others wrote into a registry must not drive this terminal. So nothing is written to it but through these.
+// Text from a registry must not control the terminal, so all output goes through these functions.
 
-/** Prints for programs: the answer as it came. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
 }
@@ -11,17 +10,17 @@ export function printLine(line: string): void {
   process.stdout.write(`${visible(line)}\n`);
 }
 
-/** Prints what has lines of its own. */
+/** Prints text of several lines. */
 export function printLines(text: string): void {
   process.stdout.write(`${cleanLines(text)}\n`);
 }
 
-/** Tells something that is no part of the output. */
-export function tell(text: string): void {
+/** Prints a message to standard error: it is not part of the output. */
+export function notify(text: string): void {
   process.stderr.write(`${cleanLines(text)}\n`);
 }
 
-/** Prints for people: aligned columns under their titles. */
+/** Prints aligned columns under their titles. */
 export function printTable(titles: string[], rows: (string | number | null)[][]): void {
   const cells = [titles, ...rows].map((row) => row.map((cell) => clean(String(cell ?? '-'))));
   const widths = titles.map((_, column) => cells.reduce((most, row) => Math.max(most, row[column]!.length), 0));
@@ -35,12 +34,12 @@ export function printTable(titles: string[], rows: (string | number | null)[][])
   }
 }
 
-/** What others wrote, as a part of one line. */
+/** Makes foreign text safe to print as part of one line. */
 export function clean(text: string): string {
   return visible(text).trim();
 }
 
-/** The same for what has lines of its own, which may be indented. */
+/** Makes foreign text of several lines, which may be indented, safe to print. */
 export function cleanLines(text: string): string {
   return text
     .split(/\r?\n/)
@@ -48,7 +47,7 @@ export function cleanLines(text: string): string {
     .join('\n');
 }
 
-/** A bar on a terminal, and nothing elsewhere; `unit` spells the total. */
+/** Returns a function that draws a progress bar if standard error is a terminal; `unit` formats the total. */
 export function progressBar(label: string, unit = megabytes): (sent: number, total: number) => void {
   if (!process.stderr.isTTY) return () => {};
   let shown = '';

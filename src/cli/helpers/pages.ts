@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { RegistryClient } from '../../client/client.ts';
 
-/** The first `limit` entries of a listing, page by page. */
+/** Reads the first `limit` entries of a listing, page by page. */
 export async function pages<T>(
   client: RegistryClient,
   path: string,
@@ -23,8 +23,8 @@ export async function pages<T>(
   return found;
 }
 
-/** A count as an option has it. @throws {InvalidArgumentError} */
+/** Parses the count of an option. @throws {InvalidArgumentError} */
 export function count(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a whole number above 0.');
+  throw new InvalidArgumentError('It must be a whole number greater than 0.');
 }

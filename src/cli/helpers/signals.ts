@@ -1,4 +1,9 @@
-/** Resolves when the process is asked to end. */
+/** Exits on SIGINT or SIGTERM: without a handler, the exit handler that stops an embedded nats-server would not run. */
+export function exitOnSignal(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+}
+
+/** Resolves on SIGINT or SIGTERM. */
 export function untilStopped(): Promise<void> {
   const stopped = Promise.withResolvers<void>();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.resolve());

@@ -2,22 +2,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { RegistryUnreachable } from '../../client/client.ts';
 import { type FleetView, hasGivenUp, type LoaderView } from '../../domain/fleet.ts';
-import type { Session } from './connection.ts';
+import { atMost } from '../../structures/at-most.ts';
+import type { Connection } from './connection.ts';
 import { activeOf, laggards, progressOf } from './convergence.ts';
 import { NotConverged } from './failure.ts';
-import { printLine, tell } from './output.ts';
+import { notify, printLine } from './output.ts';
 import { count } from './pages.ts';
 
 const POLL_MS = 500;
 const ANSWER_WITHIN_MS = 10_000;
-const MAX_TOLD = 20;
+const MAX_NAMED = 20;
 
-export function withWait(verb: Command): Command {
-  const wait = new Option('--wait [seconds]', 'return when every loader of the environment serves it, or fail with 6');
-  return verb.addOption(wait.preset('120').argParser(count));
+export function withWait(command: Command): Command {
+  const wait = new Option('--wait [seconds]', 'wait until every loader serves it, up to this time; exit code 6 if not');
+  return command.addOption(wait.preset('120').argParser(count));
 }
 
-/** What the loaders are to serve: what an event made active; null for nothing. */
+/** What the loaders must converge on: what an event made active; null if it deactivated the environment. */
 export interface Move {
   environment: string;
   version: string | null;
@@ -25,37 +26,37 @@ export interface Move {
 }
 
 /**
- * Returns when every live loader serves what was made active.
+ * Waits until every live loader serves what was made active.
  *
- * @throws {NotConverged} at the deadline, or as soon as waiting cannot help any more
+ * @throws {NotConverged} at the deadline, or as soon as waiting longer cannot help
  */
-export async function waitForLoaders(session: Session, move: Move, seconds: number, json: boolean): Promise<void> {
+export async function waitForLoaders(to: Connection, move: Move, seconds: number, json: boolean): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
-  let told = '';
+  let printed = '';
   for (;;) {
-    const answer = await ask(session, move.environment);
+    const answer = await readFleet(to, move.environment);
     const last = performance.now() >= deadline;
     if (answer instanceof RegistryUnreachable) {
       if (last) throw answer;
     } else {
       const { verdict, line, why } = judge(answer, move);
-      if (verdict === 'converged') return (json ? tell : printLine)(line);
+      if (verdict === 'converged') return (json ? notify : printLine)(line);
       if (last || verdict === 'hopeless') throw new NotConverged([`${line}.`, ...why].join('\n  '));
-      if (line !== told) tell(line);
-      told = line;
+      if (line !== printed) notify(line);
+      printed = line;
     }
     await sleep(POLL_MS);
   }
 }
 
-/** A registry that is away for a while does not end the waiting. */
-async function ask({ client, base }: Session, environment: string): Promise<FleetView | RegistryUnreachable> {
+/** Returns RegistryUnreachable instead of throwing it: a registry that is unavailable for a while does not end the wait. */
+async function readFleet({ client, base }: Connection, environment: string): Promise<FleetView | RegistryUnreachable> {
   const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
   try {
     return await client.call<FleetView>('GET', `${base}/loaders`, { query: { environment }, signal });
   } catch (error) {
     if (error instanceof RegistryUnreachable) return error;
-    if (signal.aborted) return new RegistryUnreachable('The registry does not answer.');
+    if (signal.aborted) return new RegistryUnreachable('The registry did not respond in time.');
     throw error;
   }
 }
@@ -70,17 +71,16 @@ function judge({ loaders, environments }: FleetView, { environment, version, rev
   const convergence = environments[environment]!;
   const moved = convergence.revision ?? revision;
   if (convergence.active !== version || moved < revision) {
-    // Moved again since then; or this is another server than the one that moved it, and it has not heard of it yet.
+    // The environment was moved again, or this server has not read the move from the log yet.
     const verdict = moved > revision ? 'hopeless' : 'waiting';
-    return { verdict, line: `The registry says that ${environment} is on ${convergence.active ?? 'none'}`, why: [] };
+    return { verdict, line: `The registry reports that ${environment} is on ${convergence.active ?? 'none'}`, why: [] };
   }
-  if (loaders.length === 0) return { verdict: 'converged', line: 'No loader is there.', why: [] };
+  if (loaders.length === 0) return { verdict: 'converged', line: 'No loader is running.', why: [] };
   const active = activeOf(convergence);
   const behind = laggards(loaders, active);
   const verdict = behind.length === 0 ? 'converged' : behind.every(isHopeless) ? 'hopeless' : 'waiting';
-  const more = behind.length - MAX_TOLD;
-  const why = [...behind.slice(0, MAX_TOLD).map(({ why }) => why), ...(more > 0 ? [`and ${more} more`] : [])];
-  return { verdict, line: progressOf(convergence, ' loaders'), why };
+  const reasons = behind.map(({ why }) => why);
+  return { verdict, line: progressOf(convergence, 'loaders'), why: atMost(reasons, MAX_NAMED) };
 
   function isHopeless({ loader }: { loader: LoaderView }): boolean {
     return hasGivenUp(loader, active);

@@ -1,23 +1,23 @@
 import type { Moment } from '../../audit/moment.ts';
 import { type EnvironmentAt, type ModelAt, registryAt } from '../../audit/reports/at.ts';
 import type { LogSource } from '../../proof/source.ts';
-import { type Asked, type Cell, checkAsked, type Report, readLog } from './report.ts';
+import { type Cell, checkScope, type Report, readLog, type Scope } from './report.ts';
 
-/** What there was, and what was active, at a moment. */
-export async function atReport(source: LogSource, asked: Asked, moment: Moment): Promise<Report> {
-  const replay = await readLog(source, asked, { moment });
+/** Reports the versions, and what was active, at a moment. */
+export async function atReport(source: LogSource, scope: Scope, moment: Moment): Promise<Report> {
+  const replay = await readLog(source, scope, { moment });
   const { revision, findings } = replay;
-  checkAsked(replay, asked);
-  const models = registryAt(replay, asked.environment);
+  checkScope(replay, scope);
+  const models = registryAt(replay, scope.environment);
   const records = models.flatMap((model) =>
     Object.entries(model.environments).map(([environment, at]) => environmentRecord(model, environment, at)),
   );
   const titles = ['MODEL', 'LATEST', 'ENVIRONMENT', 'ACTIVE', 'SINCE', 'BY', 'WHY', 'REVISION'];
   const columns = ['model', 'latest', 'environment', 'version', 'since', 'by', 'reason', 'revision'];
   const tables = [{ titles, rows: records.map((record) => rowOf(record, columns)) }];
-  if (asked.models) tables.push(...models.map(versionTable));
-  const told = [models.length === 0 ? 'Nothing had happened by then.' : `As of revision ${revision}:`];
-  return { told, tables, json: { revision, findings, models }, columns, records, wrong: findings };
+  if (scope.models) tables.push(...models.map(versionTable));
+  const lines = [models.length === 0 ? 'There are no events up to this moment.' : `As of revision ${revision}:`];
+  return { lines, tables, json: { revision, findings, models }, columns, records, wrong: findings };
 }
 
 function environmentRecord({ model, latest }: ModelAt, environment: string, at: EnvironmentAt) {

@@ -2,21 +2,21 @@ import type { Moment } from '../../audit/moment.ts';
 import { type Change, changesBetween, moveCounter } from '../../audit/reports/diff.ts';
 import type { LogSource } from '../../proof/source.ts';
 import { WrongUsage } from '../helpers/failure.ts';
-import { type Asked, type Cell, checkAsked, type Report, readLog, shown } from './report.ts';
+import { type Cell, checkScope, type Report, readLog, type Scope, shown } from './report.ts';
 
-/** What changed between two moments. @throws {WrongUsage} where the second comes first */
-export async function diffReport(source: LogSource, asked: Asked, from: Moment, to: Moment): Promise<Report> {
-  const before = await readLog(source, asked, { moment: from });
+/** Reports what changed between two moments. @throws {WrongUsage} if the second is the earlier one */
+export async function diffReport(source: LogSource, scope: Scope, from: Moment, to: Moment): Promise<Report> {
+  const before = await readLog(source, scope, { moment: from });
   const moves = moveCounter();
-  const after = await readLog(source, asked, {
+  const after = await readLog(source, scope, {
     moment: to,
     each: (event) => event.revision > (before.models.get(event.model)?.revision ?? 0) && moves.count(event),
   });
-  if (after.revision < before.revision) throw new WrongUsage('The first of the two moments comes after the second.');
-  checkAsked(after, asked);
-  const changes = changesBetween(before, after, moves.of, asked.environment);
+  if (after.revision < before.revision) throw new WrongUsage('The first moment is later than the second. Swap them.');
+  checkScope(after, scope);
+  const changes = changesBetween(before, after, moves.of, scope.environment);
   const range = { from: before.revision, to: after.revision };
-  const told = [
+  const lines = [
     changes.length === 0
       ? `Nothing changed from revision ${range.from} to ${range.to}.`
       : `From revision ${range.from} to ${range.to}:`,
@@ -26,7 +26,7 @@ export async function diffReport(source: LogSource, asked: Asked, from: Moment, 
   const records = changes.map((change) => ({ ...change }));
   const tables = [{ titles, rows: changes.map(changeRow) }];
   return {
-    told,
+    lines,
     tables,
     json: { ...range, changes, findings: after.findings },
     columns,

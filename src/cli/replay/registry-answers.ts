@@ -7,10 +7,10 @@ import { clientVariables, readConfig } from '../../config.ts';
 import { Problem } from '../../domain/errors.ts';
 
 /**
- * What the registry at `url` answers of its models (or of some), their versions and what is active, each with the
- * revision that it was answered at.
+ * Reads the models (all if `models` is empty), their versions and what is active from the registry at `url`. Each answer
+ * has the revision that it was computed at.
  *
- * @throws {RegistryUnreachable}, {Problem} as the registry refuses
+ * @throws {RegistryUnreachable}, {Problem} from the registry
  */
 export async function answersOf(url: string, models: string[]): Promise<Answer[]> {
   const config = { ...readConfig(clientVariables, process.env), REGISTRY_DSN: url };
@@ -35,7 +35,7 @@ export async function answersOf(url: string, models: string[]): Promise<Answer[]
   return answers.sort((a, b) => a.revision - b.revision);
 }
 
-/** Null where none is active, which the listing of the models says, too. */
+/** Null if no version is active. */
 async function activeIn(
   client: RegistryClient,
   path: string,
@@ -64,9 +64,9 @@ async function* pagesOf<T>(client: RegistryClient, path: string, key: string) {
   } while (page_token !== undefined);
 }
 
-/** The last part of `Registry-Revision`, which is opaque to everybody but this tool. */
+/** The last part of `Registry-Revision`. For other clients the header is opaque. */
 function revisionOf(response: Response): number {
   const [, revision] = /-(\d+)$/.exec(response.headers.get('registry-revision') ?? '') ?? [];
   if (revision !== undefined) return Number(revision);
-  throw new RegistryUnreachable(`${response.url} answered, and not as a registry does.`);
+  throw new RegistryUnreachable(`${response.url} answered without the header Registry-Revision.`);
 }

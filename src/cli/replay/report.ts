@@ -6,17 +6,17 @@ import { Problem } from '../../domain/errors.ts';
 import type { LogSource } from '../../proof/source.ts';
 import { progressBar, revisions } from '../helpers/output.ts';
 
-/** What of the log is asked for. */
-export interface Asked {
+/** The part of the log to report on. */
+export interface Scope {
   models: ReadonlySet<string> | undefined;
   environment: string | undefined;
 }
 
 export type Cell = string | number | null;
 
-/** What a mode has to tell: for people, as JSON and as CSV; and what in the history does not fit. */
+/** The result of a mode: as text, JSON and CSV, and with everything that does not verify. */
 export interface Report {
-  told: string[];
+  lines: string[];
   tables: { titles: string[]; rows: Cell[][] }[];
   json: unknown;
   columns: string[];
@@ -24,30 +24,30 @@ export interface Report {
   wrong: Pick<Finding, 'revision' | 'model' | 'what'>[];
 }
 
-/** Reads the log with a bar of progress. */
-export function readLog(source: LogSource, { models }: Asked, options: ReplayOptions = {}): Promise<Replay> {
+/** Replays the log with a progress bar. */
+export function readLog(source: LogSource, { models }: Scope, options: ReplayOptions = {}): Promise<Replay> {
   return replayLog(source, { ...options, models, progress: progressBar('Reading', revisions) });
 }
 
-/** @throws {Problem} unknown-model, or unknown-environment where there are models and none of them has it */
-export function checkAsked(replay: Replay, { models, environment }: Asked): void {
+/** @throws {Problem} unknown-model; unknown-environment if there are models and none of them has it */
+export function checkScope(replay: Replay, { models, environment }: Scope): void {
   for (const name of models ?? []) {
-    if (!replay.names.has(name)) throw new Problem('unknown-model', `There was no model ${name} up to then.`);
+    if (!replay.names.has(name)) throw new Problem('unknown-model', `There was no model ${name} up to this moment.`);
   }
   const known = [...replay.models.values()];
   if (environment === undefined || known.length === 0) return;
   if (known.some((model) => environmentsOf(model).includes(environment))) return;
-  throw new Problem('unknown-environment', `No model had an environment ${environment} up to then.`);
+  throw new Problem('unknown-environment', `No model had an environment ${environment} up to this moment.`);
 }
 
-/** The moves of an environment, or of all. */
-export function movesOf({ environment }: Asked, each: (event: Move) => void): NonNullable<ReplayOptions['each']> {
+/** Calls `each` for the moves of an environment, or of all. */
+export function movesOf({ environment }: Scope, each: (event: Move) => void): NonNullable<ReplayOptions['each']> {
   return (event) => {
     if (isMove(event) && (environment === undefined || event.data.environment === environment)) each(event);
   };
 }
 
-/** A value in a table, where a manifest's can be long. */
+/** A value for a table cell. Long values, such as a manifest's fields, are cut off. */
 export function shown(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   const text = typeof value === 'string' ? value : JSON.stringify(value);

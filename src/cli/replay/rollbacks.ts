@@ -1,18 +1,18 @@
 import { formatDuration } from '../../audit/duration.ts';
 import { type Rollback, rollbackFinder } from '../../audit/reports/rollbacks.ts';
 import type { LogSource } from '../../proof/source.ts';
-import { type Asked, type Cell, checkAsked, movesOf, type Report, readLog } from './report.ts';
+import { type Cell, checkScope, movesOf, type Report, readLog, type Scope } from './report.ts';
 
-/** Every return to what was active before. */
-export async function rollbackReport(source: LogSource, asked: Asked): Promise<Report> {
+/** Reports every rollback, including activations that return to an earlier version. */
+export async function rollbackReport(source: LogSource, scope: Scope): Promise<Report> {
   const find = rollbackFinder();
   const rollbacks: Rollback[] = [];
-  const each = movesOf(asked, (event) => {
+  const each = movesOf(scope, (event) => {
     const found = find(event);
     if (found) rollbacks.push(found);
   });
-  const replay = await readLog(source, asked, { each });
-  checkAsked(replay, asked);
+  const replay = await readLog(source, scope, { each });
+  checkScope(replay, scope);
   const titles = [
     'REVISION',
     'TIME',
@@ -29,13 +29,13 @@ export async function rollbackReport(source: LogSource, asked: Asked): Promise<R
     ...['revision', 'time', 'model', 'environment', 'implicit', 'before', 'after', 'actor', 'reason', 'overridden'],
     ...['before_seconds', 'before_since', 'before_actor', 'before_reason', 'reverted_revisions', 'reverted_versions'],
   ];
-  const told = [
-    rollbacks.length === 0 ? 'Nothing was ever rolled back.' : `Returns to what was active before: ${rollbacks.length}`,
+  const lines = [
+    rollbacks.length === 0 ? 'There were no rollbacks.' : `Rollbacks, explicit and implicit: ${rollbacks.length}`,
   ];
   const tables = [{ titles: [...titles, 'UNDID'], rows: rollbacks.map(rollbackRow) }];
   const { findings } = replay;
   return {
-    told,
+    lines,
     tables,
     json: { rollbacks, findings },
     columns,

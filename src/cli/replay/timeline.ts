@@ -5,33 +5,33 @@ import { lanesOf, type Span } from '../../audit/pictures/lanes.ts';
 import { timelinePage } from '../../audit/pictures/page.ts';
 import { secondsOf, type Tenure, tenureKeeper } from '../../audit/reports/tenure.ts';
 import type { LogSource } from '../../proof/source.ts';
-import { tell } from '../helpers/output.ts';
-import { type Asked, checkAsked, movesOf, type Report, readLog } from './report.ts';
+import { notify } from '../helpers/output.ts';
+import { checkScope, movesOf, type Report, readLog, type Scope } from './report.ts';
 
 export interface TimelineOptions {
-  /** Where the picture ends, in milliseconds; null for where the log does. */
+  /** End of the timeline, in ms since 1970; null for the end of the log. */
   now: number | null;
   /** The page to write. */
   html: string | undefined;
 }
 
-export async function timelineReport(source: LogSource, asked: Asked, { now, html }: TimelineOptions): Promise<Report> {
+export async function timelineReport(source: LogSource, scope: Scope, { now, html }: TimelineOptions): Promise<Report> {
   const keep = tenureKeeper();
   const tenures: Tenure[] = [];
-  const replay = await readLog(source, asked, { each: movesOf(asked, (event) => tenures.push(keep(event).began)) });
-  checkAsked(replay, asked);
+  const replay = await readLog(source, scope, { each: movesOf(scope, (event) => tenures.push(keep(event).began)) });
+  checkScope(replay, scope);
   const last = Math.max(replay.stored_at, ...[...replay.models.values()].map(({ at }) => at));
   const span = { from: tenures[0] ? startOf(tenures) : last, to: Math.max(now ?? last, last) };
   const lanes = lanesOf(tenures);
   const { revision, findings } = replay;
   if (html !== undefined) {
-    const told = findings.map((finding) => `Revision ${finding.revision}: ${finding.what}`);
-    await writeFile(html, timelinePage({ lanes, span, name: source.name, revision, findings: told }));
-    tell(`${html} is written.`);
+    const notes = findings.map((finding) => `Revision ${finding.revision}: ${finding.what}`);
+    await writeFile(html, timelinePage({ lanes, span, name: source.name, revision, findings: notes }));
+    notify(`Wrote ${html}.`);
   }
   const titles = ['MODEL', 'ENVIRONMENT', 'VERSION', 'FROM', 'TO', 'HOW LONG', 'BY', 'WHY', 'ENDED BY'];
   return {
-    told: lanes.length === 0 ? ['Nothing was ever active.'] : bars(lanes, span, process.stdout.columns ?? 100),
+    lines: lanes.length === 0 ? ['No version was ever active.'] : bars(lanes, span, process.stdout.columns ?? 100),
     tables: [{ titles, rows: lanes.flatMap((lane) => lane.tenures.map((tenure) => rowOf(tenure, span))) }],
     json: { tenures: tenures.map((tenure) => ({ ...tenure, seconds: secondsOf(tenure, span.to) })), findings },
     columns: COLUMNS,

@@ -1,14 +1,14 @@
 import type { Replay } from '../../audit/replay.ts';
 import { type Answer, type Difference, differencesOf, missingIn } from '../../audit/reports/against.ts';
 import type { LogSource } from '../../proof/source.ts';
-import { type Asked, checkAsked, type Report, readLog, shown } from './report.ts';
+import { checkScope, type Report, readLog, type Scope, shown } from './report.ts';
 
-/** Whether the log is whole, and whether a registry's answers (null: none was asked) follow from it. */
-export async function verifyReport(source: LogSource, asked: Asked, answers: Answer[] | null): Promise<Report> {
+/** Reports whether the log verifies, and whether a registry's answers follow from it (null: no registry to compare). */
+export async function verifyReport(source: LogSource, scope: Scope, answers: Answer[] | null): Promise<Report> {
   const differences: Difference[] = [];
   const compare = answers && comparison(answers, differences);
-  const replay = await readLog(source, asked, compare ? { before: compare } : {});
-  checkAsked(replay, asked);
+  const replay = await readLog(source, scope, compare ? { before: compare } : {});
+  checkScope(replay, scope);
   const { findings, revision, events, models } = replay;
   const early = answers?.at(-1);
   if (early && early.revision > source.head) differences.push(aheadOf(source, early));
@@ -23,7 +23,7 @@ export async function verifyReport(source: LogSource, asked: Asked, answers: Ans
     ...differences.map((difference) => ({ ...difference, check: 'against', unchecked: 0 })),
   ];
   return {
-    told: wrong.length === 0 ? whole(replay, answers) : [`What does not fit: ${wrong.length}`],
+    lines: wrong.length === 0 ? success(replay, answers) : [`Problems found: ${wrong.length}`],
     tables: [{ titles, rows: records.map(row) }],
     json,
     columns: ['revision', 'model', 'check', 'what', 'expected', 'actual', 'unchecked'],
@@ -32,7 +32,7 @@ export async function verifyReport(source: LogSource, asked: Asked, answers: Ans
   };
 }
 
-/** Compares each answer when the log was read up to its revision. */
+/** Compares each answer as soon as the log is read up to the answer's revision. */
 function comparison(answers: Answer[], differences: Difference[]) {
   let next = 0;
   return (revision: number, replay: Replay): void => {
@@ -44,13 +44,13 @@ function comparison(answers: Answer[], differences: Difference[]) {
 }
 
 function aheadOf({ head }: LogSource, { revision }: Answer): Difference {
-  return { revision: head, model: null, what: 'how far the log goes', expected: head, actual: revision };
+  return { revision: head, model: null, what: 'the end of the log', expected: head, actual: revision };
 }
 
-function whole({ events, models, revision }: Replay, answers: Answer[] | null): string[] {
+function success({ events, models, revision }: Replay, answers: Answer[] | null): string[] {
   const counts = `Events: ${events}. Models: ${models.size}.`;
-  const told = `Up to revision ${revision} every event follows from the ones before it. ${counts}`;
-  return answers ? [told, 'The registry answers what follows from them.'] : [told];
+  const line = `Up to revision ${revision} every event follows from the ones before it. ${counts}`;
+  return answers ? [line, 'The answers of the registry follow from them.'] : [line];
 }
 
 function row({ revision, model, check, what, expected, actual }: Report['records'][number]) {
