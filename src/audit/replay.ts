@@ -3,7 +3,7 @@ import { prevhashOf } from '../proof/chain.ts';
 import type { LogSource, RawMessage } from '../proof/source.ts';
 import { type Finding, Violation } from './finding.ts';
 import type { Moment } from './moment.ts';
-import { applyEvent } from './rules/apply.ts';
+import { applyEvent, skipEvent } from './rules/apply.ts';
 import { type AuditEvent, readEvent } from './rules/event.ts';
 import { type ModelState, newModel } from './rules/state.ts';
 
@@ -100,7 +100,7 @@ function createReader({ moment, models: wanted, each, before }: ReplayOptions) {
       if (event.at > until) return void finished.add(name);
       replay.revision = message.revision;
       if (event.prevhash !== model.hash) throw chainBroken(model, event.prevhash);
-      if (event.type === null) Object.assign(model, { revision: event.revision, hash: event.hash });
+      if (event.type === null) skipEvent(model, event);
       else applyEvent(model, event);
       replay.models.set(name, model);
       replay.events += 1;

@@ -18,7 +18,7 @@ export interface ActivePointer {
 export type ActiveMap = Record<string, ActivePointer | null>;
 
 // The entries need no schema: `evolve` compares each with the one that follows from the earlier events.
-const ActiveMap = z.custom<ActiveMap>(isObject, 'must be an object');
+export const ActiveMap = z.custom<ActiveMap>(isObject, 'must be an object');
 
 function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

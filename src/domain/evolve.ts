@@ -1,4 +1,4 @@
-import type { ActivePointer, EventData, RegistryEvent } from './events.ts';
+import type { ActiveMap, ActivePointer, EventData, RegistryEvent } from './events.ts';
 import {
   activeIn,
   type EnvironmentState,
@@ -27,7 +27,7 @@ export class RuleBroken extends Error {
 export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Model {
   if (revision <= model.revision) throw new RuleBroken(`revision ${revision} does not follow ${model.revision}`);
   const change = changeOf(model, event, revision);
-  checkActiveMap(model, event, change.environment);
+  checkActiveMap(model, event.data.active, change.environment);
   if (change.version) model.versions.set(change.version.version, change.version);
   if (change.environment) model.environments.set(change.environment.name, change.environment.state);
   rememberOutcome(model, event, revision);
@@ -35,6 +35,17 @@ export function evolve(model: Model, event: RegistryEvent, revision: number, has
   model.head = hash;
   model.time = event.time;
   return model;
+}
+
+/**
+ * Passes an ignorable event of an unknown type. Loaders act on the `active` map of every event, so it must not differ.
+ *
+ * @throws {RuleBroken} before anything is changed
+ */
+export function skip(model: Model, active: ActiveMap, revision: number, hash: string): void {
+  checkActiveMap(model, active);
+  model.revision = revision;
+  model.head = hash;
 }
 
 interface Change {
@@ -131,8 +142,7 @@ function poppedTop(model: Model, top: StackEntry | null, data: EventData<'versio
 }
 
 /** Compares the event's map with the state after the event, for every environment of the map or of the model. */
-function checkActiveMap(model: Model, event: RegistryEvent, change: EnvironmentChange | undefined): void {
-  const given = event.data.active;
+function checkActiveMap(model: Model, given: ActiveMap, change?: EnvironmentChange): void {
   const names = new Set([...Object.keys(given), ...model.environments.keys()]);
   if (change?.moves) names.add(change.name);
   for (const name of names) {

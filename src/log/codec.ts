@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
-import { EVENT_VERSIONS, type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
+import { ActiveMap, EVENT_VERSIONS, type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
 import { type Upcasters, upcast, upcasters } from './upcast.ts';
 
 /**
@@ -32,10 +32,10 @@ export class Undecodable extends Error {
 }
 
 /** `event` is null if its type or version is unknown and it may be skipped. */
-export interface Decoded {
-  event: RegistryEvent | null;
-  prevhash: string;
-}
+export type Decoded = { event: RegistryEvent; prevhash: string } | { event: null; prevhash: string; active: ActiveMap };
+
+/** The data of every event, whatever its type. */
+const AnyData = z.looseObject({ active: ActiveMap });
 
 /** The event types of a codec. Tests use other tables than the current one to stand for newer servers. */
 export interface EventTable {
@@ -94,7 +94,9 @@ export function createCodec({ versions, shapes, upcasters }: EventTable) {
   function decode(body: Uint8Array): Decoded {
     const envelope = parse(Envelope, json(body));
     const known = readable.get(envelope.type);
-    if (!known && envelope.ignorable) return { event: null, prevhash: envelope.prevhash };
+    if (!known && envelope.ignorable) {
+      return { event: null, prevhash: envelope.prevhash, active: parse(AnyData, envelope.data).active };
+    }
     if (!known) throw new Undecodable(`this version of Signalbox cannot read its type ${envelope.type}`);
     const data = parse(shapes[known.type]!, upcasted(known.type, known.version, envelope.data));
     return { event: eventFrom(envelope, known.type as EventType, data), prevhash: envelope.prevhash };

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { Digest } from '../domain/digest.ts';
 import type { EventType, RegistryEvent } from '../domain/events.ts';
-import { evolve, RuleBroken } from '../domain/evolve.ts';
+import { evolve, RuleBroken, skip } from '../domain/evolve.ts';
 import { initialModel, type Model, NO_HEAD } from '../domain/model.ts';
 import { isModelName } from '../domain/names.ts';
 import { decodeEvent, Undecodable } from '../log/codec.ts';
@@ -83,10 +83,11 @@ export function applyMessage(registry: Registry, message: LogMessage): RegistryE
 function applyTo(entry: ModelEntry, { model: name, revision, body }: LogMessage, hash: string): RegistryEvent | null {
   try {
     if (entry.model.revision === 0 && !isModelName(name)) throw new Undecodable(`${name} is not a model's name`);
-    const { event, prevhash } = decodeEvent(body);
+    const decoded = decodeEvent(body);
+    const { event, prevhash } = decoded;
     if (prevhash !== entry.model.head) throw new Undecodable('it does not follow the model’s previous event');
-    if (event === null) Object.assign(entry.model, { revision, head: hash });
-    else applyEvent(entry, event, revision, hash);
+    if (decoded.event === null) skip(entry.model, decoded.active, revision, hash);
+    else applyEvent(entry, decoded.event, revision, hash);
     return event;
   } catch (error) {
     if (!(error instanceof Undecodable || error instanceof RuleBroken)) throw error;

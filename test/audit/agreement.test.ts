@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { replayLog } from '../../src/audit/replay.ts';
 import { modelOf } from '../../src/log/stream.ts';
 import { applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
@@ -106,14 +106,28 @@ test.each(Object.entries(tampering))(
   },
 );
 
-test('skips an ignorable event of an unknown type, but checks its place in the chain', async () => {
+describe('an ignorable event of an unknown type', () => {
   const { messages } = written(fc.sample(commands, { numRuns: 1, seed: 5 })[0]!);
-  const last = messages.at(-1)!;
-  const praise = altered(last, (event) => {
-    Object.assign(event, { type: 'signalbox.version.praised.v1', ignorable: true });
+  const praisedAfter = (isLast: (type: string) => boolean) => {
+    const index = messages.findLastIndex(({ body }) => isLast(JSON.parse(body.toString()).type));
+    const praise = altered(messages[index]!, (event) => {
+      Object.assign(event, { type: 'signalbox.version.praised.v1', ignorable: true });
+    });
+    return [...messages.slice(0, index), praise];
+  };
+  const isMove = (type: string) => /activated|rolled_back|deactivated/.test(type);
+
+  test('is skipped, but its place in the chain is checked', async () => {
+    const { findings } = await replayLog(sourceOf(praisedAfter((type) => !isMove(type))));
+    expect(findings).toEqual([]);
   });
-  const { findings } = await replayLog(sourceOf(messages.with(-1, praise)));
-  expect(findings).toEqual([]);
+
+  test('is a violation for the registry and the audit if it changes what is active', async () => {
+    const log = praisedAfter(isMove);
+    const { findings } = await replayLog(sourceOf(log));
+    expect(findings).toMatchObject([{ check: 'active', revision: log.at(-1)!.revision }]);
+    expect(frozen(log)).toMatchObject([[expect.any(String), log.at(-1)!.revision]]);
+  });
 });
 
 /** Returns the revision of the next event of the same model. */

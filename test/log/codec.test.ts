@@ -108,7 +108,8 @@ describe('an unknown event', () => {
   test.each(['signalbox.version.exploded.v1', 'signalbox.notes.changed.v2', 'com.example.other'])(
     'of type %s is skipped if it is marked ignorable',
     (type) => {
-      expect(decodeEvent(changed({ type, ignorable: true }))).toEqual({ event: null, prevhash: PREV });
+      const { active } = notes.data;
+      expect(decodeEvent(changed({ type, ignorable: true }))).toEqual({ event: null, prevhash: PREV, active });
     },
   );
 

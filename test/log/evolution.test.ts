@@ -146,7 +146,8 @@ describe('this reader', () => {
   ])('stops at a later %s, and skips it if it is ignorable', (_, event) => {
     expect(() => decodeEvent(later.encode(event, PREV))).toThrow(Undecodable);
     const ignorable = { ...event, ignorable: true } as RegistryEvent;
-    expect(decodeEvent(later.encode(ignorable, PREV))).toEqual({ event: null, prevhash: PREV });
+    const { active } = event.data;
+    expect(decodeEvent(later.encode(ignorable, PREV))).toEqual({ event: null, prevhash: PREV, active });
   });
 });
 

@@ -74,6 +74,11 @@ describe('a message that cannot be applied', () => {
     ['an event with a wrong active map', (log) => log.event('fraud', wrongMap)],
     ['a subject that is not a valid model name', (log) => log.event('Not A Name', published('1.0.0'))],
     ['an ignorable event that breaks the chain', (log) => log.raw('fraud', ignorable(NO_HEAD))],
+    [
+      'an ignorable event that changes what is active',
+      (log) => log.raw('fraud', ignorable(hashOf(log.bodies[0]!), wrongMap.data)),
+    ],
+    ['an ignorable event without an active map', (log) => log.raw('fraud', ignorable(hashOf(log.bodies[0]!), {}))],
   ])('%s freezes it', (_, write) => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
@@ -147,8 +152,9 @@ const wrongMap = {
 };
 
 /** An event of a newer version of Signalbox, which this one may ignore. */
-function ignorable(prevhash: string): Buffer {
+function ignorable(prevhash: string, data?: object): Buffer {
   const event = { id: 'x', model: 'fraud', time: '2026-03-03T14:05:00Z', actor: 'ana', request_id: 'r' };
   const plain = JSON.parse(encodeEvent({ ...event, ...notes('1.0.0', '') }, prevhash).toString());
-  return Buffer.from(JSON.stringify({ ...plain, type: 'signalbox.version.praised.v1', ignorable: true }));
+  const praised = { ...plain, type: 'signalbox.version.praised.v1', ignorable: true, data: data ?? plain.data };
+  return Buffer.from(JSON.stringify(praised));
 }

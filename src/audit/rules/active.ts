@@ -1,5 +1,5 @@
 import { Violation } from '../finding.ts';
-import { type AuditEvent, isMove, type Pointer } from './event.ts';
+import { type AuditEvent, isMove, type Move, type Pointer, type Skipped } from './event.ts';
 import { activeIn, type ModelState } from './state.ts';
 
 /**
@@ -8,19 +8,22 @@ import { activeIn, type ModelState } from './state.ts';
  *
  * @throws {Violation}
  */
-export function checkActive(model: ModelState, event: AuditEvent): void {
+export function checkActive(model: ModelState, event: AuditEvent | Skipped): void {
   const { active } = event.data;
-  const moved = isMove(event) ? event.data.environment : null;
+  const moved = event.type !== null && isMove(event) ? event : null;
   for (const name of Object.keys(active)) {
-    checkEntry(name, active[name], moved === name ? movedPointer(model, event) : unchangedPointer(model, name));
+    checkEntry(
+      name,
+      active[name],
+      moved?.data.environment === name ? movedPointer(model, moved) : unchangedPointer(model, name),
+    );
   }
-  if (moved !== null && !Object.hasOwn(active, moved)) throw missing(moved);
+  if (moved && !Object.hasOwn(active, moved.data.environment)) throw missing(moved.data.environment);
   for (const name of model.environments.keys()) if (!Object.hasOwn(active, name)) throw missing(name);
 }
 
 /** The pointer to the version that the event makes active has no revision: it is the event's own. */
-function movedPointer(model: ModelState, event: AuditEvent): Pointer | null {
-  const { version } = event.data as { version: string | null };
+function movedPointer(model: ModelState, { data: { version } }: Move): Pointer | null {
   return version === null ? null : pointerTo(model, version);
 }
 

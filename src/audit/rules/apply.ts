@@ -1,7 +1,7 @@
 import semver from 'semver';
 import { Violation } from '../finding.ts';
 import { checkActive } from './active.ts';
-import type { Archived, AuditEvent, Declared, Move, Noted, Published, RolledBack } from './event.ts';
+import type { Archived, AuditEvent, Declared, Move, Noted, Published, RolledBack, Skipped } from './event.ts';
 import {
   activeIn,
   type EnvironmentState,
@@ -30,6 +30,17 @@ export function applyEvent(model: ModelState, event: AuditEvent): void {
   change();
   const { revision, hash, time, at } = event;
   Object.assign(model, { revision, hash, time, at, named: Object.keys(event.data.active) });
+}
+
+/**
+ * Passes an ignorable event of an unknown type, which must not change what is active.
+ *
+ * @throws {Violation} before the model is changed
+ */
+export function skipEvent(model: ModelState, event: Skipped): void {
+  checkActive(model, event);
+  const { revision, hash } = event;
+  Object.assign(model, { revision, hash });
 }
 
 /** Returns the change that the event makes. */

@@ -65,7 +65,7 @@ export type Declared = EventOf<'runtime.declared', { environment: string; runtim
 export type Move = Activated | RolledBack | Deactivated;
 export type AuditEvent = Published | Move | Archived | Noted | Declared;
 /** An event of an unknown type or version that is marked ignorable. */
-export type Skipped = Envelope & { type: null };
+export type Skipped = Envelope & { type: null; data: { active: ActiveMap } };
 
 /** Decides by the type: other events may have the same fields, added by a newer writer. */
 export function isMove(event: AuditEvent): event is Move {
@@ -93,9 +93,14 @@ export function readEvent({ revision, subject, body }: RawMessage, types?: Types
   const [, type, version] = TYPE.exec(fields.type as string) ?? [];
   const data = type === undefined ? null : readData(type, Number(version), fields.data, types);
   if (data) return { ...envelope, type, data } as AuditEvent;
-  if (fields.ignorable === true) return { ...envelope, type: null };
+  if (fields.ignorable === true) return { ...envelope, type: null, data: { active: activeOf(fields.data) } };
   const what = 'Its type or the version of its type is unknown, and it is not marked ignorable.';
   throw new Violation('type', what, null, fields.type);
+}
+
+function activeOf(data: unknown): ActiveMap {
+  if (isObject(data) && isObject(data.active)) return data.active as ActiveMap;
+  throw new Violation('shape', 'It has no active map.');
 }
 
 function parse(body: Buffer): Record<string, unknown> {
