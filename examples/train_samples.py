@@ -2,11 +2,11 @@
 
     python -m pip install -r examples/requirements.txt
     python examples/train_samples.py            # writes registry/versions/1.0.0 and 1.1.0
-    python examples/train_samples.py --check    # loads what is there and measures it again
+    python examples/train_samples.py --check    # loads the existing versions and measures them again
 
-The data set comes with scikit-learn; nothing is downloaded. Split, folds and models are seeded, the time stamp is an
-argument and numerical libraries run on one thread, so the same library versions on the same kind of machine write the
-same bytes. Publishing a version again with other bytes is refused: to change a sample, give it a new number.
+The data set comes with scikit-learn; nothing is downloaded. The output is reproducible on the same kind of machine with
+the same library versions: split, folds and models are seeded, the time stamp is an argument, and numerical libraries
+use one thread. The registry refuses other bytes under a published version, so a changed sample needs a new version.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import warnings
 from importlib.metadata import version as installed
 from pathlib import Path
 
-# Before numpy is imported: threads may add up in any order, and sums then differ in their last bits.
+# Set before numpy is imported. With several threads, the order of additions changes the last bits of a sum.
 for variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
     os.environ[variable] = '1'
 
@@ -38,7 +38,7 @@ SEED = 20
 HELD_OUT = 0.25
 FOLDS = 5
 VERSIONS = Path(__file__).resolve().parent.parent / 'registry' / 'versions'
-# What a process that only loads and predicts must have.
+# The packages needed to load a model and predict.
 NEEDED = ('joblib', 'numpy', 'scikit-learn', 'scipy')
 
 
@@ -59,7 +59,7 @@ SAMPLES = {
 
 
 def split(wine):
-    """Train and held-out rows: (x_train, x_held_out, y_train, y_held_out), the classes in equal shares."""
+    """Returns x_train, x_held_out, y_train and y_held_out, stratified by class."""
     return train_test_split(wine.data, wine.target, test_size=HELD_OUT, stratify=wine.target, random_state=SEED)
 
 
@@ -110,7 +110,7 @@ def metadata(version, description, model, params, wine, metrics, created_at):
 
 
 def training_metadata(version, model, wine, created_at):
-    """How it was trained and on what: a loader compares `environment` with its own before it opens the model."""
+    """Returns how the model was trained. A loader compares `environment` with its own before it opens the model."""
     x_train, x_held_out, y_train, y_held_out = split(wine)
     folds = StratifiedKFold(n_splits=FOLDS, shuffle=True, random_state=SEED)
     scores = cross_val_score(model, x_train, y_train, cv=folds, scoring='accuracy')
@@ -134,7 +134,7 @@ def training_metadata(version, model, wine, created_at):
 
 
 def model_of(estimator):
-    """The last step of a pipeline; anything else as it is."""
+    """Returns the last step of a pipeline, or the estimator itself."""
     return estimator.steps[-1][1] if hasattr(estimator, 'steps') else estimator
 
 
@@ -162,11 +162,11 @@ def train(output, created_at):
 
 
 def check(output):
-    """Compares what each stored model does with what its metadata claims; True where all of it holds."""
+    """Measures each stored model again; returns whether all results match the metadata."""
     warnings.simplefilter('error', InconsistentVersionWarning)
     wine = load_wine()
     _, x_held_out, _, y_held_out = split(wine)
-    good = True
+    all_match = True
     for version in SAMPLES:
         claimed = json.loads((output / version / 'metadata.json').read_text(encoding='utf-8'))
         model = joblib.load(output / version / 'model.joblib')
@@ -174,16 +174,16 @@ def check(output):
         example = claimed['example']
         holds = (all(abs(measured[name] - value) <= 1e-6 for name, value in claimed['metrics'].items())
                  and model.predict(example['features']).tolist() == example['cultivar'])
-        print(f'{version}  {"holds" if holds else "DOES NOT HOLD"}: {measured}')
-        good = good and holds
-    return good
+        print(f'{version}  {"matches" if holds else "DOES NOT MATCH"}: {measured}')
+        all_match = all_match and holds
+    return all_match
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--output', type=Path, default=VERSIONS, help='the folder for the versions')
     parser.add_argument('--created-at', default='2026-11-22T00:00:00Z', help='RFC 3339, UTC')
-    parser.add_argument('--check', action='store_true', help='train nothing: measure the stored models again')
+    parser.add_argument('--check', action='store_true', help='do not train; measure the stored models again')
     arguments = parser.parse_args()
     if arguments.check:
         sys.exit(0 if check(arguments.output) else 1)

@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { isKey } from './access/keys.ts';
+import type { IdentityView } from './api/identity.ts';
 import { createClient, RegistryUnreachable } from './client/client.ts';
 import type { GatewayConfig } from './config.ts';
 import { sha256Hex } from './domain/digest.ts';
@@ -64,13 +65,13 @@ export function startGateway({ config, log, timeoutMs = TIMEOUT_MS }: GatewayOpt
   async function forward(c: HttpContext, target: string, request_id: string): Promise<object> {
     const model = modelOf(c);
     await checkKey(c.req.header('x-api-key') ?? '', model, request_id);
-    return read(target, token, model, request_id).catch((error: unknown) => {
+    return read<object>(target, token, model, request_id).catch((error: unknown) => {
       throw ownRefusal(error, model) ?? error;
     });
   }
 
   /** Reads JSON from the registry. @throws {Problem}, {RegistryUnreachable}, TimeoutError */
-  function read(path: string, credential: string, model: string, request_id: string): Promise<object> {
+  function read<T>(path: string, credential: string, model: string, request_id: string): Promise<T> {
     const headers = { 'X-Request-Id': request_id, Authorization: `Bearer ${credential}` };
     return registry.call('GET', path, { query: { model }, headers, signal: AbortSignal.timeout(timeoutMs) });
   }
@@ -89,7 +90,7 @@ export function startGateway({ config, log, timeoutMs = TIMEOUT_MS }: GatewayOpt
 
   async function refusalOf(key: string, model: string, request_id: string): Promise<Problem | null> {
     try {
-      const { permissions } = (await read('/api/identity', key, model, request_id)) as { permissions: string[] };
+      const { permissions } = await read<IdentityView>('/api/identity', key, model, request_id);
       if (permissions.includes('gateway')) return null;
       return new Problem('forbidden', `The key needs the permission gateway for ${model}.`);
     } catch (error) {

@@ -23,7 +23,7 @@ const rooms: Record<string, string[]> = {
   proof: ['domain', 'files', 'log'],
   audit: ['domain', 'log', 'proof'],
   loader: ['domain', 'api', 'files', 'log', 'artifacts', 'access', 'client', 'config', 'version'],
-  gateway: ['domain', 'structures', 'access', 'client', 'http', 'config'],
+  gateway: ['domain', 'structures', 'api', 'access', 'client', 'http', 'config'],
   serve: [
     'domain',
     'structures',

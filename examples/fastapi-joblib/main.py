@@ -1,4 +1,4 @@
-"""Tells which of three cultivars wines were made from, with the version of the model that the registry has activated."""
+"""Predicts the cultivar of a wine, one of three, with the active version of the model."""
 
 import logging
 import os
@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, FiniteFloat
 from signalbox_registry import Loader
 
-# uvicorn sets up no logger but its own, and what is not set up tells of warnings alone.
+# uvicorn configures only its own loggers; other loggers show only warnings by default.
 logging.basicConfig(format="%(levelname)s:     [%(process)d] %(message)s")
 logging.getLogger("signalbox_registry").setLevel(logging.INFO)
 
-# A version is its model.joblib, where no `hydrate` says otherwise. Each of uvicorn's workers has a loader of its own.
+# Without `hydrate`, the loader loads model.joblib. Each worker of uvicorn has its own loader.
 loader = Loader("wine", predict=lambda model, rows: model.predict_proba(rows))
 
 Row = Annotated[list[FiniteFloat], Field(min_length=13, max_length=13)]

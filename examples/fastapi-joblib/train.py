@@ -20,7 +20,7 @@ VERSIONS = {
     "1.0.0": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     "1.1.0": RandomForestClassifier(n_estimators=40, random_state=SEED),
 }
-# A pickle is good for the minor release it was made with.
+# A pickle can be loaded by the minor releases that wrote it.
 REQUIRES = {
     "python": f"~={sys.version_info.major}.{sys.version_info.minor}.0",
     "packages": {name: f"~={installed(name)}" for name in ("scikit-learn", "joblib")},

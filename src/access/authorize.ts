@@ -1,12 +1,11 @@
 import { Problem } from '../domain/errors.ts';
-import { allows, type Identity, type Policy, type Wish } from './policy.ts';
+import { type AccessRequest, allows, type Identity, type Policy } from './policy.ts';
 
-/** @throws {Problem} forbidden, naming the permission that is missing and where */
-export function authorize(policy: Policy, identity: Identity, wish: Wish): void {
-  if (allows(policy, identity, wish)) return;
-  const { permission, model, environment } = wish;
+/** @throws {Problem} forbidden, naming the missing permission and its scope */
+export function authorize(policy: Policy, identity: Identity, wanted: AccessRequest): void {
+  if (allows(policy, identity, wanted)) return;
+  const { permission, model, environment } = wanted;
   const scope = `${model === undefined ? '' : ` for ${model}`}${environment === undefined ? '' : ` in ${environment}`}`;
-  throw new Problem('forbidden', `This takes the permission ${permission}${scope}, which you do not have.`, {
-    permission,
-  });
+  const detail = `You need the permission ${permission}${scope}. Ask an administrator of the registry for it.`;
+  throw new Problem('forbidden', detail, { permission });
 }

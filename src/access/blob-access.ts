@@ -1,7 +1,8 @@
 import type { Digest } from '../domain/digest.ts';
 import type { Model } from '../domain/model.ts';
+import { EVERY_MODEL } from '../domain/permissions.ts';
 import { BoundedMap } from '../structures/bounded-map.ts';
-import { allows, EVERY_MODEL, type Identity, type Policy } from './policy.ts';
+import { allows, type Identity, type Policy } from './policy.ts';
 
 /**
  * Decides which bytes a caller may use. A digest is not a secret, so knowing one gives no right: neither to read the bytes,

@@ -5,20 +5,20 @@ import { isLoopback } from './loopback.ts';
 import { readSecret, secretFile } from './secret.ts';
 import { signToken } from './tokens.ts';
 
-/** Where a caller's token comes from, as the variables have it. */
+/** The variables from which a client takes its token. */
 export interface TokenSource {
   REGISTRY_DSN: string;
   REGISTRY_TOKEN?: string | undefined;
   REGISTRY_VOLUME: string;
-  /** In place of the volume's own secret. */
+  /** Replaces the volume's own secret. */
   REGISTRY_JWT_SECRET?: readonly string[] | undefined;
 }
 
 const LOCAL_SECONDS = 600;
 
 /**
- * Gives REGISTRY_TOKEN, or one signed with the secret of a registry on this machine, which is sent nowhere else and made
- * anew before it expires.
+ * Returns a function that returns REGISTRY_TOKEN if it is set, else a token signed with the secret of the registry on this
+ * machine. The signed token is sent only to loopback addresses, and is replaced before it expires.
  */
 export function clientTokens(source: TokenSource): () => Promise<string> {
   if (source.REGISTRY_TOKEN !== undefined) return async () => source.REGISTRY_TOKEN!;
@@ -41,7 +41,7 @@ async function localTokenFor(config: TokenSource): Promise<string> {
   return localToken(config, { role: 'admin', seconds: LOCAL_SECONDS });
 }
 
-/** @throws {Problem} unauthenticated where there is no secret here, or none that this user may read */
+/** @throws {Problem} unauthenticated if there is no secret on this machine, or this user may not read it */
 export async function localToken(
   source: Pick<TokenSource, 'REGISTRY_VOLUME' | 'REGISTRY_JWT_SECRET'>,
   { role, seconds, actor = localActor() }: { role: string; seconds: number; actor?: string },
@@ -49,7 +49,7 @@ export async function localToken(
   return signToken(await localSecret(source), { actor, role }, seconds, new Date());
 }
 
-/** Services often run as a user with a name like registry, which is reserved. */
+/** Returns the user's name, with a prefix if it is reserved: services often run as a user called registry. */
 export function localActor(username = userInfo().username): string {
   return actorNameProblem(username) === null ? username : `local:${username}`;
 }

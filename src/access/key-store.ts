@@ -10,16 +10,16 @@ import { isSecretOf, KeyRecord, parseKey } from './keys.ts';
 import type { Identity } from './policy.ts';
 import { isSigningKey } from './signing-key.ts';
 
-/** API keys: kept in NATS, and known to every server within a moment, whether NATS is there or not. */
+/** API keys. They are stored in NATS, and every server keeps a copy in memory, which it also uses while NATS is down. */
 export interface KeyStore {
-  /** Resolves when all keys are known that there were. */
+  /** Resolves when all existing keys were read. */
   ready(): Promise<void>;
-  /** @throws {Problem} unauthenticated: unknown, revoked, expired or altered, and which of these is not said */
+  /** @throws {Problem} unauthenticated, without stating whether the key is unknown, revoked, expired or altered */
   verify(key: string): Identity;
   /**
-   * Who signs with the key, if `isSigned` says that the signature is this key's.
+   * Returns the identity of a signing key, if `isSigned` returns true.
    *
-   * @throws {Problem} unauthenticated, alike
+   * @throws {Problem} unauthenticated, as `verify`
    */
   signer(id: string, isSigned: () => boolean): Identity;
   list(): KeyRecord[];
@@ -34,7 +34,7 @@ export const KEYS = 'signalbox_keys';
 const MAX_KEYS = 10_000;
 const MAX_RECORD_BYTES = 64 * 1024;
 const TIMEOUT_MS = 5_000;
-/** Last use is told by the hour: a write a request would be a log of its own. */
+/** The last use is stored once an hour: a write for every request would be too many. */
 const USED_EVERY_MS = 3600_000;
 
 interface Known {
@@ -45,10 +45,10 @@ interface Known {
 export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => new Date()): KeyStore {
   const js = jetstream(nats.nc, { timeout: TIMEOUT_MS });
   let keys = new BoundedMap<string, Known>(MAX_KEYS);
-  /** By the key itself, as long as nothing new was heard of it: to hash it on every read would cost a third of them. */
+  /** By key, valid while its record is unchanged. Hashing the key for every request would cost a third of the read rate. */
   const verified = new BoundedMap<string, Known>(MAX_KEYS);
   const caughtUp = Promise.withResolvers<void>();
-  /** What was revoked while nobody listened is not told by a bucket that was made anew: all is read, then swapped. */
+  /** After a reconnect, all keys are read again into this map: a recreated bucket does not report revoked keys. */
   let reading: typeof keys | null = null;
   const watch = watchBucket(nats, KEYS, ensureKeys, {
     begun() {
@@ -78,7 +78,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     const before = verified.get(key);
     if (before && keys.get(before.record.id) === before) return admit(before.record.id, () => true);
     if (isSigningKey(key)) {
-      throw new Problem('unauthenticated', 'A signing key signs and is never sent: revoke this one, and make another.');
+      throw new Problem('unauthenticated', 'A signing key must not be sent. Revoke this one and create another.');
     }
     const parsed = parseKey(key);
     const identity = admit(parsed?.id, (record) => record.kind === 'bearer' && isSecretOf(record, parsed!.secret));
@@ -93,7 +93,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
   function admit(id: string | undefined, proves: (record: KeyRecord) => boolean): Identity {
     const known = id === undefined ? undefined : keys.get(id);
     if (!known || !proves(known.record) || isExpired(known.record)) {
-      throw new Problem('unauthenticated', 'The API key is not valid.');
+      throw new Problem('unauthenticated', 'The API key or signature is not valid. The key may be revoked or expired.');
     }
     noteUse(known);
     return { actor: `${KEY_ACTOR_PREFIX}${known.record.name}`, role: null, groups: [], reaches: [known.record.reach] };
@@ -103,7 +103,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     return expires_at !== null && Date.parse(expires_at) <= now().getTime();
   }
 
-  /** Only over the record that is known: one that was revoked meanwhile must not come back. */
+  /** Updates only the known revision: a key that was revoked in the meantime must not be restored. */
   function noteUse(known: Known): void {
     const last = known.record.last_used_at;
     if (last !== null && now().getTime() - Date.parse(last) < USED_EVERY_MS) return;
@@ -111,7 +111,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     known.record = record;
     bucket()
       .then((keys) => keys.update(record.id, JSON.stringify(record), known.revision))
-      .catch((err: unknown) => log.debug({ err, key: record.id }, 'the use of a key was not noted'));
+      .catch((err: unknown) => log.debug({ err, key: record.id }, 'the last use of a key was not stored'));
   }
 
   function list(): KeyRecord[] {
@@ -119,7 +119,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
   }
 
   async function add(record: KeyRecord): Promise<void> {
-    if (keys.size >= MAX_KEYS) throw new Problem('conflict', `There are ${MAX_KEYS} keys; revoke some first.`);
+    if (keys.size >= MAX_KEYS) throw new Problem('conflict', `There are ${MAX_KEYS} keys already. Revoke some first.`);
     const revision = await written(async () => (await bucket()).create(record.id, JSON.stringify(record)));
     keys.set(record.id, { record, revision });
   }
@@ -143,12 +143,12 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     try {
       return await write();
     } catch (cause) {
-      throw new Problem('log-unavailable', 'NATS did not take it; nothing is known to have changed.', {}, cause);
+      throw new Problem('log-unavailable', 'NATS did not confirm the change. Check the list of keys.', {}, cause);
     }
   }
 }
 
-/** Null for what is no record: it opens nothing. */
+/** Returns null for an invalid record, which then gives no access. */
 function parse(text: string): KeyRecord | null {
   try {
     return KeyRecord.parse(JSON.parse(text));

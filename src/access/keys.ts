@@ -1,14 +1,14 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
-import { Reach } from './policy.ts';
+import { Reach } from '../domain/permissions.ts';
 
-/** What is kept of an API key: everything but the key itself. */
+/** The stored record of an API key, without the key itself. */
 export const KeyRecord = z.object({
   id: z.string(),
   name: z.string(),
-  /** A bearer key is sent; a signing key never is, and its secret is derived (signing-key.ts). */
+  /** A bearer key is sent. A signing key never is; its secret is derived (signing-key.ts). */
   kind: z.enum(['bearer', 'signing']).default('bearer'),
-  /** SHA-256 of a sent secret, in hexadecimal: it has 256 bits of its own, so that no slower hash is needed. */
+  /** SHA-256 of a bearer key's secret, in hexadecimal. The secret is 256 random bits, so a fast hash is safe. */
   hash: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
@@ -28,14 +28,14 @@ export function isKey(text: string): boolean {
   return text.startsWith(PREFIX);
 }
 
-/** A key, to be shown once, and what of it is kept. */
+/** Creates a key, to be shown once, and the parts of it that are stored. */
 export function newKey(): { key: string; id: string; hash: string } {
   const id = randomBytes(6).toString('hex');
   const secret = randomBytes(32).toString('base64url');
   return { key: `${PREFIX}${id}_${secret}`, id, hash: hashOf(secret) };
 }
 
-/** The id that a key names, and its secret; null for what is none. */
+/** Returns the id and the secret of a key; null if it is not a key. */
 export function parseKey(key: string): { id: string; secret: string } | null {
   const [, id, secret] = FORM.exec(key) ?? [];
   return id && secret ? { id, secret } : null;

@@ -6,31 +6,31 @@ import { isNoResponders } from '../log/append.ts';
 import type { Nats } from '../log/connection.ts';
 import { createLimiter } from '../structures/limiter.ts';
 
-/** The nonces of signatures: each is good once, whichever server is asked, before and after a restart. */
+/** The nonces of signatures. Each can be used once, across all servers and restarts. */
 export interface Nonces {
   /**
    * Stores the nonce of a verified signature.
    *
-   * @throws {Problem} unauthenticated where it was used before; too-many-requests where the key has used its share;
-   * log-unavailable where it cannot be known
+   * @throws {Problem} unauthenticated if it was used before; too-many-requests if the key has used its share;
+   *   log-unavailable if NATS does not answer
    */
   use(keyid: string, nonce: string): Promise<void>;
 }
 
 export const NONCES = 'signalbox_nonces';
-/** Longer than a signature can be good: 300 s before its time by our clock, and 300 s after. */
+/** Longer than a signature is accepted: from 300 s before its creation to 300 s after it, by the server's clock. */
 const KEPT_MS = 15 * 60_000;
-/** Some 390,000 of them; beyond that signatures are refused until the oldest have gone. */
+/** About 390,000 nonces. If the bucket is full, signatures are refused until the oldest nonces expire. */
 const MAX_BYTES = 64 * 1024 * 1024;
 /**
- * Nonces of one key in each minute: 64,000 in the 15 minutes that they are kept, and the minute that begins. Six keys at
- * their full share fit into the bucket, so that no key can shut the others out.
+ * The limit of one key: 64,000 nonces in the 15 minutes that they are kept and the current minute. Six keys at their limit
+ * fit into the bucket, so one key cannot block the others.
  */
 export const NONCES_A_MINUTE = 4_000;
 const MAX_VALUE_BYTES = 128;
 const TIMEOUT_MS = 2_000;
 
-/** @param share of each key; counted by each server for itself, as other limits are */
+/** @param share the limit of each key; each server counts for itself, as for other limits */
 export function openNonces(
   nats: Nats,
   share = createLimiter({ quota: NONCES_A_MINUTE, window: 60 }, Date.now),
@@ -44,11 +44,11 @@ export function openNonces(
         await create(sha256Hex(`${keyid} ${nonce}`));
       } catch (cause) {
         if (isConflict(cause)) {
-          // Nothing was stored; and whoever replays a request must not use up the share of its key.
+          // Nothing was stored, and a replayed request must not use up the share of its key.
           share.giveBack(keyid);
-          throw new Problem('unauthenticated', 'The signature was used before.', {}, cause);
+          throw new Problem('unauthenticated', 'The signature was already used. Sign the request again.', {}, cause);
         }
-        throw new Problem('log-unavailable', 'NATS does not say whether the signature is new.', {}, cause);
+        throw new Problem('log-unavailable', 'NATS did not confirm that the signature is new. Try again.', {}, cause);
       }
     },
   };
@@ -57,13 +57,13 @@ export function openNonces(
   function takeFromShare(keyid: string): void {
     const { allowed, reset: retry_after } = share.take(keyid);
     if (allowed) return;
-    const detail = `The key ${keyid} may sign ${share.quota} requests in ${share.window} s; try again in ${retry_after} s.`;
+    const detail = `The key ${keyid} may sign ${share.quota} requests in ${share.window} s. Try again in ${retry_after} s.`;
     throw new Problem('too-many-requests', detail, { retry_after });
   }
 
   async function create(key: string): Promise<void> {
-    const bucket = await buckets.open(NONCES); // asks nobody
-    // The client's own `create` goes on to read, and hides what went wrong first.
+    const bucket = await buckets.open(NONCES); // sends no request
+    // The client's own `create` reads after a failure, and hides the first error.
     const put = () => bucket.put(key, '', { previousSeq: 0 });
     try {
       await put();

@@ -2,59 +2,43 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { MAX_ACTIVATION_LIMIT } from '../domain/model.ts';
-import { EnvironmentName } from '../domain/names.ts';
-import { PERMISSIONS, type Permission } from './permissions.ts';
+import { EVERY_MODEL, type Permission, type Reach, reachShape } from '../domain/permissions.ts';
 
-/** Who calls, as a verified credential says. */
+/** The caller of a verified credential. */
 export interface Identity {
-  /** Who acts, in every event. */
+  /** The name that events record. */
   actor: string;
   role: string | null;
   groups: readonly string[];
-  /** What the credential allows by itself, beside the table. */
+  /** What the credential allows in addition to the policy. */
   reaches?: readonly Reach[];
-  /** When the token expires that says so. */
+  /** When the token expires. */
   expires_at?: Date;
 }
 
-/** What a request wants to do, and to what, as far as it names it. */
-export interface Wish {
+/** The permission that a request needs, with the model and environment that it names. */
+export interface AccessRequest {
   permission: Permission;
   model?: string | undefined;
   environment?: string | undefined;
 }
 
-/** In a wish: all models there are and will be. No model is called so. */
-export const EVERY_MODEL = '*';
-
 const Name = z.string().min(1).max(200);
-const Pattern = z.string().regex(/^[a-z0-9_*-]{1,64}$/, 'must be a model’s name, in which * stands for anything');
-const Permissions = z.array(z.enum(PERMISSIONS)).min(1).max(100);
 
-const reach = {
-  allow: z.union([z.literal('all').transform(() => [...PERMISSIONS]), Permissions]),
-  models: z.array(Pattern).min(1).max(100).default([EVERY_MODEL]),
-  environments: z.array(EnvironmentName).min(1).max(100).optional(),
-};
-
-/** What may be done, for which models and in which environments; all of these that are not limited. */
-export const Reach = z.strictObject(reach);
-export type Reach = z.output<typeof Reach>;
-
-/** One line of the table: a reach, for whoever has all of what it names. */
+/** A grant of the policy: a reach for callers that match all of its role, group and subject. */
 const Grant = z
-  .strictObject({ ...reach, role: Name.optional(), group: Name.optional(), subject: Name.optional() })
+  .strictObject({ ...reachShape, role: Name.optional(), group: Name.optional(), subject: Name.optional() })
   .refine(({ role, group, subject }) => role ?? group ?? subject, 'must name a role, a group or a subject');
 type Grant = z.output<typeof Grant>;
 
-/** A single event has up to 512 KiB: a lower limit would refuse some for ever. */
+/** A single event has up to 512 KiB. A limit below that would refuse some events forever. */
 const MIN_BYTES_PER_MINUTE = 1024 * 1024;
 
-/** How often an environment may be moved, and how much may be written for a model: the first line that fits and says so holds. */
+/** Limits of the moves of an environment and the writes for a model. The first entry that matches and sets a limit applies. */
 const Limit = z
   .strictObject({
-    models: reach.models,
-    environments: reach.environments,
+    models: reachShape.models,
+    environments: reachShape.environments,
     activations_per_minute: z.int().min(0).max(MAX_ACTIVATION_LIMIT).optional(),
     commands_per_minute: z.int().min(0).optional(),
     bytes_per_minute: z.union([z.literal(0), z.int().min(MIN_BYTES_PER_MINUTE)]).optional(),
@@ -63,7 +47,7 @@ const Limit = z
   .refine(
     ({ environments, commands_per_minute, bytes_per_minute }) =>
       environments === undefined || (commands_per_minute ?? bytes_per_minute) === undefined,
-    'limits commands or bytes of a whole model: leave environments out',
+    'commands and bytes are limited per model: leave environments out',
   );
 
 const Table = z.strictObject({
@@ -73,7 +57,7 @@ const Table = z.strictObject({
 
 export type Policy = z.output<typeof Table>;
 
-/** What holds where nothing else is configured. */
+/** The policy if no file is configured. */
 export const DEFAULT_POLICY: Policy = Table.parse({
   grants: [
     { allow: 'all', role: 'admin' },
@@ -82,7 +66,7 @@ export const DEFAULT_POLICY: Policy = Table.parse({
 });
 
 /**
- * The table in a YAML or JSON file (docs/security.md). It stands in place of the default one, not beside it.
+ * Reads a policy from a YAML or JSON file (docs/security.md). It replaces the default policy.
  *
  * @throws {Error} naming the file and what is wrong in it
  */
@@ -95,13 +79,13 @@ export async function readPolicy(path: string): Promise<Policy> {
   throw new Error(`The policy ${path} is not valid: ${z.prettifyError(result.error)}`, { cause: result.error });
 }
 
-/** Whether the credential itself or any line allows it. What a wish does not name, no line limits. */
-export function allows(policy: Policy, identity: Identity, wish: Wish): boolean {
-  if (identity.reaches?.some((reach) => covers(reach, wish))) return true;
-  return policy.grants.some((grant) => concerns(grant, identity) && covers(grant, wish));
+/** Whether the credential or any grant allows it. A model or environment that the request does not name is not checked. */
+export function allows(policy: Policy, identity: Identity, wanted: AccessRequest): boolean {
+  if (identity.reaches?.some((reach) => covers(reach, wanted))) return true;
+  return policy.grants.some((grant) => appliesTo(grant, identity) && covers(grant, wanted));
 }
 
-function concerns({ role, group, subject }: Grant, identity: Identity): boolean {
+function appliesTo({ role, group, subject }: Grant, identity: Identity): boolean {
   return (
     (role === undefined || role === identity.role) &&
     (group === undefined || identity.groups.includes(group)) &&
@@ -109,12 +93,12 @@ function concerns({ role, group, subject }: Grant, identity: Identity): boolean 
   );
 }
 
-/** Accepted activations a minute for a model and environment, where the table says so. */
+/** Returns the limit of activations per minute for a model and environment; null if the policy sets none. */
 export function activationLimitOf({ limits }: Policy, model: string, environment: string): number | null {
   return limitOf(limits, 'activations_per_minute', { model, environment });
 }
 
-/** Stored commands, and bytes of them, a minute for a model, where the table says so. */
+/** Returns the limits of stored commands and bytes per minute for a model; null if the policy sets none. */
 export function writeLimitOf({ limits }: Policy, model: string): { commands: number | null; bytes: number | null } {
   const of = (name: LimitName) => limitOf(limits, name, { model });
   return { commands: of('commands_per_minute'), bytes: of('bytes_per_minute') };
@@ -126,11 +110,11 @@ function limitOf(limits: Policy['limits'], name: LimitName, where: Where): numbe
   return limits.find((limit) => limit[name] !== undefined && fits(limit, where))?.[name] ?? null;
 }
 
-function covers(reach: Reach, wish: Wish): boolean {
-  return reach.allow.includes(wish.permission) && fits(reach, wish);
+function covers(reach: Reach, wanted: AccessRequest): boolean {
+  return reach.allow.includes(wanted.permission) && fits(reach, wanted);
 }
 
-type Where = Pick<Wish, 'model' | 'environment'>;
+type Where = Pick<AccessRequest, 'model' | 'environment'>;
 
 function fits(
   { models, environments }: Pick<Reach, 'models' | 'environments'>,
@@ -143,8 +127,8 @@ function fits(
 }
 
 /**
- * `fraud-*` and the like, as a shell has it. Each part between stars is taken where it is found first, so there is no
- * backtracking: a regular expression with many stars needs exponential time.
+ * Matches a glob such as `fraud-*`. Takes the first occurrence of each part between stars, without backtracking: a regular
+ * expression with many stars needs exponential time.
  */
 function matches(pattern: string, model: string): boolean {
   if (pattern === EVERY_MODEL || pattern === model) return true;

@@ -9,7 +9,7 @@ import {
 } from 'jose';
 import { Problem } from '../domain/errors.ts';
 
-/** The keys of an identity provider, and what its tokens must say to be meant for this registry. */
+/** The keys of an identity provider, and the issuer and audience that its tokens must have. */
 export interface Provider {
   jwksUrl: URL;
   issuer: string;
@@ -17,34 +17,34 @@ export interface Provider {
 }
 
 export interface KeyFetching {
-  /** How long after the provider's keys were fetched they may be fetched again. */
+  /** The minimum time between two fetches of the provider's keys. */
   keysCooldownMs?: number | undefined;
-  /** How long after a failure the provider is not asked again. */
+  /** The time after a failed fetch until the next one. */
   keysRetryMs?: number | undefined;
 }
 
-/** Without those of shared secrets: a public key is no secret to sign with (RFC 8725, section 3.1). */
+/** No algorithms with shared secrets: a public key must not be accepted as a secret (RFC 8725, section 3.1). */
 const PROVIDER_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 const TIMEOUT_MS = 5_000;
 const COOLDOWN_MS = 30_000;
 const RETRY_MS = 5_000;
 const MAX_KEYS_TRIED = 16;
 
-/** Verifies a token of the provider. @throws {errors.JOSEError}; {Problem} identity-unavailable */
+/** Returns a verifier for the provider's tokens. It throws a JOSEError, or a Problem identity-unavailable. */
 export function providerVerifier({ jwksUrl, issuer, audience }: Provider, fetching: KeyFetching) {
   const providerKey = keyFetcher(jwksUrl, fetching);
   return async (token: string, checks: JWTVerifyOptions): Promise<JWTPayload> => {
-    const meant = { ...checks, issuer, audience, algorithms: PROVIDER_ALGORITHMS };
+    const allChecks = { ...checks, issuer, audience, algorithms: PROVIDER_ALGORITHMS };
     try {
-      return (await jwtVerify(token, providerKey, meant)).payload;
+      return (await jwtVerify(token, providerKey, allChecks)).payload;
     } catch (error) {
       if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
-      return verifyByEach(token, error, meant);
+      return verifyByEach(token, error, allChecks);
     }
   };
 }
 
-/** A token without `kid` may be signed by any of the keys that fit its algorithm. */
+/** Tries each key of the token's algorithm: a token without `kid` may be signed with any of them. */
 async function verifyByEach(
   token: string,
   keys: errors.JWKSMultipleMatchingKeys,
@@ -63,8 +63,8 @@ async function verifyByEach(
 }
 
 /**
- * The provider's keys. jose has one request in flight for all who wait, but asks again at once after a failure: for some
- * seconds the failure is remembered, so that a provider in trouble is not asked for every token.
+ * Fetches the provider's keys. jose shares one request among concurrent callers, but retries immediately after a failure.
+ * So a failure is remembered for some seconds: a provider with problems must not get a request for every token.
  */
 function keyFetcher(
   jwksUrl: URL,
@@ -85,15 +85,15 @@ function keyFetcher(
     try {
       return await keys(header, token);
     } catch (cause) {
-      if (isTokensFault(cause)) throw cause;
+      if (isTokenError(cause)) throw cause;
       failure = remembered() ?? { cause, until: performance.now() + keysRetryMs };
       throw new Problem('identity-unavailable', 'The keys of the identity provider cannot be fetched.', {}, cause);
     }
   };
 }
 
-/** Not that the keys cannot be fetched. */
-function isTokensFault(error: unknown): boolean {
+/** Whether the keys were fetched, but none of them fits the token. */
+function isTokenError(error: unknown): boolean {
   const { JWKSNoMatchingKey, JWKSMultipleMatchingKeys, JOSENotSupported } = errors;
   return [JWKSNoMatchingKey, JWKSMultipleMatchingKeys, JOSENotSupported].some((kind) => error instanceof kind);
 }

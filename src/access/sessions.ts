@@ -6,31 +6,31 @@ import { BoundedMap } from '../structures/bounded-map.ts';
 import type { Identity } from './policy.ts';
 import { checkActor, verifyByAny } from './tokens.ts';
 
-/** Who has signed in, and for how long. */
+/** A signed-in caller, until `expires_at` without use, and until `ends_at` at the latest. */
 export interface Session extends Identity {
   session: { expires_at: Date; ends_at: Date };
 }
 
-/** Sessions are kept by who has them, in a signed cookie; servers with the same secret know each other's. */
+/** Stateless sessions in a signed cookie. Servers with the same secret accept each other's. */
 export interface Sessions {
-  /** A session of a day at most, which ends no later than the token. @throws {Problem} unauthenticated, invalid-request */
+  /** Begins a session of at most a day, which ends no later than the token. @throws {Problem} unauthenticated, invalid-request */
   begin(identity: Identity): Promise<{ cookie: string; session: Session }>;
   /** @throws {Problem} unauthenticated */
   verify(value: string): Session | Promise<Session>;
-  /** A newer cookie for a session in use, or null while the one there is good for long enough. */
+  /** Returns a new cookie for a session in use, or null if the present one is valid for long enough. */
   renew(session: Session): Promise<string> | null;
-  /** A cookie that takes the one there away. */
+  /** Returns a cookie that deletes the present one. */
   end(): string;
 }
 
-/** Refused by browsers unless it is Secure, for the whole host and for no other (RFC 6265bis, section 4.1.3.2). */
+/** Browsers accept this prefix only with Secure, Path=/ and without Domain (RFC 6265bis, section 4.1.3.2). */
 export const SESSION_COOKIE = '__Host-signalbox';
 const ATTRIBUTES = 'Path=/; HttpOnly; Secure; SameSite=Strict';
 
 const IDLE_MS = 3600_000;
 const LONGEST_MS = 24 * 3600_000;
 const TYPE = 'signalbox-session+jwt';
-/** Browsers drop a cookie whose name and value have more together (RFC 6265bis, section 5.7). */
+/** Browsers drop a cookie with a longer name and value (RFC 6265bis, section 5.7). */
 const MAX_VALUE_LENGTH = 4096 - SESSION_COOKIE.length;
 const MAX_CACHED = 10_000;
 
@@ -39,13 +39,11 @@ const Claims = z.object({
   role: z.string().nullable(),
   groups: z.array(z.string()),
   exp: z.number(),
-  /** Seconds since 1970: when the session ends, however much it is used. */
+  /** When the session ends, even if it is in use, in seconds since 1970. */
   end: z.number(),
 });
 
-/**
- * @param secrets the newest first: it signs, and all are accepted
- */
+/** @param secrets the newest first: it signs, and all are accepted */
 export function createSessions(secrets: readonly Uint8Array[], now: () => Date = () => new Date()): Sessions {
   const keys = secrets.map(sessionKey);
   const verified = new BoundedMap<string, Session>(MAX_CACHED);
@@ -75,7 +73,7 @@ export function createSessions(secrets: readonly Uint8Array[], now: () => Date =
       .setExpirationTime(seconds(expires_at))
       .sign(keys[0]!);
     if (value.length > MAX_VALUE_LENGTH) {
-      throw new Problem('invalid-request', 'The token names more groups than fit into a cookie.');
+      throw new Problem('invalid-request', 'The token has more groups than fit into a session cookie.');
     }
     const maxAge = Math.ceil((expires_at.getTime() - now().getTime()) / 1000);
     const cookie = `${SESSION_COOKIE}=${value}; ${ATTRIBUTES}; Max-Age=${maxAge}`;
@@ -97,13 +95,13 @@ export function createSessions(secrets: readonly Uint8Array[], now: () => Date =
       return Claims.parse((await verifyByAny(value, keys, options)).payload);
     } catch (cause) {
       const expired = cause instanceof errors.JWTExpired;
-      const why = expired ? 'The session is over; sign in again.' : 'The session is not valid.';
-      throw new Problem('unauthenticated', why, { expired }, cause);
+      const detail = `The session ${expired ? 'has expired' : 'is not valid'}. Sign in again.`;
+      throw new Problem('unauthenticated', detail, { expired }, cause);
     }
   }
 }
 
-/** A key of its own: what signs tokens must not make cookies of them, nor the other way about. */
+/** Derives a separate key, so that a token is not accepted as a cookie or a cookie as a token. */
 function sessionKey(secret: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, '', 'signalbox session', 32));
 }

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '../domain/errors.ts';
 import { createLimiter } from '../structures/limiter.ts';
 
-/** Slows down who sends credentials that are none. */
+/** Throttles callers that send invalid credentials. */
 export interface SignIns {
   /**
-   * What a refused credential is answered with: the refusal itself, or, after too many of them from one address or for
-   * one subject, too-many-attempts, a second later.
+   * Returns the error for a refused credential: the refusal itself or, after too many of them from one address or for one
+   * subject, too-many-attempts after a second.
    */
   failed(address: string, subject: string, refusal: unknown): Promise<unknown>;
 }
@@ -19,8 +19,8 @@ const HELD_MS = 1_000;
 const MAX_HELD = 256;
 
 /**
- * A good credential is never refused for the bad ones beside it: whoever deploys a new secret would be locked out by
- * what still runs with the old one. Nothing is there to guess (keys have 256 bits); this bounds the noise.
+ * A valid credential is never throttled because of invalid ones from the same address: after a change of the secret, old
+ * clients would block new ones. Keys cannot be guessed (256 bits), so this only limits the load.
  */
 export function createSignIns(wait: (ms: number) => Promise<unknown> = sleep): SignIns {
   const addresses = createLimiter({ quota: PER_ADDRESS, window: WINDOW_S }, Date.now);
@@ -33,7 +33,7 @@ export function createSignIns(wait: (ms: number) => Promise<unknown> = sleep): S
       if (counts.every(({ allowed }) => allowed)) return refusal;
       await hold();
       const retry_after = Math.max(...counts.map(({ allowed, reset }) => (allowed ? 0 : reset)));
-      const detail = `Too many credentials from here were not valid; try again in ${retry_after} s.`;
+      const detail = `Too many invalid credentials from this address or subject. Try again in ${retry_after} s.`;
       return new Problem('too-many-attempts', detail, { retry_after }, refusal);
     },
   };
@@ -46,7 +46,7 @@ export function createSignIns(wait: (ms: number) => Promise<unknown> = sleep): S
   }
 }
 
-/** What has expired was good once, and who sends it must be told why it no longer is. */
+/** An expired credential is not a guess: it was valid once, and its caller must learn that it has expired. */
 function isGuess(refusal: unknown): boolean {
   return refusal instanceof Problem && refusal.code === 'unauthenticated' && !refusal.fields.expired;
 }

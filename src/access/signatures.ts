@@ -12,20 +12,20 @@ import { z } from 'zod';
 import { Problem } from '../domain/errors.ts';
 import type { SigningKey } from './signing-key.ts';
 
-/** What a signature can cover of a request, as it is sent. */
+/** The parts of a request that a signature can cover, as they are sent. */
 export interface Signable {
   method: string;
   /** The path and the query. */
   target: string;
-  /** Host and port, without the port that is the scheme's own. */
+  /** Host and port, without the scheme's default port. */
   authority: string;
-  /** By their names in lower case. */
+  /** By name, in lower case. */
   headers: Record<string, string | string[]>;
 }
 
-/** A request's only signature (RFC 9421). */
+/** The signature of a request (RFC 9421). */
 export interface RequestSignature {
-  /** The components that are covered, and the parameters. */
+  /** The covered components, and the parameters. */
   input: InnerList;
   bytes: Uint8Array;
   keyid: string;
@@ -36,7 +36,7 @@ const ALGORITHM = 'hmac-sha256';
 const TAG = 'signalbox';
 const ALWAYS_COVERED = ['@method', '@path', '@query', '@authority'];
 const COVERED_OF_BODY = ['content-digest', 'content-type'];
-/** Taken away, or put in, it decides whether a command is done. */
+/** Must be covered: adding or removing it would change whether a command is executed. */
 const COVERED_IF_SENT = 'idempotency-key';
 const MAX_AGE_S = 300;
 
@@ -51,7 +51,7 @@ const Parameters = z.object({
 });
 
 /**
- * Reads the signature of a request, without verifying it, and refuses one that says too little, or not of now.
+ * Reads the signature of a request and checks its components, parameters and time, but does not verify it (`isSigned`).
  *
  * @throws {Problem} unauthenticated
  */
@@ -62,7 +62,7 @@ export function readSignature(headers: Signable['headers'], hasBody: boolean, no
   const parameters = Parameters.safeParse(Object.fromEntries(input[1]));
   if (!parameters.success) {
     const wrong = parameters.error.issues.map(({ path }) => path.join('.')).join(', ');
-    throw refusal(`These of its parameters are missing or wrong: ${wrong}.`);
+    throw refusal(`Parameters that are missing or wrong: ${wrong}.`);
   }
   const { created, expires, keyid, nonce } = parameters.data;
   checkTime(created, expires, now.getTime() / 1000);
@@ -73,9 +73,9 @@ function onlySignature(headers: Signable['headers']): Pick<RequestSignature, 'in
   const inputs = dictionaryOf(headers['signature-input']);
   const signatures = dictionaryOf(headers.signature);
   const [[name, input] = []] = inputs;
-  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined) throw refusal('There must be exactly one.');
+  if (inputs.size !== 1 || signatures.size !== 1 || name === undefined) throw refusal('Send exactly one.');
   const [bytes] = signatures.get(name) ?? [];
-  if (!input || !isInnerList(input) || !(bytes instanceof ArrayBuffer)) throw refusal('Its headers do not fit.');
+  if (!input || !isInnerList(input) || !(bytes instanceof ArrayBuffer)) throw refusal('Its headers do not match.');
   return { input, bytes: new Uint8Array(bytes) };
 }
 
@@ -83,15 +83,16 @@ function dictionaryOf(header: string | string[] | undefined): Dictionary {
   try {
     return parseDictionary(String(header ?? ''));
   } catch (cause) {
-    throw refusal('Its headers cannot be read.', cause);
+    throw refusal('Its headers cannot be parsed.', cause);
   }
 }
 
 function checkCovered([components]: InnerList, required: string[]): void {
   const covered = components.map(([name, parameters]) => (parameters.size === 0 ? name : null));
-  const plain = covered.every((name) => typeof name === 'string' && isKnown(name));
-  // What is named twice, or with a parameter, might be read otherwise elsewhere.
-  if (!plain || new Set(covered).size !== covered.length) throw refusal('It covers what it must not.');
+  const known = covered.every((name) => typeof name === 'string' && isKnown(name));
+  // A duplicate component, or one with a parameter, is ambiguous: another implementation may read it differently.
+  const unique = new Set(covered).size === covered.length;
+  if (!known || !unique) throw refusal('It covers a component that is unknown, duplicate or has parameters.');
   const missing = required.filter((name) => !covered.includes(name));
   if (missing.length > 0) throw refusal(`It does not cover ${missing.join(', ')}.`);
 }
@@ -106,13 +107,13 @@ function sent(names: string[], headers: Signable['headers']): string[] {
 
 function checkTime(created: number, expires: number, now: number): void {
   if (Math.abs(now - created) > MAX_AGE_S) {
-    throw refusal(`It was created more than ${MAX_AGE_S} s from now by the registry’s clock; is yours right?`);
+    throw refusal(`Its creation time differs by more than ${MAX_AGE_S} s from the registry’s clock. Check your clock.`);
   }
-  if (expires - created > MAX_AGE_S) throw refusal(`It may be good for ${MAX_AGE_S} s at most.`);
+  if (expires - created > MAX_AGE_S) throw refusal(`It must expire within ${MAX_AGE_S} s of its creation.`);
   if (now > expires) throw refusal('It has expired.');
 }
 
-/** Whether it is this secret's signature of this request. */
+/** Whether the request was signed with this secret. */
 export function isSigned(
   request: Signable,
   { input, bytes }: Pick<RequestSignature, 'input' | 'bytes'>,
@@ -122,7 +123,7 @@ export function isSigned(
   return bytes.length === expected.length && timingSafeEqual(bytes, expected);
 }
 
-/** The headers that sign a request: with a body, it must have `content-digest` and `content-type` by then. */
+/** Returns the headers that sign a request. A request with a body must already have `content-digest` and `content-type`. */
 export function signRequest(
   request: Signable,
   { id, secret }: SigningKey,
@@ -138,18 +139,18 @@ export function signRequest(
   };
 }
 
-/** @throws {Problem} unauthenticated where a header that is covered is not there */
+/** @throws {Problem} unauthenticated if a covered header is missing */
 function signatureOf(request: Signable, input: InnerList, secret: Uint8Array): Uint8Array {
   return createHmac('sha256', secret).update(signatureBase(request, input)).digest();
 }
 
-/** What is signed (RFC 9421, section 2.5): each component on a line, and the list of them itself. */
+/** Returns the signed text (RFC 9421, section 2.5): a line for each component, and one for the list of components. */
 function signatureBase(request: Signable, input: InnerList): string {
   const lines = input[0].map((item) => `${serializeItem(item)}: ${componentOf(request, String(item[0]))}`);
   return [...lines, `"@signature-params": ${serializeInnerList(input)}`].join('\n');
 }
 
-/** As it was sent, and not from an address that was made tidy meanwhile. */
+/** Uses the target as it was sent: a parsed URL may be normalized. */
 function componentOf({ method, target, authority, headers }: Signable, name: string): string {
   const [path] = target.split('?', 1) as [string];
   switch (name) {

@@ -1,6 +1,6 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 
-/** A key that signs requests and bundles, and is itself never sent. */
+/** A key that signs requests and bundles, and is never sent. */
 export interface SigningKey {
   id: string;
   secret: Uint8Array;
@@ -14,19 +14,19 @@ export function isSigningKey(text: string): boolean {
   return text.startsWith(PREFIX);
 }
 
-/** A key, to be shown once; nothing of its secret is kept. */
+/** Creates a key, to be shown once. Its secret is not stored. */
 export function newSigningKey(registrySecret: Uint8Array): { key: string; id: string } {
   const id = randomBytes(6).toString('hex');
   const secret = Buffer.from(signingSecret(registrySecret, id)).toString('base64url');
   return { key: `${PREFIX}${id}_${secret}`, id };
 }
 
-/** What every server of a registry derives as the secret of the key (HKDF, RFC 5869). */
+/** Derives the secret of a signing key from the registry's secret (HKDF, RFC 5869), so every server can verify it. */
 export function signingSecret(registrySecret: Uint8Array, id: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', registrySecret, '', `signalbox signing key ${id}`, SECRET_BYTES));
 }
 
-/** Null for what is no signing key. */
+/** Returns null if the text is not a signing key. */
 export function parseSigningKey(text: string): SigningKey | null {
   const [, id, secret] = FORM.exec(text) ?? [];
   return id && secret ? { id, secret: Buffer.from(secret, 'base64url') } : null;

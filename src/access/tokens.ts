@@ -7,10 +7,10 @@ import type { Identity } from './policy.ts';
 import { type KeyFetching, type Provider, providerVerifier } from './provider-keys.ts';
 
 export interface VerifierOptions extends KeyFetching {
-  /** Of HS256 tokens, each of which is accepted; none where only the provider's are taken. */
+  /** Secrets of HS256 tokens; all are accepted. Empty if only the provider's tokens are accepted. */
   secrets: readonly Uint8Array[];
   provider?: Provider | undefined;
-  /** Where a token says the role and the groups; a dot leads into an object. */
+  /** The claims with the role and the groups. A dot separates the names of nested objects. */
   roleClaim?: string;
   groupsClaim?: string;
 }
@@ -18,7 +18,7 @@ export interface VerifierOptions extends KeyFetching {
 const Claims = z.looseObject({ sub: z.string(), exp: z.number() });
 const Groups = z.array(z.string().max(200)).max(1000).catch([]);
 
-/** A Date holds no more (ECMA-262); some tokens say with a larger number that they never expire. */
+/** The largest Date (ECMA-262). Some tokens have a larger number, which means that they never expire. */
 const LAST_DATE_MS = 8.64e15;
 const MAX_CACHED = 10_000;
 const CLOCK_TOLERANCE_S = 5;
@@ -27,7 +27,7 @@ const MAX_TOKEN_LENGTH = 8192;
 /** HS256 needs a key as long as its hash (RFC 7518, section 3.2). */
 export const MIN_SECRET_BYTES = 32;
 
-/** A token for `actor`, good for `seconds`. */
+/** Signs a token for `actor` that expires after `seconds`. */
 export function signToken(
   secret: Uint8Array,
   { actor, role }: { actor: string; role: string },
@@ -43,12 +43,12 @@ export function signToken(
     .sign(secret);
 }
 
-/** @throws {Problem} unauthenticated; identity-unavailable where the provider's keys cannot be had */
+/** @throws {Problem} unauthenticated; identity-unavailable if the provider's keys cannot be fetched */
 export type VerifyToken = (token: string) => Identity | Promise<Identity>;
 
 /**
- * Verifies tokens by the registry's secret or the provider's keys, which are asked for anew when one is not known. A
- * verified token is remembered until it expires, among at most 10,000: verifying on every read halves the rate of reads.
+ * Returns a verifier of tokens, with the registry's secrets or the provider's keys, which are fetched again if a key is
+ * unknown. Up to 10,000 verified tokens are cached until they expire: verifying on every read would halve the read rate.
  */
 export function tokenVerifier(options: VerifierOptions): VerifyToken {
   const { roleClaim = 'role', groupsClaim = 'groups' } = options;
@@ -81,7 +81,7 @@ function claimsVerifier({ secrets, provider, ...fetching }: VerifierOptions) {
   return async (token: string): Promise<z.infer<typeof Claims>> => {
     try {
       if (token.length > MAX_TOKEN_LENGTH) throw new errors.JWTInvalid('the token is too long');
-      // The header chooses only which of our keys is asked; each is pinned to the algorithms it is made for.
+      // The header only selects the kind of key. Each kind accepts only its own algorithms.
       const { alg } = decodeProtectedHeader(token);
       if (alg === 'HS256' && secrets.length > 0) {
         return Claims.parse((await verifyByAny(token, secrets, { ...checks, algorithms: ['HS256'] })).payload);
@@ -101,13 +101,13 @@ function claimsVerifier({ secrets, provider, ...fetching }: VerifierOptions) {
   };
 }
 
-/** @throws {Problem} unauthenticated for a subject that nobody may act as; it may be a provider's setting, so it is told why */
+/** @throws {Problem} unauthenticated for an invalid actor name, with the reason: the provider's settings may cause it */
 export function checkActor(sub: string): void {
   const wrong = actorNameProblem(sub);
   if (wrong !== null) throw new Problem('unauthenticated', `The subject (sub) of the token ${wrong}.`);
 }
 
-/** Whom a token claims to be about, verified or not. */
+/** Returns the subject of a token without verifying it. */
 export function subjectOf(token: string): string {
   try {
     return String(decodeJwt(token).sub).slice(0, 200);
@@ -116,7 +116,7 @@ export function subjectOf(token: string): string {
   }
 }
 
-/** By whichever of the keys has signed it. @throws {errors.JOSEError} as the last key says */
+/** Verifies a token with each of the keys in turn. @throws {errors.JOSEError} the error of the last key */
 export async function verifyByAny(
   token: string,
   keys: readonly Uint8Array[],
@@ -131,7 +131,7 @@ export async function verifyByAny(
   }
 }
 
-/** `realm_access.roles` and the like; a claim of the whole name comes first. */
+/** Returns the claim at a path such as `realm_access.roles`. A claim with the whole path as its name takes precedence. */
 function claimAt(claims: Record<string, unknown>, path: string): unknown {
   if (Object.hasOwn(claims, path)) return claims[path];
   return path.split('.').reduce<unknown>((value, name) => {

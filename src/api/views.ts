@@ -12,9 +12,7 @@ import {
 } from '../domain/model.ts';
 import { Runtime } from '../domain/requires.ts';
 
-/**
- * The shapes in which the API tells of models, versions and events: the contract with users' scripts.
- */
+// The shapes of models, versions and events in the API: a contract with users' scripts.
 export const VersionView = z
   .object({
     model: z.string(),
@@ -44,7 +42,7 @@ export const ActiveView = VersionView.extend({
   activated: z.object({ at: z.string(), by: z.string(), reason: z.string().nullable(), revision: z.int() }),
 }).meta({ id: 'ActiveVersion' });
 
-/** The version active in an environment; null for none. */
+/** Returns the active version of an environment; null if nothing is active. */
 export function activeView(model: Model, environment: string): z.infer<typeof ActiveView> | null {
   const version = activeVersion(model, environment);
   if (!version) return null;
@@ -68,7 +66,7 @@ export const MoveView = z
   })
   .meta({ id: 'Move' });
 
-/** What an activation, rollback or deactivation did, or would do. */
+/** Returns what an activation, rollback or deactivation did, or would do. */
 export function moveView(
   model: Model,
   { data }: Extract<RegistryEvent, { data: { environment: string; previous: string | null } }>,
@@ -84,7 +82,7 @@ export function moveView(
   };
 }
 
-/** The runtime declared for an environment; null if none ever was. A runtime that was cleared is empty. */
+/** The runtime declared for an environment; null before the first declaration, empty if it was cleared. */
 export const RuntimeView = z.object({ environment: z.string(), runtime: Runtime.nullable(), revision: z.int() });
 export type RuntimeView = z.infer<typeof RuntimeView>;
 
@@ -108,6 +106,14 @@ export function modelView(model: Model, environments: readonly string[]): z.infe
     revision: model.revision,
   };
 }
+
+/** The answers of `/models` and `/models/latest`, which the gateway forwards. */
+export const ShortModelView = z.object({
+  versions: z.array(z.string()),
+  latest: z.string().nullable(),
+  active: z.string().nullable(),
+});
+export const ShortLatestView = z.object({ version: z.string(), metadata: z.json() });
 
 export const EventView = z
   .object({

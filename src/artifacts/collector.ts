@@ -1,20 +1,21 @@
 import type { Digest } from '../domain/digest.ts';
 import type { ArtifactStore } from './store.ts';
 
-/** How long a blob that no version refers to is kept: an upload may come days before its publish, but not for ever. */
+/** How long an unreferenced blob is kept after its last `put`, so that an upload can precede its publish. */
 export const GRACE_MS = 24 * 3600_000;
 
+/** Deletes blobs that no version refers to. */
 export interface Collector {
-  /** Keeps blobs from collection while a command that refers to them is under way. */
+  /** Protects blobs from deletion, until the returned function is called. */
   pin(digests: readonly Digest[]): () => void;
-  /** Deletes what nothing refers to and nobody put for `GRACE_MS`; returns how many. */
+  /** Deletes the unreferenced, unpinned blobs that were last put more than `GRACE_MS` before `now`; returns their number. */
   collect(now: number): Promise<number>;
 }
 
-/** What versions refer to, as far as the log was read. */
+/** The blobs that versions refer to, up to the event that was last read. */
 export interface References {
   referenced(): Set<Digest>;
-  /** Whether that is all: while versions may be published that were not read, nothing is collected. */
+  /** Whether every published version was read. If not, nothing is deleted. */
   complete(): boolean;
 }
 
@@ -28,19 +29,19 @@ export function createCollector(store: ArtifactStore, { referenced, complete }: 
     },
 
     async collect(now) {
-      // A version is never unpublished: what is referred to now stays so, and needs no second look.
+      // A published version is never removed, so a blob that is referenced now stays referenced.
       const kept = referenced();
       let deleted = 0;
       for await (const { digest, stored_at } of store.list()) {
         if (stored_at > now - GRACE_MS || kept.has(digest)) continue;
-        if (complete() && (await release(digest))) deleted++;
+        if (complete() && (await deleteUnused(digest))) deleted++;
       }
       return deleted;
     },
   };
 
-  /** Asked for each blob anew, with nothing awaited before the deletion: a command may just have pinned it. */
-  async function release(digest: Digest): Promise<boolean> {
+  /** Checks the references again, and awaits nothing before the deletion: a command may have pinned the blob just now. */
+  async function deleteUnused(digest: Digest): Promise<boolean> {
     if (pins.has(digest) || referenced().has(digest)) return false;
     await store.delete(digest);
     return true;

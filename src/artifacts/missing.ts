@@ -1,16 +1,16 @@
 import type { Artifact } from '../domain/manifest.ts';
 import type { ArtifactStore } from './store.ts';
 
-/** An artifact whose bytes are not in the store, or have another size there than it says. */
+/** An artifact whose blob is not in the store, or has another size there (`stored_size`). */
 export interface MissingArtifact extends Artifact {
   stored_size?: number | undefined;
 }
 
-/** Those artifacts whose bytes a store lacks. */
+/** Returns the artifacts whose blobs the store lacks. */
 export async function missingIn(store: ArtifactStore, artifacts: readonly Artifact[]): Promise<MissingArtifact[]> {
-  const looked = artifacts.map(async (artifact) => ({
+  const checked = artifacts.map(async (artifact) => ({
     ...artifact,
     stored_size: (await store.stat(artifact.digest))?.size,
   }));
-  return (await Promise.all(looked)).filter(({ size, stored_size }) => stored_size !== size);
+  return (await Promise.all(checked)).filter(({ size, stored_size }) => stored_size !== size);
 }

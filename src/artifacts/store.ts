@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Digest } from '../domain/digest.ts';
 
-/** Bytes `start` to `end`, both included, counted from 0. */
+/** The bytes from `start` to `end`, both inclusive, counted from 0. */
 export interface ByteRange {
   start: number;
   end: number;
@@ -9,21 +9,28 @@ export interface ByteRange {
 
 export interface BlobStat {
   size: number;
-  /** When the blob was last put, in milliseconds since 1970: its 24 hours of grace count from here. */
+  /** When the blob was last put, in ms since 1970. The collector keeps it for at least `GRACE_MS` from then on. */
   stored_at: number;
 }
 
-/**
- * Where the bytes of artefacts are kept, by content and written once. `put` reads the stream to its end, in constant
- * memory, and stores it only if its SHA-256 is `digest` and its size `size` where one is announced; putting what is
- * there already renews `stored_at`.
- *
- * @throws {Problem} `checksum-mismatch` (with `expected`, `actual`), `volume-full`, `unknown-blob` (get only)
- */
+/** Stores blobs, the bytes of artifacts, by the SHA-256 of their content. A stored blob never changes. */
 export interface ArtifactStore {
+  /**
+   * Stores the bytes durably before it resolves, and only if they have this digest and, if given, this size. After an error
+   * nothing is stored. Reads `bytes` to the end in constant memory. If the blob exists, only renews its `stored_at`.
+   *
+   * @throws {Problem} checksum-mismatch (with `expected` and `actual`), volume-full
+   */
   put(digest: Digest, bytes: AsyncIterable<Uint8Array>, size?: number): Promise<BlobStat>;
+  /** Opens a blob. The stream stays readable if the blob is deleted. @throws {Problem} unknown-blob if it does not exist */
   get(digest: Digest, range?: ByteRange): Promise<Readable>;
+  /** Returns null if the blob does not exist. */
   stat(digest: Digest): Promise<BlobStat | null>;
+  /** Lists the blobs in any order. A blob that is put or deleted during the listing may be missing. */
   list(): AsyncIterable<{ digest: Digest } & BlobStat>;
+  /**
+   * Deletes a blob, if it exists. May win against a concurrent `put` of the same digest: before an event refers to a blob,
+   * its command pins the digest (collector.ts) and then checks with `stat` that the blob exists.
+   */
   delete(digest: Digest): Promise<void>;
 }

@@ -3,9 +3,9 @@ import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 
 /**
- * Passes bytes on and throws in place of the end if they are not the ones announced.
+ * Yields the bytes unchanged, and throws at the end if they do not have the expected digest and size.
  *
- * @throws {Problem} checksum-mismatch, as soon as there are more bytes than `size`
+ * @throws {Problem} checksum-mismatch; as soon as there are more bytes than `size`
  */
 export async function* verified(
   bytes: AsyncIterable<Uint8Array>,
@@ -27,6 +27,6 @@ export async function* verified(
 }
 
 function wrongSize(digest: Digest, expected: number, actual: string): Problem {
-  const detail = `${digest} has ${expected} bytes, but ${actual} came.`;
+  const detail = `${digest} has ${expected} bytes, but ${actual} arrived.`;
   return new Problem('checksum-mismatch', detail, { digest, expected, actual });
 }

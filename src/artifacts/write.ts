@@ -4,11 +4,11 @@ const BATCH_BYTES = 1024 * 1024;
 const SYNC_EVERY_BYTES = 32 * 1024 * 1024;
 
 /**
- * Writes what `batches` made into a new, read-only file, and has it on the disk before it resolves. A batch is written,
- * and from time to time synced, while the next bytes are still on their way: the last sync then has little left to do.
+ * Writes the output of `batches` to a new, read-only file, and syncs it to disk before it resolves. Writes and syncs during
+ * the transfer, while the next bytes are received, so that the last sync is short.
  *
- * @param needed asked once all is written; where it says no, the last sync is left out
- * @returns what `needed` said
+ * @param needed called when all bytes are written; if it returns false, the last sync is left out
+ * @returns the result of `needed`
  */
 export async function writeDurably(
   path: string,
@@ -21,7 +21,7 @@ export async function writeDurably(
   let unsynced = 0;
   try {
     for await (const batch of bytes) {
-      await writing; // so that the buffer filled next is not the one being written
+      await writing; // Otherwise the next buffer to fill could be the one that is being written.
       writing = settling(writeAll(file, batch));
       unsynced += batch.length;
       if (unsynced < SYNC_EVERY_BYTES) continue;
@@ -39,15 +39,15 @@ export async function writeDurably(
   }
 }
 
-/** A failure is told where the promise is awaited, which may be after the next bytes came. */
+/** Prevents an unhandled rejection: the promise is awaited later, after the next bytes. */
 function settling(promise: Promise<void>): Promise<void> {
   promise.catch(() => {});
   return promise;
 }
 
 /**
- * The bytes in batches of 1 MiB, so that whoever handles them does so a thousand times a gigabyte and not sixteen
- * thousand. There are two buffers, by turns: a batch is good until the one after the next is asked for.
+ * Yields the bytes in batches of 1 MiB, which makes 1,000 steps for a gigabyte instead of 16,000. Two buffers are used in
+ * turn: a batch is valid until the second next one is requested.
  */
 export async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
   let [filling, other] = [Buffer.allocUnsafe(BATCH_BYTES), Buffer.allocUnsafe(BATCH_BYTES)];

@@ -1,4 +1,4 @@
-/** What an event was held against when it did not fit. */
+/** The check that an event failed. */
 export type Check =
   | 'revisions'
   | 'subject'
@@ -11,22 +11,22 @@ export type Check =
   | 'manifest'
   | 'active';
 
-/** The first thing in a model's events (or, with no model, in the whole log) that does not fit what came before it. */
+/** The first violation in a model's events or, if `model` is null, a gap in the revisions of the log. */
 export interface Finding {
   revision: number;
   model: string | null;
   check: Check;
-  /** A sentence. */
+  /** The violation, in one or two sentences. */
   what: string;
   expected: unknown;
   actual: unknown;
-  /** How many later messages of the model were not looked at, since what they say would mean nothing. */
+  /** The number of later messages of the model. They are not checked: the model's state is unknown there. */
   unchecked: number;
 }
 
-/** Something in an event that does not fit. */
-export class Misfit extends Error {
-  override readonly name = 'Misfit';
+/** An event that breaks a rule. */
+export class Violation extends Error {
+  override readonly name = 'Violation';
   readonly check: Check;
   readonly expected: unknown;
   readonly actual: unknown;
@@ -35,18 +35,18 @@ export class Misfit extends Error {
     super(what);
     this.check = check;
     this.expected = expected;
-    this.actual = showable(actual);
+    this.actual = printable(actual);
   }
 }
 
-const MAX_SHOWN = 2000;
+const MAX_PRINTED = 2000;
 
-/** What somebody wrote into a log can be too long to show, and nested too deeply to be told at all. */
-function showable(value: unknown): unknown {
+/** Limits a value from the log: it can be of any length, and nested too deeply for `JSON.stringify`. */
+function printable(value: unknown): unknown {
   try {
     const json = JSON.stringify(value) ?? '';
-    return json.length <= MAX_SHOWN ? value : `${json.slice(0, MAX_SHOWN)}…`;
+    return json.length <= MAX_PRINTED ? value : `${json.slice(0, MAX_PRINTED)}…`;
   } catch {
-    return 'something nested too deeply to show';
+    return '(nested too deeply to print)';
   }
 }

@@ -2,9 +2,9 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { replaceFile } from '../files/replace.ts';
-import { type Chain, emptyChain, findingsOf, follow, missUntil } from '../proof/chain.ts';
-import { checkLog, type Kept, type Verdict } from '../proof/check.ts';
-import { checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpoint.ts';
+import { addMessage, type Chain, emptyChain, findingsOf, noteGap } from '../proof/chain.ts';
+import { checkLog, type NamedCheckpoint, type Verdict } from '../proof/check.ts';
+import { type Checkpoint, checkpointOf, signCheckpoint, verifyCheckpoint } from '../proof/checkpoint.ts';
 import { generateKeyPair, readPrivateKey, readPublicKey } from '../proof/checkpoint-key.ts';
 import { HistoryBroken, type LogSource } from '../proof/source.ts';
 import { withLogSource } from './helpers/log.ts';
@@ -55,10 +55,10 @@ async function readAll(source: LogSource): Promise<Chain> {
   const progress = progressBar('Reading', revisions);
   const chain = emptyChain(source.generation);
   for await (const batch of source.batches()) {
-    for (const message of batch) follow(chain, message);
+    for (const message of batch) addMessage(chain, message);
     progress(chain.revision, source.head);
   }
-  missUntil(chain, source.head);
+  noteGap(chain, source.head);
   return chain;
 }
 
@@ -87,7 +87,7 @@ interface Refused {
   why: string;
 }
 
-async function open(name: string, verifying: Promise<Kept['checkpoint']>): Promise<Kept | Refused> {
+async function open(name: string, verifying: Promise<Checkpoint>): Promise<NamedCheckpoint | Refused> {
   try {
     return { name, checkpoint: await verifying };
   } catch (error) {

@@ -1,20 +1,9 @@
 import { Command, Option } from 'commander';
-import { PERMISSIONS } from '../access/permissions.ts';
-import type { Reach } from '../access/policy.ts';
+import type { CreatedKey, KeyList, KeyView } from '../api/keys.ts';
+import { PERMISSIONS } from '../domain/permissions.ts';
 import { openConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
 import { notify, printJson, printLine, printTable } from './helpers/output.ts';
-
-interface Key {
-  id: string;
-  name: string;
-  kind: string;
-  reach: Reach;
-  created_by: string;
-  expires_at: string | null;
-  last_used_at: string | null;
-  key?: string;
-}
 
 const A_DAY_MS = 24 * 3600_000;
 const MAX_DAYS = 36_500;
@@ -45,10 +34,12 @@ function createCommand(): Command {
       }
       const expires_at = days === undefined ? null : new Date(Date.now() + days * A_DAY_MS).toISOString();
       const body = { name, signing, reach: { allow, models, environments }, expires_at };
-      const made = await openConnection({ model: 'default' }).client.call<Key>('POST', '/api/keys', { json: body });
+      const made = await openConnection({ model: 'default' }).client.call<CreatedKey>('POST', '/api/keys', {
+        json: body,
+      });
       if (json) return printJson(made);
       notify(`Created key ${made.id} for ${name}. Copy it now; it cannot be shown again:`);
-      printLine(made.key!);
+      printLine(made.key);
     });
 }
 
@@ -57,14 +48,14 @@ function listCommand(): Command {
     .description('list the keys')
     .option('--json', 'print the registry’s response as JSON')
     .action(async ({ json }) => {
-      const found = await openConnection({ model: 'default' }).client.call<{ keys: Key[] }>('GET', '/api/keys');
+      const found = await openConnection({ model: 'default' }).client.call<KeyList>('GET', '/api/keys');
       if (json) return printJson(found);
       const titles = ['ID', 'NAME', 'KIND', 'ALLOWS', 'MODELS', 'ENVIRONMENTS', 'EXPIRES', 'LAST USED', 'BY'];
       printTable(titles, found.keys.map(row));
     });
 }
 
-function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: Key) {
+function row({ id, name, kind, reach, expires_at, last_used_at, created_by }: KeyView) {
   const { allow, models, environments } = reach;
   return [
     id,

@@ -1,3 +1,4 @@
+import type { ProblemDocument } from '../api/problem.ts';
 import { type Digest, digestField, sha256Hex } from '../domain/digest.ts';
 import { isProblemCode, Problem } from '../domain/errors.ts';
 import { reasonOf } from '../files/system-error.ts';
@@ -105,7 +106,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
   async function problemOf(response: Response): Promise<Error> {
     const text = await response.text();
     try {
-      const { code, detail, type: _t, title: _n, status: _s, ...fields } = JSON.parse(text);
+      const { code, detail, type: _t, title: _n, status: _s, ...fields } = JSON.parse(text) as ProblemDocument;
       if (code === 'unauthenticated') return new CredentialRefused(detail, fields, { signed: sign !== undefined });
       if (isProblemCode(code)) return new Problem(code, detail, fields);
     } catch {

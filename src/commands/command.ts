@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import type { Permission } from '../access/permissions.ts';
 import type { MissingArtifact } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
 import type { EventDraft } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import type { Model } from '../domain/model.ts';
+import type { Permission } from '../domain/permissions.ts';
 import type { Runtime } from '../domain/requires.ts';
 import type { Check } from './rules/check.ts';
 

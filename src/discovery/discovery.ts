@@ -18,7 +18,7 @@ import { ownFileAmong } from './own-files.ts';
 
 /** Adopts folders that appear under `versions/`. */
 export interface Discovery {
-  /** What was found and cannot be adopted, as sentences. */
+  /** Why entries cannot be adopted, as sentences. */
   problems(): string[];
   close(): Promise<void>;
 }
@@ -28,7 +28,7 @@ export interface DiscoveryOptions {
   artifacts: ArtifactStore;
   execute: Execute;
   registry(): Registry;
-  /** Looks at the folder of a version that is published already. */
+  /** Brings the folder of a published version up to date. */
   check(model: string, version: string): Promise<void>;
   log: Logger;
 }
@@ -37,10 +37,10 @@ const SCAN_EVERY_MS = 2_000;
 /** A folder in which nothing changed for this long is no longer being copied to. */
 const SETTLED_MS = 5_000;
 
-/** Scans once, and from then on every two seconds: not every file system of a container tells of changes. */
+/** Scans now and then every two seconds: not every file system in a container reports changes. */
 export async function startDiscovery(options: DiscoveryOptions): Promise<Discovery> {
   const { volume, log } = options;
-  // What was last seen of a folder, so that nothing is hashed twice for the same reason.
+  // The last result for each folder, so that an unchanged folder is not hashed again.
   const seen = new Map<string, { changed_at: number; problem: string | null }>();
   let closed = false;
   let timer: NodeJS.Timeout;
@@ -87,15 +87,15 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
       changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
       if (seen.get(path)?.changed_at === changed_at) return;
       if (published) {
-        // At the first scan the projection has just looked at it.
+        // At the first scan, the volume was just reconciled.
         if (!first) await options.check(model, version);
         seen.set(path, { changed_at, problem: null });
       } else if (Date.now() - changed_at > SETTLED_MS) await adoptOnce(attempt, changed_at);
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return; // taken away meanwhile
-      // A log or a disk that is away is tried again; what is wrong with the folder stays wrong until it changes.
-      const passing = error instanceof Problem && error.status >= 500;
-      report(attempt, passing ? 0 : changed_at, `${path}: ${error instanceof Error ? error.message : error}`, error);
+      if (isErrno(error, 'ENOENT')) return; // removed in the meantime
+      // A failure of the log or the disk is retried; a problem in the folder remains until the folder changes.
+      const temporary = error instanceof Problem && error.status >= 500;
+      report(attempt, temporary ? 0 : changed_at, `${path}: ${error instanceof Error ? error.message : error}`, error);
     }
   }
 
@@ -114,7 +114,7 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
     for (const { path: file, digest, size } of manifest.artifacts) {
       await options.artifacts.put(digest, createReadStream(join(path, file)), size);
     }
-    if ((await lastChange(path)) !== changed_at) return; // still being written: looked at again at the next scan
+    if ((await lastChange(path)) !== changed_at) return; // still being written; the next scan tries again
     const issuer = internalIssuer(ACTOR, request_id);
     const { revision } = await options.execute(publish, model, { version, ...manifest }, issuer);
     seen.delete(path);
@@ -131,13 +131,13 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
 
 const ACTOR = 'volume';
 
-/** What the log lines of a write say (docs/operating.md). */
+/** The fields of a write's log line (docs/operating.md). */
 function lineOf({ model, version, request_id, started }: Attempt) {
   const latency_ms = Math.round(performance.now() - started);
   return { event_type: 'version.published', model, version, request_id, actor: ACTOR, latency_ms };
 }
 
-/** One look at a candidate, logged as a request is. */
+/** An attempt to adopt a candidate, logged like a request. */
 interface Attempt {
   path: string;
   model: string;
@@ -146,7 +146,7 @@ interface Attempt {
   started: number;
 }
 
-/** When anything in a folder last changed. */
+/** Returns the time of the last change in a folder. */
 async function lastChange(folder: string): Promise<number> {
   const files = await filesToPublish(folder);
   return Math.max((await stat(folder)).ctimeMs, ...files.map(({ changed_at }) => changed_at));

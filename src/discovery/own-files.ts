@@ -3,12 +3,12 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ifMissing } from '../files/errno.ts';
 
-/** Where the registry keeps its secret, and nats-server its store and its password. */
+/** The folders with the registry's secret, and with the store and the password of nats-server. */
 const OWN_FOLDERS = ['.signalbox', '.nats'];
 
 /**
- * The first of some files that is one of the registry's own under another name: by a hard link, which adoption would
- * publish. Other hard links are as good as any file; the blobs themselves are such.
+ * Returns the first of the files that is a hard link to one of the registry's own files, which adoption would publish. Other
+ * hard links are allowed: published files are hard links to blobs.
  */
 export async function ownFileAmong(volume: string, paths: readonly string[]): Promise<string | null> {
   const linked: { path: string; id: string }[] = [];
@@ -25,7 +25,7 @@ async function ownFiles(volume: string): Promise<Set<string>> {
   const ids = new Set<string>();
   for (const folder of OWN_FOLDERS) {
     for (const name of await readdir(join(volume, folder), { recursive: true }).catch(ifMissing([]))) {
-      // nats-server deletes files while it runs.
+      // nats-server deletes files while it runs, so a file may be missing now.
       const stat = await lstat(join(volume, folder, name), { bigint: true }).catch(ifMissing(null));
       if (stat) ids.add(idOf(stat));
     }

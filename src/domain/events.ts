@@ -108,5 +108,5 @@ export function isMove(event: RegistryEvent): event is MoveEvent {
   return isMoveType(event.type);
 }
 
-/** The result of a decision; the dispatcher adds id, time, actor and the rest. */
+/** The result of a decision; `execute` adds id, time, actor and the rest. */
 export type EventDraft = { [T in EventType]: { type: T; data: EventData<T>; ignorable?: true } }[EventType];

@@ -35,10 +35,12 @@ export function readMlModel(text: string): MlModelFacts | null {
 
 // Linear parsing: a check for duplicate keys compares all pairs, and a pretty error costs as much as the lines before it.
 const LINEAR = { maxAliasCount: 100, uniqueKeys: false, prettyErrors: false, logLevel: 'error' } as const;
+// A `%YAML 1.1` directive or a tag such as `!!timestamp` would otherwise make dates of strings.
+const CORE_SCHEMA = { schema: 'core', resolveKnownTags: false } as const;
 
 function yaml(text: string): unknown {
   try {
-    return parse(text, LINEAR);
+    return parse(text, { ...LINEAR, ...CORE_SCHEMA });
   } catch {
     return null;
   }

@@ -1,4 +1,6 @@
 import {
+  compare as comparePep440,
+  explain as explainPep440,
   parse as parsePep440,
   validRange as pep440Range,
   satisfies as pep440Satisfies,
@@ -70,8 +72,39 @@ export function checkRuntime(requires: Requires, runtime: Runtime, source: strin
 
 function satisfies(actual: string, expected: string, python: boolean): boolean {
   // An installed pre-release satisfies every range that includes it, although both specifications exclude pre-releases.
-  if (python) return pep440Satisfies(actual, expected, { prereleases: true });
-  return semver.satisfies(actual, expected, { includePrerelease: true });
+  if (!python) return semver.satisfies(actual, expected, { includePrerelease: true });
+  return expected.split(',').every((specifier) => satisfiesPep440(actual, specifier.trim()));
+}
+
+/** PEP 440, where the library differs from it: exclusive comparisons, arbitrary equality, and prefixes longer than the version. */
+function satisfiesPep440(actual: string, specifier: string): boolean {
+  const [, operator, operand = ''] = /^(===|~=|==|!=|<=|>=|<|>)\s*(.*)$/s.exec(specifier) ?? [];
+  if (operator === '===') return actual.toLowerCase() === operand.toLowerCase();
+  if (operator === '<') return isBelow(actual, operand);
+  if (operator === '>') return comparePep440(actual, operand) > 0 && !isLaterBuild(actual, operand);
+  // The prefix of "==1.5.0.*" and "~=1.5.0.0" may have more numbers than the version: missing ones are zeros.
+  return pep440Satisfies(padded(actual, operand), specifier, { prereleases: true });
+}
+
+/** "<1.0" excludes the pre-releases of 1.0. */
+function isBelow(actual: string, limit: string): boolean {
+  return comparePep440(actual, explainPep440(limit)?.is_prerelease ? limit : `${limit}.dev0`) < 0;
+}
+
+/** ">1.0" excludes 1.0.post1 and 1.0+local, which sort after 1.0. */
+function isLaterBuild(actual: string, limit: string): boolean {
+  const [version, of] = [explainPep440(actual)!, explainPep440(limit)!];
+  if (of.is_devrelease || of.is_postrelease) return comparePep440(version.public, of.public) === 0;
+  const head = ({ base_version, pre }: typeof version) => base_version + (pre?.join('') ?? '');
+  return comparePep440(head(version), head(of)) === 0;
+}
+
+function padded(actual: string, operand: string): string {
+  const wanted = parsePep440(operand.replace(/\.\*$/, ''))?.release.length ?? 0;
+  return actual.replace(/^(v?(?:\d+!)?)(\d+(?:\.\d+)*)/i, (_, start: string, release: string) => {
+    const missing = Math.max(0, wanted - release.split('.').length);
+    return `${start}${release}${'.0'.repeat(missing)}`;
+  });
 }
 
 interface Named {

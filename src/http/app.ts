@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { getPath } from 'hono/utils/url';
 import { Problem } from '../domain/errors.ts';
+import { activeRoutes } from './api/active.ts';
 import { blobRoutes } from './api/blobs.ts';
 import { commandRoutes } from './api/commands.ts';
 import { healthRoutes } from './api/health.ts';
@@ -13,7 +14,8 @@ import { modelRoutes } from './api/models.ts';
 import { publishRoutes } from './api/publish.ts';
 import { runtimeRoutes } from './api/runtime.ts';
 import { sessionRoutes } from './api/session.ts';
-import { eventRoutes } from './api/snapshots.ts';
+import { snapshotRoutes } from './api/snapshots.ts';
+import { versionFileRoutes } from './api/version-files.ts';
 import { versionRoutes } from './api/versions.ts';
 import { openApiDocument } from './docs/openapi.ts';
 import { DOCS_POLICY, docsPage } from './docs/page.ts';
@@ -22,16 +24,18 @@ import { answering } from './server/answering.ts';
 import { preflightHeaders } from './server/browser.ts';
 import type { HttpApp } from './server/context.ts';
 import { type Reply, type Route, route } from './server/route.ts';
-import { RememberingRouter } from './server/router.ts';
+import { CachingRouter } from './server/router.ts';
 import type { Services } from './services.ts';
 
 export const apiRoutes: readonly Route[] = [
   ...versionRoutes,
+  ...activeRoutes,
+  ...versionFileRoutes,
   ...publishRoutes,
   ...commandRoutes,
   ...runtimeRoutes,
   ...historyRoutes,
-  ...eventRoutes,
+  ...snapshotRoutes,
   ...loaderRoutes,
   ...blobRoutes,
   ...modelRoutes,
@@ -42,11 +46,11 @@ export const apiRoutes: readonly Route[] = [
   ...metricsRoutes,
 ];
 
-/** Every route of the registry over `services`. */
+/** Returns the app with every route of the registry. */
 export function createApp(services: Services, version: string): HttpApp {
-  // Other spellings of a path are the same route: they are rewritten before anything is matched.
+  // Aliases of a path are rewritten before routes are matched.
   const rewritten = (request: Request) => canonicalPath(getPath(request));
-  const app: HttpApp = new Hono({ router: new RememberingRouter(), getPath: rewritten });
+  const app: HttpApp = new Hono({ router: new CachingRouter(), getPath: rewritten });
   const routes = [...apiRoutes, ...documentationRoutes(openApiDocument(apiRoutes, version))];
   for (const route of routes) app.on(route.method, route.path, answering(route, services));
   app.notFound(answering(unmatched(routes), services));
@@ -78,7 +82,7 @@ const documentation = {
   errors: [],
 };
 
-/** Tells an address that is there under another method from one that is not there at all. */
+/** Answers requests that no route matches: preflight, another method, or an unknown path. */
 function unmatched(routes: readonly Route[]): Route {
   const patterns = routes.map(({ path, method }) => ({ method, pattern: patternOf(path) }));
   return route({
@@ -88,11 +92,12 @@ function unmatched(routes: readonly Route[]): Route {
       const path = canonicalPath(c.req.path);
       if (path === '/' && SAFE.has(c.req.method) && wantsPage(c.req.header('accept'))) return TO_DOCS;
       const methods = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
-      if (methods.length === 0) throw new Problem('not-found', `There is no ${c.req.path}; see /docs.`);
+      if (methods.length === 0) throw new Problem('not-found', `There is no ${c.req.path}. See /docs for all paths.`);
       if (c.req.method === 'OPTIONS' && corsOrigins.includes(c.req.header('origin') ?? '')) {
         return { status: 204, headers: preflightHeaders(methods) };
       }
-      throw new Problem('method-not-allowed', `${c.req.path} takes ${methods.join(' and ')}.`, { methods });
+      const detail = `${c.req.path} does not support ${c.req.method}. Use ${methods.join(' or ')}.`;
+      throw new Problem('method-not-allowed', detail, { methods });
     },
   });
 }
@@ -100,12 +105,12 @@ function unmatched(routes: readonly Route[]): Route {
 const SAFE = new Set(['GET', 'HEAD']);
 const TO_DOCS: Reply = { status: 302, headers: { Location: '/docs', Vary: 'Accept' } };
 
-/** Browsers name HTML; programs take anything, or say nothing. */
+/** Whether a browser sent the request: programs accept anything or send no Accept. */
 function wantsPage(accept = ''): boolean {
   return accept.split(',').some((range) => range.split(';')[0]!.trim().toLowerCase() === 'text/html');
 }
 
-/** A route's path as a regular expression. */
+/** Returns the path of a route as a regular expression. */
 function patternOf(path: string): RegExp {
   return new RegExp(`^${path.replace(/:\w+(?:\{(.+)\})?/g, (_, own) => own ?? '[^/]+')}$`);
 }

@@ -9,54 +9,58 @@ import type { Fleet } from '../projections/fleet.ts';
 import type { Registry } from '../projections/registry.ts';
 import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
 import type { Limiter } from '../structures/limiter.ts';
-import type { EventStream } from './api/snapshot-stream.ts';
+import type { SnapshotStream } from './api/snapshot-stream.ts';
 import type { CallerServices } from './caller/identify.ts';
 
-/** What the routes stand on; `serve.ts` wires it. */
+/** What the routes need; `serve.ts` creates it. */
 export interface Services extends CallerServices {
   log: Logger;
   environments: readonly string[];
-  /** Requests of one caller; null for any number. */
+  /** Counts the requests of each caller; null: no limit. */
   limiter: Limiter | null;
-  /** Whose pages may call, with a token, from another origin. */
+  /** Origins whose pages may send requests with a token. */
   corsOrigins: readonly string[];
   policy: Policy;
   blobAccess: BlobAccess;
   registry(): Registry;
   artifacts: ArtifactStore;
   execute: Execute;
-  events: EventStream;
+  snapshots: SnapshotStream;
   fleet: Fleet;
   readAt(revision: number): Promise<LogMessage | null>;
-  /** Resolves when every event folded so far shows on the volume. */
-  settled(): Promise<void>;
-  /** How far the answers know the log, as one opaque token. */
+  /** Resolves when every event of the model folded so far shows on the volume, or after 5 seconds. */
+  settled(model: string): Promise<void>;
+  /** Differences between the volume and the log in one model, as sentences. */
+  volumeProblems(model: string): string[];
+  /** The revision that answers are computed at, as an opaque token. */
   revision(): string;
-  /** Whether the log cannot be followed at the moment, so that answers may be old. */
+  /** Whether the log cannot be followed at the moment, so that answers may be out of date. */
   stale(): boolean;
   health(): Health;
   metrics: HttpMetrics;
 }
 
-/** What the routes count, and what they show of it. */
+/** The metrics that routes count and show. */
 export interface HttpMetrics {
-  /** In Prometheus' text format, with its media type. */
+  /** All metrics in the text format of Prometheus. */
   text(): Promise<string>;
   contentType: string;
-  /** A version was published; from the request to the answer. */
+  /** Counts a published version and its time from request to answer. */
   published(seconds: number): void;
   manifestCache(hit: boolean): void;
-  /** Counts the answers of one route, by status. */
+  /** Returns a counter of the answers of one route, by status. */
   requests(method: string, route: string): (status: number) => void;
 }
 
 export interface Health {
   log: TailState;
+  /** Whether the log was read to its end once: answers are complete, though they may be old. */
+  complete: boolean;
   gaps: readonly { first: number; last: number }[];
   volume: string[];
-  /** Versions whose bytes this server lacks, those that are active first. */
+  /** Versions with bytes missing on this server; active ones first. */
   artifacts: IncompleteVersion[];
   discovery: string[];
-  /** Why the activation history is not written. */
+  /** Why the activation history cannot be written. */
   history: string[];
 }

@@ -3,7 +3,7 @@ import { hasConverged } from '../domain/fleet.ts';
 import type { Fleet } from '../projections/fleet.ts';
 import { BoundedMap } from '../structures/bounded-map.ts';
 
-/** A move of an environment, and what has been active since. */
+/** A move of an environment, and the version that is active since. */
 export interface Moved {
   model: string;
   environment: string;
@@ -12,17 +12,17 @@ export interface Moved {
 
 export interface ConvergenceOptions {
   fleet: Pick<Fleet, 'of' | 'onReport'>;
-  /** The loaders of an environment have all followed, this long after the move. */
+  /** Called when all loaders of the environment have followed, with the time since the move. */
   converged(environment: string, seconds: number): void;
-  /** In milliseconds. */
+  /** Milliseconds. */
   now(): number;
 }
 
 const MAX_PENDING = 1_000;
-/** Who follows later than this was away. */
+/** A loader that follows later than this was not running. */
 const FORGET_MS = 3600_000;
 
-/** Watches how long the loaders take to follow a move. A move without any loader, or overtaken by the next, is not timed. */
+/** Times how long loaders take to follow a move. A move without loaders, or followed by another move, is not timed. */
 export function watchConvergence({ fleet, converged, now }: ConvergenceOptions): { moved(moved: Moved): void } {
   const pending = new BoundedMap<string, Moved & { since: number }>(MAX_PENDING);
   const loadersOf = ({ model, environment }: Moved) =>

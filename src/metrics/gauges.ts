@@ -4,23 +4,23 @@ import { LOADER_STATES, type LoaderView } from '../domain/fleet.ts';
 import type { TailState } from '../log/supervise.ts';
 import { shared } from './shared.ts';
 
-/** What is looked up when somebody asks for the metrics. */
+/** Values that are read at each scrape. */
 export interface GaugeSources {
   version: string;
   environments: readonly string[];
   state(): TailState;
-  /** Each word of the log's tail, even if it is the same one again. */
+  /** Called on every state change of the tail, and when the same state is reported again. */
   onState(listener: (state: TailState) => void): void;
-  /** The last revision that is folded. */
+  /** The last folded revision. */
   revision(): number;
-  /** The log's last revision, as the log itself says. */
+  /** The log's last revision, read from the log. */
   head(): Promise<number>;
   gaps(): number;
   models(): { known: number; frozen: number };
   loaders(): readonly LoaderView[];
-  /** Those who follow by server-sent events. */
+  /** Connections that follow by server-sent events. */
   followers(): number;
-  /** By part: how many things an operator should look at. */
+  /** The number of problems, by part. */
   problems(): Record<string, number>;
   freeBytes(): Promise<number>;
   now(): number;
@@ -28,32 +28,31 @@ export interface GaugeSources {
 
 type Labels = Record<string, string>;
 
-/** Adds what says how things stand whenever it is read. */
 export function addGauges(register: Registry, sources: GaugeSources): void {
   const { models, environments, version } = sources;
   const { gauge, labelled } = gaugesOf(register);
   addLog(register, sources);
   gauge('models', 'Models that have events.', () => models().known);
-  gauge('models_frozen', 'Models whose log cannot be followed to its end.', () => models().frozen);
+  gauge('models_frozen', 'Models that are frozen at an invalid event.', () => models().frozen);
   gauge('followers', 'Connections that follow a model by server-sent events.', sources.followers);
-  gauge('volume_free_bytes', 'What the file system of the volume has left; NaN where it does not say.', () =>
-    toldInTime(sources.freeBytes, Number.NaN),
+  gauge('volume_free_bytes', 'Free bytes on the file system of the volume; NaN if unknown.', () =>
+    inTime(sources.freeBytes, Number.NaN),
   );
-  labelled('problems', 'Things that an operator should look at, as /readyz names them.', ['part'], () =>
+  labelled('problems', 'Entries that /readyz lists.', ['part'], () =>
     Object.entries(sources.problems()).map(([part, count]) => [{ part }, count]),
   );
-  labelled('loaders', 'Live loaders, as all servers hear of them.', ['environment', 'state'], () =>
+  labelled('loaders', 'Live loaders; every server on a log knows the same ones.', ['environment', 'state'], () =>
     countLoaders(sources.loaders(), environments),
   );
   const caches = (of: 'hits' | 'misses') => () => sumOf(sources.loaders().map(({ cache }) => cache[of]));
-  gauge('loaders_cache_hits', 'Sum of what the live loaders say; it falls when one of them ends.', caches('hits'));
-  gauge('loaders_cache_misses', 'Sum of what the live loaders say; it falls when one of them ends.', caches('misses'));
-  labelled('build_info', '1, with what runs here.', ['version', 'node_version'], () => [
+  gauge('loaders_cache_hits', 'Cache hits of the live loaders; falls when a loader ends.', caches('hits'));
+  gauge('loaders_cache_misses', 'Cache misses of the live loaders; falls when a loader ends.', caches('misses'));
+  labelled('build_info', 'Always 1; the labels are the versions.', ['version', 'node_version'], () => [
     [{ version, node_version: process.version }, 1],
   ]);
 }
 
-const TOLD_WITHIN_MS = 1_000;
+const READ_WITHIN_MS = 1_000;
 const TAIL_STATES: readonly TailState[] = ['live', 'catching-up', 'cut-off', 'diverged'];
 
 function addLog(register: Registry, sources: GaugeSources): void {
@@ -61,7 +60,7 @@ function addLog(register: Registry, sources: GaugeSources): void {
   const { gauge, labelled } = gaugesOf(register);
   const reconnects = new Counter({
     name: 'signalbox_log_reconnects_total',
-    help: 'Times that following the log ended, or could not begin.',
+    help: 'Times that following the log stopped or could not start.',
     registers: [register],
   });
   let behindSince = state() === 'live' ? null : now();
@@ -69,33 +68,36 @@ function addLog(register: Registry, sources: GaugeSources): void {
     behindSince = next === 'live' ? null : (behindSince ?? now());
     if (next === 'cut-off' || next === 'diverged') reconnects.inc();
   });
-  // A log that does not answer is as long as it is known to be.
+  // If the log does not respond, the last folded revision counts as its head.
   const head = shared(async () => {
-    const told = state() === 'live' ? await toldInTime(sources.head, 0) : 0;
-    return Math.max(told, revision());
+    const read = state() === 'live' ? await inTime(sources.head, 0) : 0;
+    return Math.max(read, revision());
   });
-  gauge('log_head_revision', 'The last revision of the log, as far as it is known.', head);
-  gauge('projection_lag_revisions', 'Revisions of the log that are not folded here yet.', async () =>
+  gauge('log_head_revision', 'The last known revision of the log.', head);
+  gauge('projection_lag_revisions', 'Revisions of the log that this server has not folded yet.', async () =>
     Math.max((await head()) - revision(), 0),
   );
-  gauge('projection_lag_seconds', 'How long the log could not be followed to its head; 0 while it is.', () =>
-    behindSince === null ? 0 : (now() - behindSince) / 1000,
+  gauge(
+    'projection_lag_seconds',
+    'Seconds for which this server has been behind the head of the log; 0 if it is not.',
+    () => (behindSince === null ? 0 : (now() - behindSince) / 1000),
   );
-  gauge('log_gaps', 'Places where somebody took revisions out of the log.', sources.gaps);
-  labelled('log_state', '1 for how the log is followed at the moment, else 0.', ['state'], () =>
+  gauge('log_gaps', 'Places where revisions were deleted from the log.', sources.gaps);
+  gauge('writable', '1 while this server can store events, else 0.', () => Number(state() === 'live'));
+  labelled('log_state', '1 for the current state, 0 for the others.', ['state'], () =>
     TAIL_STATES.map((name) => [{ state: name }, Number(name === state())]),
   );
 }
 
-/** What does not answer must not take the other metrics with it. */
-function toldInTime(ask: () => Promise<number>, otherwise: number): Promise<number> {
-  return Promise.race([ask().catch(() => otherwise), sleep(TOLD_WITHIN_MS, otherwise, { ref: false })]);
+/** Limits the time for one value, so that the other metrics are still exported. */
+function inTime(read: () => Promise<number>, otherwise: number): Promise<number> {
+  return Promise.race([read().catch(() => otherwise), sleep(READ_WITHIN_MS, otherwise, { ref: false })]);
 }
 
-// Who has stopped is off the list.
+// A stopped loader is removed from the fleet.
 const LIVE_STATES = LOADER_STATES.filter((state) => state !== 'stopped');
 
-/** Of every state in every environment; whoever reports another environment than there are is one of the `other` ones. */
+/** Counts by environment and state; an unknown environment is `other`. */
 function countLoaders(loaders: readonly LoaderView[], environments: readonly string[]): [Labels, number][] {
   const placed = loaders.map(({ environment, state }) => ({
     environment: environments.includes(environment) ? environment : 'other',

@@ -9,27 +9,24 @@ import type { Moved } from './convergence.ts';
 import { shared } from './shared.ts';
 
 /**
- * What the server counts and times. No label names a model, since there may be thousands and each combination of labels is a
- * series that Prometheus keeps; the history and the log lines say which one.
+ * The counters and timers of a server. No label names a model: there may be thousands, and Prometheus keeps a series for each
+ * combination of labels. The history and the log lines name the model.
  */
 export interface Metrics extends HttpMetrics {
   register: Registry;
-  /** Commands that go through it are counted; `moved` is told of those that moved an environment. */
+  /** Counts the commands that go through it; calls `moved` for those that moved an environment. */
   counting(execute: Execute, moved: (moved: Moved) => void): Execute;
   appended(seconds: number): void;
   converged(environment: string, seconds: number): void;
 }
 
-/**
- * What is not the caller's fault. `increase()` does not see the first count of a series that was not there before, so each
- * of these begins at 0.
- */
+/** The server's failures. Each series starts at 0, because `increase()` does not see the first count of a new series. */
 const FAILURES = problemTable.filter(({ status }) => status >= 500).map(({ code }) => code);
 
 const FAST = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const SLOW = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
 
-/** A registry of its own: nothing is shared with another server in the same process. */
+/** Uses a prom-client registry of its own: servers in one process share nothing. */
 export function createMetrics(environments: readonly string[]): Metrics {
   const register = new Registry();
   const registers = [register];
@@ -42,7 +39,7 @@ export function createMetrics(environments: readonly string[]): Metrics {
   };
   const commands = new Counter({
     name: 'signalbox_commands_total',
-    help: 'Commands by what became of them: ok, unchanged, repeated, dry-run, or the code of the refusal.',
+    help: 'Commands by outcome: ok, unchanged, repeated, dry-run, or the code of the refusal.',
     labelNames: ['command', 'code'],
     registers,
   });
@@ -51,19 +48,19 @@ export function createMetrics(environments: readonly string[]): Metrics {
   }
   const publish = new Histogram({
     name: 'signalbox_publish_duration_seconds',
-    help: 'Versions published over HTTP: from the request to the answer, upload included.',
+    help: 'Duration of publishing over HTTP, from the request to the answer, including the upload.',
     buckets: SLOW,
     registers,
   });
   const append = new Histogram({
     name: 'signalbox_append_duration_seconds',
-    help: 'Appends of an event to the log, until its outcome is known, retries included.',
+    help: 'Duration of appending an event to the log, until the outcome is known, including retries.',
     buckets: FAST,
     registers,
   });
   const convergence = new Histogram({
     name: 'signalbox_convergence_duration_seconds',
-    help: 'From a move that this server stored until the last live loader of the environment reported that it serves it.',
+    help: 'From a move that this server stored until the last live loader of the environment reports that it serves the version.',
     labelNames: ['environment'],
     buckets: SLOW,
     registers,
@@ -71,12 +68,12 @@ export function createMetrics(environments: readonly string[]): Metrics {
   for (const environment of environments) convergence.zero({ environment });
   const hits = new Counter({
     name: 'signalbox_manifest_cache_hits_total',
-    help: 'Answers with the active manifest that were ready from an earlier request.',
+    help: 'Answers with the active manifest that were cached by an earlier request.',
     registers,
   });
   const misses = new Counter({
     name: 'signalbox_manifest_cache_misses_total',
-    help: 'Answers with the active manifest that had to be made.',
+    help: 'Answers with the active manifest that had to be built.',
     registers,
   });
   const answered: Answered[] = [];
@@ -106,7 +103,7 @@ export function createMetrics(environments: readonly string[]): Metrics {
     manifestCache: (hit) => (hit ? hits : misses).inc(),
     requests(method, route) {
       const counts = new Map<number, number>();
-      // A pattern in a path's parameter is none of its name.
+      // Without the patterns of the path parameters.
       answered.push({ method, route: route.replace(/\{[^}]*\}/g, ''), counts });
       return (status) => counts.set(status, (counts.get(status) ?? 0) + 1);
     },
@@ -138,7 +135,7 @@ interface Answered {
   counts: Map<number, number>;
 }
 
-/** Plain numbers until somebody asks: every answer is counted, and finding a series by its labels takes longer. */
+/** Counts in plain numbers until the scrape: every answer is counted, and finding a series by its labels is slower. */
 function requestCounter(register: Registry, answered: Answered[]): void {
   new Counter({
     name: 'signalbox_http_requests_total',

@@ -1,4 +1,4 @@
-/** The same work for everybody who asks while it is under way. */
+/** Shares one run of the work among the calls that are made while it runs. */
 export function shared<T>(work: () => Promise<T>): () => Promise<T> {
   let current: Promise<T> | null = null;
   return () => {

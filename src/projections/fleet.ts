@@ -6,17 +6,17 @@ import type { Reports } from '../log/reports.ts';
 import type { TailState } from '../log/supervise.ts';
 import { BoundedMap } from '../structures/bounded-map.ts';
 
-/** The loaders that were heard of lately, as any server knows them. */
+/** The loaders that reported recently; every server on a log knows the same ones. */
 export interface Fleet {
   of(model: string): LoaderView[];
   all(): LoaderView[];
-  /** Told after each word of a loader, with its model and environment. */
+  /** Called after each report, and when a loader is removed. */
   onReport(listener: (model: string, environment: string) => void): void;
   /**
-   * Passes on what a loader says.
+   * Stores a loader's report.
    *
-   * @throws {Problem} too-many-requests where the model has too many other loaders
-   * @throws {Error} within seconds, where NATS does not take it
+   * @throws {Problem} too-many-requests if the model has too many other loaders
+   * @throws {Error} within seconds, if NATS does not store it
    */
   report(model: string, instance: string, report: LoaderReport): Promise<void>;
   close(): Promise<void>;
@@ -26,20 +26,20 @@ export interface FleetOptions {
   reports: Reports;
   log: Logger;
   now?(): number;
-  /** Loaders at most; memory is bounded, whoever reports. */
+  /** The maximum number of loaders, which bounds the memory. */
   limit?: number;
-  /** Loaders of one model at most: it must not crowd out the others. */
+  /** The maximum number of loaders of one model, so that it does not crowd out the others. */
   limitOfModel?: number;
 }
 
 const MAX_LOADERS = 10_000;
 const MAX_LOADERS_OF_MODEL = 1_000;
-/** Ten models fill the fleet, and are forgotten as others take their place. */
+/** Ten models fill the fleet; older entries are dropped. */
 const MAX_CROWDED = 100;
 
 interface Live {
   view: LoaderView;
-  /** By this server's clock: what the bucket forgets, it forgets in silence. */
+  /** The expiry by this server's clock: the bucket drops reports without a message. */
   until: number;
 }
 
@@ -53,10 +53,10 @@ export function startFleet({
   const { maxAgeMs } = reports;
   const live = new Map<string, Live>();
   const listeners: ((model: string, environment: string) => void)[] = [];
-  /** Whose loaders were passed over, said once; the empty name stands for all models together. */
+  /** Models whose further loaders were ignored, logged once each; the empty name stands for all models. */
   const crowded = new BoundedMap<string, true>(MAX_CROWDED);
   let state: TailState | null = null;
-  const watch = reports.watch({ report: heard, state: told });
+  const watch = reports.watch({ report: received, state: stateChanged });
 
   return {
     of,
@@ -76,7 +76,7 @@ export function startFleet({
   function checkRoom(model: string, instance: string): void {
     if (live.has(`${model}.${instance}`) || of(model).length < limitOfModel) return;
     const retry_after = Math.ceil(maxAgeMs / 1000);
-    const detail = `${limitOfModel} loaders of ${model} report already; one that is silent for ${retry_after} s makes room.`;
+    const detail = `${limitOfModel} loaders of ${model} already report; a loader that is silent for ${retry_after} s is removed.`;
     throw new Problem('too-many-requests', detail, { retry_after });
   }
 
@@ -85,12 +85,12 @@ export function startFleet({
     return [...live.values()].map(({ view }) => view);
   }
 
-  function heard({ model, instance, report, at, replayed }: ReceivedReport): void {
+  function received({ model, instance, report, at, replayed }: ReceivedReport): void {
     const key = `${model}.${instance}`;
     const environment = (report ?? live.get(key)?.view)?.environment;
     if (report === null) live.delete(key);
     else if (hasRoomFor(model, key)) {
-      // What was said before anybody listened is as old as NATS says, as far as its clock may be believed.
+      // A report from before this server listened is as old as its NATS timestamp, whose clock may differ from ours.
       const age = replayed ? Math.max(now() - at.getTime(), 0) : 0;
       const view = { model, instance, reported_at: at.toISOString(), ...report };
       live.set(key, { view, until: now() - age + maxAgeMs });
@@ -104,15 +104,15 @@ export function startFleet({
     return isWithin('', live.size, limit, key) && isWithin(model, of(model).length, limitOfModel, key);
   }
 
-  function isWithin(whose: string, count: number, most: number, key: string): boolean {
+  function isWithin(model: string, count: number, most: number, key: string): boolean {
     if (count < most) {
-      crowded.delete(whose);
+      crowded.delete(model);
       return true;
     }
-    if (!crowded.has(whose)) {
-      log.warn({ limit: most, loader: key }, 'more loaders report than are kept; the further ones are passed over');
+    if (!crowded.has(model)) {
+      log.warn({ limit: most, loader: key }, 'more loaders report than the limit allows; the further ones are ignored');
     }
-    crowded.set(whose, true);
+    crowded.set(model, true);
     return false;
   }
 
@@ -120,8 +120,9 @@ export function startFleet({
     for (const [key, { until }] of live) if (until <= now()) live.delete(key);
   }
 
-  function told(next: TailState, why?: unknown): void {
-    if (next !== state) log[next === 'live' ? 'info' : 'warn']({ state: next, err: why }, 'reports of loaders');
+  function stateChanged(next: TailState, why?: unknown): void {
+    if (next !== state)
+      log[next === 'live' ? 'info' : 'warn']({ state: next, err: why }, 'the loaders’ reports changed state');
     state = next;
   }
 }

@@ -3,15 +3,15 @@ import { dirname, join, parse } from 'node:path';
 import { isErrno } from '../files/errno.ts';
 import { syncFolder } from '../files/sync.ts';
 
-/** What the end of a file is looked for in: more than the longest line, since an event has at most 512 KiB. */
+/** The part at the end of a file that is read: longer than any line, since an event has at most 512 KiB. */
 const TAIL_BYTES = 1024 * 1024;
 
-/** Of a line's beginning: all lines of a file begin alike. */
+/** All lines of a file start with the same bytes. */
 const BEGINNING_BYTES = 8;
 
 /**
- * Appends whole lines, durably. The file is opened anew each time: one that was rotated away gets nothing any more. What a
- * crash or a full disk left of a line at its end is cut off first; anything else there is somebody's, and stays.
+ * Appends lines durably. The file is opened each time, so nothing is written to a file that was rotated away. If a crash or a
+ * full disk left a part of a line at the end, it is removed first; other text there belongs to another program and stays.
  */
 export async function appendLines(path: string, lines: readonly string[]): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
@@ -19,7 +19,7 @@ export async function appendLines(path: string, lines: readonly string[]): Promi
   try {
     const { size } = await file.stat();
     let text = lines.map((line) => `${line}\n`).join('');
-    if (!(await endsWhole(file, size))) {
+    if (!(await endsWithLine(file, size))) {
       const { end, rest } = await tailOf(file);
       if (lines[0]!.startsWith(rest.toString('latin1', 0, BEGINNING_BYTES))) await file.truncate(end);
       else text = `\n${text}`;
@@ -32,7 +32,7 @@ export async function appendLines(path: string, lines: readonly string[]): Promi
   }
 }
 
-/** The whole lines at the end of a file, newest first; none where there is no such file. */
+/** Returns the complete lines at the end of a file, newest first; none if the file is missing. */
 export async function lastLines(path: string): Promise<string[]> {
   try {
     const file = await open(path);
@@ -47,7 +47,7 @@ export async function lastLines(path: string): Promise<string[]> {
   }
 }
 
-/** The file itself and what was rotated away beside it: `a.log`, `a.log.1`, `a.log-20260303`, `a-20260303.log`. */
+/** Returns the file and its rotations in the same folder: `a.log`, `a.log.1`, `a.log-20260303`, `a-20260303.log`. */
 export async function rotationsOf(path: string): Promise<string[]> {
   const { dir, name, ext } = parse(path);
   const isRotation = (rest: string) =>
@@ -62,13 +62,13 @@ export async function rotationsOf(path: string): Promise<string[]> {
   }
 }
 
-async function endsWhole(file: FileHandle, size: number): Promise<boolean> {
+async function endsWithLine(file: FileHandle, size: number): Promise<boolean> {
   if (size === 0) return true;
   const { buffer } = await file.read(Buffer.alloc(1), { position: size - 1 });
   return buffer.toString() === '\n';
 }
 
-/** The whole lines at the end, where the last of them ends, and what is there after it. */
+/** Returns the complete lines at the end of a file, the offset after the last of them, and the bytes from there. */
 async function tailOf(file: FileHandle): Promise<{ lines: string[]; end: number; rest: Buffer }> {
   const { size } = await file.stat();
   if (size === 0) return { lines: [], end: 0, rest: Buffer.alloc(0) };

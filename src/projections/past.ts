@@ -1,15 +1,15 @@
 import { environmentOf, initialModel, type Model } from '../domain/model.ts';
 import type { HistoryEntry, ModelEntry } from './registry.ts';
 
-/** A model as it stood after one of its events, as far as the index knows. */
+/** A model as it was after one of its events, as far as the index shows. */
 export interface Past {
-  /** Reasons and request ids are left out, stacks have but their top, and notes are today's. */
+  /** Without reasons and request ids; stacks have only their top, and notes are the current ones. */
   model: Model;
-  /** The events that have the notes of versions whose notes were changed later. */
+  /** The events with the notes of that time, by version, for versions whose notes were changed later. */
   notes: Map<string, number>;
 }
 
-/** Nothing is read for it: what a version is never changes, and when it was published, archived or moved is in the index. */
+/** Needs no event: a version never changes, and the index has when it was published, archived or moved. */
 export function pastOf({ model, history }: ModelEntry, revision: number): Past {
   const past: Past = { model: initialModel(model.name), notes: new Map() };
   const noted = new Map<string, number>();

@@ -7,27 +7,29 @@ import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import { applyMessage, emptyRegistry, type Registry } from './registry.ts';
 
-/** Called for every event after it is folded; null when the log was restored and everything is to be built anew. */
+/** Called for every event after it is folded; with null when the log was restored and is read from the start. */
 export type EventListener = (applied: { event: RegistryEvent; revision: number } | null) => void;
 
-/** Keeps a read model at the head of the log. */
+/** Keeps the read model at the head of the log. */
 export interface Projector {
   registry(): Registry;
-  /** `live`, or why what is read may be old. */
+  /** `live`, or why the read model may be old. */
   state(): TailState;
-  /** Revisions that somebody took out of the log. */
+  /** Whether the log was read to its end once, since the start or since it was restored. */
+  complete(): boolean;
+  /** Revisions that were deleted from the log. */
   gaps(): readonly { first: number; last: number }[];
-  /** Resolves when the log was first read to its head. */
+  /** Resolves when the log has been read to its head for the first time. */
   ready(): Promise<void>;
   /**
-   * Folds an event that was appended here as soon as it is acknowledged, if everything before it is folded; the tail, which
-   * brings it again a little later, then passes it over.
+   * Folds an event that this server appended, if everything before it is folded. The tail delivers the same event a little
+   * later, and skips it.
    */
   appended(message: LogMessage): void;
   /** Resolves when a revision is folded. @throws {Problem} outcome-unknown after 5 seconds */
   reached(revision: number): Promise<void>;
   onEvent(listener: EventListener): void;
-  /** Told of each word of the tail, even if it is the same one again. */
+  /** Called on every state change of the tail, and when the same state is reported again. */
   onState(listener: (state: TailState) => void): void;
   close(): Promise<void>;
 }
@@ -42,6 +44,7 @@ interface Waiter {
 export function startProjector(nats: Nats, generation: number, log: Logger): Projector {
   let registry = emptyRegistry(generation);
   let state: TailState = 'catching-up';
+  let complete = false;
   const gaps: { first: number; last: number }[] = [];
   const waiters = new Set<Waiter>();
   const listeners: EventListener[] = [];
@@ -58,13 +61,17 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     restart(generation) {
       log.warn({ generation }, 'the log was restored; reading it from the start');
       registry = emptyRegistry(generation);
+      complete = false;
       gaps.length = 0;
-      tell(null);
+      notify(null);
     },
     state(next, why) {
       if (next !== state) log[next === 'diverged' ? 'error' : 'info']({ state: next, err: why }, 'log');
       state = next;
-      if (next === 'live') ready.resolve();
+      if (next === 'live') {
+        complete = true;
+        ready.resolve();
+      }
       for (const listener of stateListeners) listener(next);
     },
   });
@@ -74,18 +81,18 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     if (revision <= registry.position.revision) return;
     const event = applyMessage(registry, message);
     const frozen = registry.models.get(model)!.frozen;
-    if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model’s log cannot be followed');
-    if (event) tell({ event, revision });
+    if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model is frozen: an event cannot be applied');
+    if (event) notify({ event, revision });
     for (const waiter of waiters) if (waiter.revision <= revision) waiter.resolve();
   }
 
-  /** An event is folded once: what one listener makes of it must not keep it from the others, or from who waits. */
-  function tell(applied: Parameters<EventListener>[0]): void {
+  /** An event is folded once, so an error in one listener must not keep it from the others, or from `reached`. */
+  function notify(applied: Parameters<EventListener>[0]): void {
     for (const listener of listeners) {
       try {
         listener(applied);
       } catch (err) {
-        log.error({ err, revision: applied?.revision }, 'an event could not be passed on');
+        log.error({ err, revision: applied?.revision }, 'a listener failed for an event');
       }
     }
   }
@@ -93,6 +100,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
   return {
     registry: () => registry,
     state: () => state,
+    complete: () => complete,
     gaps: () => gaps,
     ready: () => ready.promise,
     appended(own) {
@@ -115,7 +123,7 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
       };
       const late = new Problem(
         'outcome-unknown',
-        `The event ${revision} is in the log but was not read back; ask again.`,
+        `The event ${revision} is in the log, but was not read back in time; send the request again.`,
       );
       const timer = setTimeout(() => settle(() => reject(late)), REACH_TIMEOUT_MS);
       waiters.add(waiter);

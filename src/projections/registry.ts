@@ -8,11 +8,11 @@ import { decodeEvent, Undecodable } from '../log/codec.ts';
 import { type LogPosition, START } from '../log/identity.ts';
 import { hashOf, type LogMessage } from '../log/read.ts';
 
-/** What is needed to find an event again; its content stays in the log. */
+/** An event in the index; its content stays in the log. */
 export interface HistoryEntry {
   revision: number;
   type: EventType;
-  /** When, in milliseconds since 1970: half the memory of the text. */
+  /** Milliseconds since 1970, which take half the memory of the text. */
   at: number;
   actor: string;
   environment: string | null;
@@ -29,19 +29,19 @@ export interface ModelEntry {
   model: Model;
   /** Oldest first. */
   history: HistoryEntry[];
-  /** Where the model's log cannot be followed past: it stays as it was before that revision. */
+  /** The event that cannot be applied: the model stays as it was before it. */
   frozen: Frozen | null;
-  /** Where the model's last message is, and the hash of its body, also of one that cannot be followed. */
+  /** The model's last message and the hash of its body, even if it cannot be applied. */
   last: { revision: number; hash: string };
 }
 
-/** The read model: every model's fold, and how far the log was read. */
+/** The read model: the fold of every model, and the position in the log. */
 export interface Registry {
   position: LogPosition;
   models: Map<string, ModelEntry>;
-  /** Of `<revision> <model> <hash>\n` of every message: what a position states of their order. */
+  /** Hashes `<revision> <model> <hash>\n` of every message: a checkpoint states their order by it. */
   order: Hash;
-  /** Everyone who acted, once: each event that is read brings a copy of the name. */
+  /** The names of actors, shared by the index: each event that is read has a copy of its own. */
   actors: Map<string, string>;
 }
 
@@ -49,7 +49,7 @@ export function emptyRegistry(generation = 0): Registry {
   return { position: { ...START, generation }, models: new Map(), order: createHash('sha256'), actors: new Map() };
 }
 
-/** A model's entry; one without events for a name that the log does not know. */
+/** Returns a model's entry; for an unknown name, an entry without events. */
 export function entryOf(registry: Registry, name: string): ModelEntry {
   return (
     registry.models.get(name) ?? {
@@ -61,7 +61,7 @@ export function entryOf(registry: Registry, name: string): ModelEntry {
   );
 }
 
-/** Folds the next message of the log and returns its event; null for one that freezes its model or is passed over. */
+/** Folds the next message of the log and returns its event; null if it freezes its model or is ignored. */
 export function applyMessage(registry: Registry, message: LogMessage): RegistryEvent | null {
   const hash = hashOf(message.body);
   let entry = registry.models.get(message.model);
@@ -79,7 +79,7 @@ export function applyMessage(registry: Registry, message: LogMessage): RegistryE
   return event;
 }
 
-/** What does not decode, breaks the chain or breaks a rule freezes the model, and is never skipped. */
+/** A message that does not decode, breaks the chain or breaks a rule freezes the model; it is never skipped. */
 function applyTo(entry: ModelEntry, { model: name, revision, body }: LogMessage, hash: string): RegistryEvent | null {
   try {
     if (entry.model.revision === 0 && !isModelName(name)) throw new Undecodable(`${name} is not a model's name`);
@@ -119,12 +119,16 @@ function historyEntry(
   };
 }
 
-/** Models whose log cannot be followed to its end: versions may be published there that nobody here knows. */
+export function* modelsOf({ models }: Registry): Generator<Model> {
+  for (const { model } of models.values()) yield model;
+}
+
+/** Returns the number of frozen models. Their later events are unknown here, and may publish versions. */
 export function frozenCount(registry: Registry): number {
   return [...registry.models.values()].filter(({ frozen }) => frozen !== null).length;
 }
 
-/** Every digest that a published version refers to. */
+/** Returns every digest that a published version refers to. */
 export function referencedDigests(registry: Registry): Set<Digest> {
   const digests = new Set<Digest>();
   for (const { model } of registry.models.values()) {

@@ -1,43 +1,43 @@
-import { type Chain, emptyChain, follow, missUntil } from './chain.ts';
+import { addMessage, type Chain, emptyChain, noteGap } from './chain.ts';
 import { type Checkpoint, checkpointOf } from './checkpoint.ts';
 import type { LogSource } from './source.ts';
 
-/** A checkpoint that was kept, and what to call it in messages to people. */
-export interface Kept {
+/** A checkpoint, and its name in messages. */
+export interface NamedCheckpoint {
   name: string;
   checkpoint: Checkpoint;
 }
 
-/** A kept checkpoint that was held against a log, and why that is not the log it was made of; null if it is. */
-export interface Verdict extends Kept {
+/** A checkpoint that was compared with a log, and why it does not fit; null if it fits. */
+export interface Verdict extends NamedCheckpoint {
   why: string | null;
 }
 
-export interface Checked {
-  /** In the order of their revisions. */
+export interface CheckResult {
+  /** Sorted by revision. */
   verdicts: Verdict[];
-  /** The log to its end. */
+  /** The whole log. */
   chain: Chain;
 }
 
-/** Reads a log once, and holds each checkpoint against it where it stood then. */
+/** Reads a log once, and compares each checkpoint with the log at the checkpoint's revision. */
 export async function checkLog(
   source: LogSource,
-  kept: Kept[],
+  checkpoints: NamedCheckpoint[],
   progress?: (revision: number, head: number) => void,
-): Promise<Checked> {
+): Promise<CheckResult> {
   const chain = emptyChain(source.generation);
-  const waiting = kept.toSorted((a, b) => a.checkpoint.revision - b.checkpoint.revision);
+  const waiting = checkpoints.toSorted((a, b) => a.checkpoint.revision - b.checkpoint.revision);
   const verdicts: Verdict[] = [];
   for await (const batch of source.batches()) {
     for (const message of batch) {
       judgeBelow(message.revision);
-      follow(chain, message);
+      addMessage(chain, message);
     }
     progress?.(chain.revision, source.head);
   }
   judgeBelow(Number.POSITIVE_INFINITY);
-  missUntil(chain, source.head);
+  noteGap(chain, source.head);
   return { verdicts, chain };
 
   function judgeBelow(next: number): void {
@@ -49,17 +49,18 @@ export async function checkLog(
   }
 }
 
-/** What a log, read to a checkpoint's revision, has other than the checkpoint saw; null if nothing. */
+/** Returns why a log, read to a checkpoint's revision, does not fit; `agreed` is the last revision that did, or 0. */
 function difference(chain: Chain, was: Checkpoint, agreed: number): string | null {
   const is = checkpointOf(chain, new Date(was.time));
   if (is.generation < was.generation) {
-    return `the log is of generation ${is.generation}, older than ${was.generation}: it is a copy from before a restore`;
+    return `the log has generation ${is.generation}, lower than ${was.generation}: it is a copy from before a restore`;
   }
-  if (is.revision > 0 && is.epoch !== was.epoch && was.revision > 0) return 'it is another log: it begins otherwise';
+  if (is.revision > 0 && is.epoch !== was.epoch && was.revision > 0)
+    return 'it is another log: its first event differs';
   if (is.revision < was.revision) {
-    return `the log has nothing at revision ${was.revision}: it has lost everything after revision ${is.revision}`;
+    return `the log does not reach revision ${was.revision}: everything after revision ${is.revision} is missing`;
   }
   if (is.digest === was.digest && is.order === was.order) return null;
-  const since = agreed > 0 ? `after revision ${agreed}, where another checkpoint agrees` : 'after its first event';
-  return `the log was rewritten: events up to revision ${was.revision} are not those that were there. They differ ${since}`;
+  const from = agreed > 0 ? `revision ${agreed}, where another checkpoint agrees,` : 'its first event';
+  return `the log was rewritten between ${from} and revision ${was.revision}`;
 }

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { readFile } from 'node:fs/promises';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 
-/** A new Ed25519 pair as PEM: PKCS #8 and SPKI, as openssl writes and reads them. */
+/** Generates an Ed25519 key pair in PEM (PKCS #8 and SPKI), as openssl does. */
 export function generateKeyPair(): { privatePem: string; publicPem: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   return { privatePem: pemOf(privateKey), publicPem: pemOf(publicKey) };
@@ -12,12 +12,12 @@ function pemOf(key: KeyObject): string {
   return key.export({ format: 'pem', type: key.type === 'private' ? 'pkcs8' : 'spki' }).toString();
 }
 
-/** @throws {Error} where the file has no Ed25519 private key */
+/** @throws {Error} if the file has no Ed25519 private key */
 export function readPrivateKey(path: string): Promise<KeyObject> {
   return readKey(path, createPrivateKey, 'private');
 }
 
-/** The private one will do, too: it has the public one in it. @throws {Error} where the file has no Ed25519 key */
+/** Also accepts a private key, which contains the public one. @throws {Error} if the file has no Ed25519 key */
 export function readPublicKey(path: string): Promise<KeyObject> {
   return readKey(path, createPublicKey, 'public');
 }
@@ -30,10 +30,10 @@ async function readKey(path: string, make: (pem: string) => KeyObject, kind: str
   } catch (cause) {
     throw new Error(`${path} has no ${kind} key in PEM.`, { cause });
   }
-  throw new Error(`The key in ${path} is not of the kind Ed25519.`);
+  throw new Error(`The key in ${path} is not an Ed25519 key.`);
 }
 
-/** RFC 7638: the same for both halves of a pair. */
+/** Returns the RFC 7638 thumbprint, which is the same for the private and the public key of a pair. */
 export async function thumbprintOf(key: KeyObject): Promise<string> {
   return calculateJwkThumbprint(await exportJWK(key.type === 'private' ? createPublicKey(key) : key));
 }

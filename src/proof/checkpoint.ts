@@ -5,15 +5,15 @@ import { thumbprintOf } from './checkpoint-key.ts';
 import { digestOfHeads, type LogState } from './heads.ts';
 import { HistoryBroken } from './source.ts';
 
-/** Where a log stood at a time, in a few numbers: what a checkpoint states. */
+/** The state of a log at one time. */
 export const Checkpoint = z.strictObject({
   format: z.literal(1),
   generation: z.int().min(0),
-  /** Hash of the body at revision 1; null for a log without it. */
+  /** SHA-256 of the body at revision 1; null if the log does not have it. */
   epoch: z.string().nullable(),
   revision: z.int().min(0),
   time: z.iso.datetime(),
-  /** How many there are, archived or not. */
+  /** The number of models. */
   models: z.int().min(0),
   /** See `digestOfHeads`. */
   digest: z.string(),
@@ -25,37 +25,35 @@ export type Checkpoint = z.infer<typeof Checkpoint>;
 const TYPE = 'signalbox-checkpoint+jws';
 
 export function checkpointOf({ generation, epoch, revision, heads, order }: LogState, now: Date): Checkpoint {
-  const said = { models: heads.size, digest: digestOfHeads(heads), order: `sha256:${order.copy().digest('hex')}` };
-  return { format: 1, generation, epoch, revision, time: now.toISOString(), ...said };
+  const digests = { digest: digestOfHeads(heads), order: `sha256:${order.copy().digest('hex')}` };
+  return { format: 1, generation, epoch, revision, time: now.toISOString(), models: heads.size, ...digests };
 }
 
-/** The file's name that checkpoints are published under: sorted by name, they are in their order. */
+/** Returns the file name of a published checkpoint. Sorted by name, checkpoints are in order. */
 export function checkpointName({ generation, revision }: Checkpoint): string {
   return `${generation}-${String(revision).padStart(12, '0')}.jws`;
 }
 
-/** As a compact JWS (RFC 7515), signed with an Ed25519 key. */
+/** Returns a compact JWS (RFC 7515), signed with an Ed25519 key. */
 export async function signCheckpoint(checkpoint: Checkpoint, key: KeyObject): Promise<string> {
   return new CompactSign(Buffer.from(JSON.stringify(checkpoint)))
     .setProtectedHeader({ alg: 'EdDSA', typ: TYPE, kid: await thumbprintOf(key) })
     .sign(key);
 }
 
-/** @throws {HistoryBroken} for what is no checkpoint, or was not signed with this key's other half */
+/** @throws {HistoryBroken} if it is not a checkpoint, or not signed with the private key of `key` */
 export async function verifyCheckpoint(jws: string, key: KeyObject): Promise<Checkpoint> {
   const header = headerOf(jws);
-  if (header?.typ !== TYPE) throw new HistoryBroken('it is no checkpoint');
+  if (header?.typ !== TYPE) throw new HistoryBroken('it is not a checkpoint');
   const kid = await thumbprintOf(key);
   if (header.kid !== kid) throw new HistoryBroken(`it was signed with the key ${header.kid}, not with ${kid}`);
   const { payload } = await compactVerify(jws, key, { algorithms: ['EdDSA'] }).catch((cause: unknown) => {
     if (!(cause instanceof errors.JOSEError)) throw cause;
-    throw new HistoryBroken('its signature does not fit what it says: it was altered', { cause });
+    throw new HistoryBroken('its signature is invalid: the checkpoint was altered', { cause });
   });
   const checkpoint = Checkpoint.safeParse(JSON.parse(Buffer.from(payload).toString('utf8')));
   if (checkpoint.success) return checkpoint.data;
-  throw new HistoryBroken('it is a checkpoint of another format than this Signalbox knows', {
-    cause: checkpoint.error,
-  });
+  throw new HistoryBroken('its format is unknown to this version of Signalbox', { cause: checkpoint.error });
 }
 
 function headerOf(jws: string) {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { clause } from '../domain/clause.ts';
-import { type Chain, emptyChain, findingsOf, follow } from './chain.ts';
+import { addMessage, type Chain, emptyChain, findingsOf } from './chain.ts';
 import { checkpointOf } from './checkpoint.ts';
 import {
   type Ending,
@@ -15,17 +15,18 @@ import {
 } from './export-line.ts';
 import { HistoryBroken, type LogSource, type RawMessage } from './source.ts';
 
-/** An exported log. What its last line says is known when all batches were read. */
+/** An exported log. */
 export interface ExportFile extends LogSource {
+  /** Returns the last line, after all batches were read. @throws {HistoryBroken} before */
   ending(): Ending;
 }
 
 const BATCH_MESSAGES = 500;
 
 /**
- * Opens an exported log. A file that is not byte for byte what was written shows at the end of its batches at the latest.
+ * Opens an exported log. Any changed byte of the file makes `batches` throw, at its end at the latest.
  *
- * @throws {HistoryBroken} naming the first line that is not as it was written
+ * @throws {HistoryBroken} naming the first wrong line
  */
 export async function openExportFile(path: string): Promise<ExportFile> {
   const { generation, head } = await headerOf(path);
@@ -65,14 +66,14 @@ async function* batchesOf(path: string, reader: Reader): AsyncGenerator<RawMessa
   if (batch.length > 0) yield batch;
 }
 
-/** Takes an exported log line by line, and refuses the first that would not have been written there. */
+/** Reads an exported log line by line, and throws at the first line that an export would not have there. */
 interface Reader {
-  /** The message of the line, if it has one. @throws {HistoryBroken} */
+  /** Reads the next line. Returns its message; null for the first and the last line. @throws {HistoryBroken} */
   take(line: Buffer): RawMessage | null;
   header(): Header;
-  /** What the last line says. @throws {HistoryBroken} where it did not come */
+  /** Returns the last line. @throws {HistoryBroken} if it was not read */
   finish(): Ending;
-  /** For what is wrong with the line after those that were taken. */
+  /** Returns the error for a line that was not passed to `take`. */
   refuseNext(why: string): HistoryBroken;
 }
 
@@ -89,7 +90,7 @@ function createReader(path: string): Reader {
       if (ending) throw refuse('something follows the last line');
       if (!header) {
         header = readHeader(line);
-        if (!header) throw refuse('no exported log begins like this');
+        if (!header) throw refuse('it is not the first line of an exported log');
         chain = emptyChain(header.generation);
         digest.update(line).update('\n');
         return null;
@@ -98,12 +99,12 @@ function createReader(path: string): Reader {
       if (message) {
         const wrong = misplaced(message.revision, chain.revision, header.head);
         if (wrong) throw refuse(wrong);
-        follow(chain, message);
+        addMessage(chain, message);
         digest.update(line).update('\n');
         return message;
       }
       ending = readEnding(line);
-      if (!ending) throw refuse(`it is not as it was written, after revision ${chain.revision}`);
+      if (!ending) throw refuse(`the line after revision ${chain.revision} was not written by an export`);
       const wrong = contradiction(ending, chain, `sha256:${digest.update(endingStart(ending)).digest('hex')}`);
       if (wrong) throw refuse(wrong);
       return null;
@@ -125,20 +126,20 @@ function createReader(path: string): Reader {
 }
 
 function misplaced(revision: number, last: number, head: number): string | null {
-  if (revision <= last) return `revision ${revision} comes after revision ${last}: a line is twice there, or moved`;
-  return revision > head ? `revision ${revision} is beyond the head ${head} that the first line names` : null;
+  if (revision <= last) return `revision ${revision} comes after revision ${last}: a line was duplicated or moved`;
+  return revision > head ? `revision ${revision} is higher than the head ${head} in the first line` : null;
 }
 
-/** What the last line says that does not fit the lines before it. */
+/** Returns how the last line contradicts the lines before it; null if it does not. */
 function contradiction(ending: Ending, chain: Chain, digest: string): string | null {
   const [finding] = findingsOf(chain);
-  const seen = finding ? ` ${finding}` : '';
-  if (ending.digest !== digest) return `the file was changed after it was written: its digest does not fit.${seen}`;
+  const detail = finding ? ` ${finding}` : '';
+  if (ending.digest !== digest) return `the file was changed after it was written: its digest is wrong.${detail}`;
   const fits = isDeepStrictEqual(ending.checkpoint, checkpointOf(chain, new Date(ending.checkpoint.time)));
-  return fits ? null : `the checkpoint does not fit what stands before it.${seen}`;
+  return fits ? null : `the checkpoint does not fit the lines before it.${detail}`;
 }
 
-/** The lines without their ends. */
+/** Yields the lines without their line ends. */
 async function* lines(path: string, { refuseNext }: Reader): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
   let held = 0;
@@ -152,7 +153,7 @@ async function* lines(path: string, { refuseNext }: Reader): AsyncGenerator<Buff
     if (from === chunk.length) continue;
     rest.push(chunk.subarray(from));
     held += chunk.length - from;
-    if (held > MAX_LINE_BYTES) throw refuseNext(`a line is longer than any that is written, ${MAX_LINE_BYTES} bytes`);
+    if (held > MAX_LINE_BYTES) throw refuseNext(`the line is longer than ${MAX_LINE_BYTES} bytes`);
   }
-  if (held > 0) throw refuseNext('the file was cut off: its last line has no end');
+  if (held > 0) throw refuseNext('the file was cut off: its last line has no line end');
 }

@@ -13,24 +13,24 @@ const Header = z.strictObject({
 });
 export type Header = z.infer<typeof Header>;
 
-/** The last one. Its digest is of every byte of the file that stands before the digest. */
+/** The last line. `digest` is the SHA-256 of every byte of the file before the digest itself. */
 const Ending = z.strictObject({ checkpoint: Checkpoint, signed: z.string().optional(), digest: z.string() });
 export type Ending = z.infer<typeof Ending>;
 
-/** Of a message of 512 KiB that has to be escaped byte by byte, and what stands around it. */
+/** Fits a message of 512 KiB with every byte escaped, and the other fields. */
 export const MAX_LINE_BYTES = 4 * 1024 * 1024;
 
 export function headerLine({ generation, head }: { generation: number; head: number }): string {
   return JSON.stringify({ signalbox_log: 1, generation, stream: STREAM, head } satisfies Header);
 }
 
-/** A message with the exact bytes of its body: as text if they are UTF-8, else in base64. */
+/** Encodes a message with the exact bytes of its body: as text if they are UTF-8, else in base64. */
 export function messageLine({ revision, subject, stored_at, body }: RawMessage): string {
   const content = isUtf8(body) ? { body: body.toString('utf8') } : { body_base64: body.toString('base64') };
   return JSON.stringify({ revision, subject, stored_at: stored_at.toISOString(), ...content });
 }
 
-/** The last line up to its digest, which is made of all that stands before it. */
+/** Returns the last line up to its digest. */
 export function endingStart({ checkpoint, signed }: Omit<Ending, 'digest'>): string {
   return `${JSON.stringify({ checkpoint, signed }).slice(0, -1)},"digest":"`;
 }
@@ -39,13 +39,13 @@ export function endingLine(ending: Ending): string {
   return `${endingStart(ending)}${ending.digest}"}`;
 }
 
-/** What `headerLine` wrote; null for anything else, be it by one byte. */
+/** Reads what `headerLine` wrote; null if any byte differs. */
 export function readHeader(line: Buffer): Header | null {
   const header = parsed(line, Header);
   return header && line.equals(Buffer.from(headerLine(header))) ? header : null;
 }
 
-/** What `endingLine` wrote; null for anything else. */
+/** Reads what `endingLine` wrote; null if any byte differs. */
 export function readEnding(line: Buffer): Ending | null {
   const ending = parsed(line, Ending);
   return ending && line.equals(Buffer.from(endingLine(ending))) ? ending : null;
@@ -55,21 +55,21 @@ function parsed<T>(line: Buffer, schema: z.ZodType<T>): T | null {
   try {
     return schema.safeParse(JSON.parse(line.toString('utf8'))).data ?? null;
   } catch {
-    return null; // no JSON
+    return null; // not JSON
   }
 }
 
-/** What `messageLine` wrote; null for anything else. */
+/** Reads what `messageLine` wrote; null if any byte differs. */
 export function readMessage(line: Buffer): RawMessage | null {
   try {
     const message = messageIn(line);
     return line.equals(Buffer.from(messageLine(message))) ? message : null;
   } catch {
-    return null; // no JSON, no object, or no date
+    return null; // not JSON, not an object, or not a date
   }
 }
 
-/** Plain checks: there are as many of these lines as there are events. What has another shape is not written so again. */
+/** Does not validate: the caller encodes the result again and compares. A schema for every event would be slow. */
 function messageIn(line: Buffer): RawMessage {
   const { revision, subject, stored_at, body, body_base64 } = JSON.parse(line.toString('utf8'));
   const bytes = typeof body === 'string' ? Buffer.from(body) : Buffer.from(String(body_base64), 'base64');

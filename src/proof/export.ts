@@ -1,5 +1,5 @@
 import { createHash, type KeyObject } from 'node:crypto';
-import { type Chain, emptyChain, follow } from './chain.ts';
+import { addMessage, type Chain, emptyChain } from './chain.ts';
 import { checkpointOf, signCheckpoint } from './checkpoint.ts';
 import { endingLine, endingStart, headerLine, messageLine } from './export-line.ts';
 import type { LogSource } from './source.ts';
@@ -8,13 +8,13 @@ export interface ExportOptions {
   now: Date;
   /** Signs the checkpoint at the end. */
   key?: KeyObject | undefined;
-  /** Takes the next bytes of the file. */
+  /** Writes the next bytes of the file. */
   write(bytes: Buffer): Promise<void>;
-  /** Told of the last revision that was written. */
+  /** Called with the last revision that was written. */
   progress?(revision: number, head: number): void;
 }
 
-/** Writes a log as JSON lines with the exact bytes of every body, and answers with what was seen of it. */
+/** Writes a log as JSON lines with the exact bytes of every body, and returns its chain. */
 export async function exportLog(source: LogSource, { now, key, write, progress }: ExportOptions): Promise<Chain> {
   const digest = createHash('sha256');
   const put = async (text: string) => {
@@ -27,7 +27,7 @@ export async function exportLog(source: LogSource, { now, key, write, progress }
   for await (const batch of source.batches()) {
     let text = '';
     for (const message of batch) {
-      follow(chain, message);
+      addMessage(chain, message);
       text += `${messageLine(message)}\n`;
     }
     await put(text);

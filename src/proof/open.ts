@@ -9,7 +9,7 @@ import { openExportFile } from './export-file.ts';
 import type { LogSource } from './source.ts';
 import { openStreamSource } from './stream-source.ts';
 
-/** Where the log is: at a nats-server of one's own, or on the volume. */
+/** The place of the log: the nats-server at `NATS_URL` if it is set, else the volume. */
 export interface LogPlace {
   NATS_URL?: string | undefined;
   REGISTRY_VOLUME: string;
@@ -17,15 +17,15 @@ export interface LogPlace {
 
 export interface OpenOptions {
   place: LogPlace;
-  /** Takes the volume for this process, or throws where another one has it. */
+  /** Locks the volume for this process. Throws if another process holds the lock. */
   lock(volume: string): { release(): void };
-  /** Whether no registry may run on the volume meanwhile. */
+  /** Whether to fail if a registry runs on the volume. */
   alone?: boolean;
-  /** Tells a person what takes long. */
+  /** Reports a step that takes long. */
   progress(line: string): void;
 }
 
-/** A connection to the log, and what it takes to end it. */
+/** A connection to the log. */
 export interface OpenLog {
   nats: Nats;
   close(): Promise<void>;
@@ -35,9 +35,9 @@ const CONNECT_MS = 10_000;
 const silent = { info() {}, warn() {}, error() {} };
 
 /**
- * The log to read: an exported file, or the stream.
+ * Opens the log for reading: an exported file if one is given, else the stream.
  *
- * @throws {Problem} log-unavailable where NATS is away; not-found where there is no log
+ * @throws {Problem} log-unavailable if NATS does not answer; not-found if there is no log
  */
 export async function openSource(options: OpenOptions & { file?: string | undefined }): Promise<LogSource> {
   if (options.file !== undefined) return openExportFile(options.file);
@@ -62,11 +62,11 @@ function hasLog(volume: string): Promise<boolean> {
 }
 
 /**
- * Connects to `NATS_URL`, or to the nats-server of the registry that runs on the volume; where none does, it starts that
- * server, with the volume's lock, and stops it in the end.
+ * Connects to `NATS_URL`, else to the nats-server of the registry that runs on the volume. If no registry runs there,
+ * locks the volume and starts that server, until `close`.
  *
- * @throws {Problem} log-unavailable where nobody answers within ten seconds
- * @throws {Error} where a registry runs on the volume and nobody else may
+ * @throws {Problem} log-unavailable if NATS does not answer within ten seconds
+ * @throws {Error} if `alone` and a registry runs on the volume
  */
 export async function openLog({ place, lock, progress, alone }: OpenOptions): Promise<OpenLog> {
   if (place.NATS_URL !== undefined) return connected(parseNatsUrl(place.NATS_URL));
@@ -77,7 +77,7 @@ export async function openLog({ place, lock, progress, alone }: OpenOptions): Pr
     held = lock(volume);
   } catch (error) {
     const running = await lastAddress(folder);
-    // Port 0: this user cannot read where the server is, and the lock's own error says why.
+    // Port 0: this user may not read the server's address. The lock's error gives the reason.
     if (alone || new URL(running.url).port === '0') throw error;
     return connected(addressOf(running));
   }
@@ -100,22 +100,22 @@ function addressOf({ url, user, password }: { url: string; user: string; passwor
   return { servers: [url], user, pass: password };
 }
 
-async function connected(address: NatsAddress, undo = async () => {}): Promise<OpenLog> {
-  // Not a signal that goes on after this: it would end the connection at its next reconnect.
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), CONNECT_MS);
+async function connected(address: NatsAddress, stopServer = async () => {}): Promise<OpenLog> {
+  // Not AbortSignal.timeout: it would still fire later, and end the connection at its next reconnect.
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), CONNECT_MS);
   try {
-    const nats = await connectNats(address, 'signalbox-cli', late.signal);
+    const nats = await connectNats(address, 'signalbox-cli', deadline.signal);
     return {
       nats,
       async close() {
         await nats.nc.close();
-        await undo();
+        await stopServer();
       },
     };
   } catch (error) {
-    await undo();
-    if (!late.signal.aborted) throw error;
+    await stopServer();
+    if (!deadline.signal.aborted) throw error;
     throw new Problem('log-unavailable', `NATS does not answer at ${address.servers.join(', ')}.`, {}, error);
   } finally {
     clearTimeout(timer);

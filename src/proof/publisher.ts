@@ -6,10 +6,10 @@ import { checkpointName, checkpointOf, signCheckpoint } from './checkpoint.ts';
 import type { LogState } from './heads.ts';
 
 export interface PublisherOptions {
-  /** A folder, or an HTTP address that ends in `/` and takes `PUT`. */
+  /** A folder, or an HTTP address that ends in `/` and accepts `PUT`. */
   to: string;
   key: KeyObject;
-  /** Where the log stands; null while that is not known. */
+  /** Returns the state of the log; null while it is unknown. */
   logState(): LogState | null;
   now(): Date;
   log: { info(fields: object, message: string): void; error(fields: object, message: string): void };
@@ -18,10 +18,10 @@ export interface PublisherOptions {
 
 const AN_HOUR_MS = 3600_000;
 const PUT_TIMEOUT_MS = 30_000;
-/** What a store answers to `If-None-Match: *` where there is one of that name (RFC 9110, 13.1.2). */
+/** The response to `If-None-Match: *` if the file exists (RFC 9110, 13.1.2). */
 const PRECONDITION_FAILED = 412;
 
-/** Publishes a signed checkpoint now and every hour, if the log has moved since the last one. */
+/** Publishes a signed checkpoint now and every hour, if the log has changed since the last one. */
 export function startPublisher(options: PublisherOptions): { close(): Promise<void> } {
   const { to, key, logState, now, log, everyMs = AN_HOUR_MS } = options;
   let last = '';
@@ -45,15 +45,15 @@ export function startPublisher(options: PublisherOptions): { close(): Promise<vo
     try {
       const isNew = await put(to, name, await signCheckpoint(checkpoint, key));
       last = name;
-      const told = isNew ? 'published a checkpoint' : 'a checkpoint of this name is there already, and stays';
-      log.info({ event_type: 'checkpoint', revision: at.revision, name }, told);
+      const message = isNew ? 'checkpoint published' : 'a checkpoint of this name exists; it was not replaced';
+      log.info({ event_type: 'checkpoint', revision: at.revision, name }, message);
     } catch (err) {
-      log.error({ err, event_type: 'checkpoint', revision: at.revision }, 'a checkpoint was not published');
+      log.error({ err, event_type: 'checkpoint', revision: at.revision }, 'checkpoint not published; retrying later');
     }
   }
 }
 
-/** Whether it was written. One that is there stays: it may be the only one that knows what was at that revision. */
+/** Returns whether the file was written. An existing file is kept: it may be the only proof of that revision. */
 async function put(to: string, name: string, jws: string): Promise<boolean> {
   const content = `${jws}\n`;
   return isAddress(to) ? send(to + name, content) : write(to, name, content);
@@ -80,7 +80,7 @@ function isAddress(to: string): boolean {
   return /^https?:\/\//.test(to);
 }
 
-/** A user and password in the address are sent as Basic credentials, since fetch takes none there. */
+/** Sends the user and password of the address as Basic credentials: fetch refuses them in an address. */
 function requestTo(url: string): { address: URL; headers: Record<string, string> } {
   const address = new URL(url);
   const { username, password } = address;
@@ -94,9 +94,9 @@ function requestTo(url: string): { address: URL; headers: Record<string, string>
   return { address, headers };
 }
 
-/** @throws {Error} for an address that does not end where names can follow */
+/** @throws {Error} for an address to which no file name can be appended */
 export function checkDestination(to: string): void {
   if (isAddress(to) && !(URL.canParse(to) && to.endsWith('/') && !/[?#]/.test(to))) {
-    throw new Error('REGISTRY_CHECKPOINTS must be a folder, or an address that ends in /.');
+    throw new Error('REGISTRY_CHECKPOINTS must be a folder, or an HTTP address that ends in / and has no query.');
   }
 }

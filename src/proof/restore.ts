@@ -6,59 +6,60 @@ import { Problem } from '../domain/errors.ts';
 import type { Nats } from '../log/connection.ts';
 import { beginRestore, endRestore } from '../log/restoring.ts';
 import { STREAM } from '../log/stream.ts';
-import { type Chain, emptyChain, follow, missUntil } from './chain.ts';
+import { addMessage, type Chain, emptyChain, noteGap } from './chain.ts';
 import { verifyCheckpoint } from './checkpoint.ts';
 import type { ExportFile } from './export-file.ts';
 import { HistoryBroken, type LogSource, type RawMessage } from './source.ts';
-import { openUnfinished } from './stream-source.ts';
+import { openRestoringStream } from './stream-source.ts';
 
 export interface RestoreOptions {
-  /** The least that the restored log's generation is to be. */
+  /** The lowest generation that the restored log may get. */
   generation?: number | undefined;
-  /** Told of the last revision that was stored. */
+  /** Called with the last revision that was stored. */
   progress?(revision: number, head: number): void;
 }
 
-/** So many are sent before the first is acknowledged; the stream stores them in their order, or none after a failure. */
+/** The number of unacknowledged messages. The stream stores them in order, and none after one that was refused. */
 const IN_FLIGHT = 256;
 const PUBLISH_TIMEOUT_MS = 30_000;
 
 /**
- * Reads an exported log to its end, and holds its checkpoint against the key where one is given.
+ * Reads an exported log to its end, and verifies the signature of its checkpoint if a key is given.
  *
- * @throws {HistoryBroken} where it is not what was written, or signed, or lacks revisions, which no stream could lack in the
- *   same way
+ * @throws {HistoryBroken} if the file was changed, is not signed with the key, or has gaps, which no stream could have
  */
 export async function verifyExport(file: ExportFile, key?: KeyObject): Promise<Chain> {
   const chain = emptyChain(file.generation);
-  for await (const message of messagesOf(file)) follow(chain, message);
-  missUntil(chain, file.head);
+  for await (const message of messagesOf(file)) addMessage(chain, message);
+  noteGap(chain, file.head);
   if (key) await verifySignature(file, key);
   if (chain.gap === null) return chain;
   const { first, last } = chain.gap;
-  throw new HistoryBroken(`${file.name} has no revisions ${first} to ${last}: they were missing when it was exported.`);
+  throw new HistoryBroken(`${file.name} lacks revisions ${first} to ${last}: they were missing when it was exported.`);
 }
 
 async function verifySignature(file: ExportFile, key: KeyObject): Promise<void> {
   const { signed, checkpoint } = file.ending();
   if (signed === undefined) throw new HistoryBroken(`${file.name} is not signed.`);
   const genuine = await verifyCheckpoint(signed, key).catch((cause: Error) => {
-    throw new HistoryBroken(`${file.name} is not to be believed: ${clause(cause.message)}.`, { cause });
+    throw new HistoryBroken(`The signature of ${file.name} was refused: ${clause(cause.message)}.`, { cause });
   });
-  if (!isDeepStrictEqual(genuine, checkpoint)) throw new HistoryBroken(`${file.name} is not what was signed.`);
+  if (!isDeepStrictEqual(genuine, checkpoint))
+    throw new HistoryBroken(`${file.name} differs from its signed checkpoint.`);
 }
 
 /**
- * Rebuilds a log from a verified export, where there is none: the same bodies at the same revisions, of a higher generation.
- * One that was stopped goes on where it is repeated; until it has ended, no registry and no loader follows the stream.
+ * Rebuilds a log from a verified export in an empty stream: the same bodies at the same revisions, with a higher
+ * generation. An interrupted restore continues when it is repeated. Until it ends, no registry or loader follows the stream.
  *
- * @throws {Problem} conflict where the stream is not empty; log-unavailable: repeat it
- * @throws {HistoryBroken} where the stream has something else than the export
+ * @returns the generation
+ * @throws {Problem} conflict if the stream has events that no restore wrote; log-unavailable: repeat it
+ * @throws {HistoryBroken} if the stream differs from the export
  */
 export async function restoreLog(nats: Nats, file: ExportFile, options: RestoreOptions = {}): Promise<number> {
-  const { revision: there, generation: before } = await beginRestore(nats);
+  const { revision: stored, generation: before } = await beginRestore(nats);
   await compare(nats, file);
-  await appendAfter(nats, file, there, options.progress);
+  await appendAfter(nats, file, stored, options.progress);
   const restored = await compare(nats, file);
   if (restored !== file.head) throw new HistoryBroken(`The stream ends at revision ${restored}, not at ${file.head}.`);
   const generation = Math.max(file.generation + 1, before + 1, options.generation ?? 0);
@@ -66,13 +67,13 @@ export async function restoreLog(nats: Nats, file: ExportFile, options: RestoreO
   return generation;
 }
 
-async function appendAfter(nats: Nats, file: ExportFile, there: number, progress: RestoreOptions['progress']) {
+async function appendAfter(nats: Nats, file: ExportFile, stored: number, progress: RestoreOptions['progress']) {
   const sent: Promise<void>[] = [];
   try {
     for await (const message of messagesOf(file)) {
-      if (message.revision <= there) continue;
+      if (message.revision <= stored) continue;
       const storing = store(nats, message);
-      storing.catch(() => {}); // told where it is awaited
+      storing.catch(() => {}); // Not unhandled: it is awaited below.
       sent.push(storing);
       if (sent.length < IN_FLIGHT) continue;
       await sent.shift();
@@ -90,15 +91,15 @@ async function store({ js }: Nats, { revision, subject, body }: RawMessage): Pro
   const ack = await js.publish(subject, body, { expect, timeout: PUBLISH_TIMEOUT_MS }).catch((cause: unknown) => {
     if (cause instanceof JetStreamApiError)
       throw new Error(`Revision ${revision} was refused: ${clause(cause.message)}.`, { cause });
-    throw new Problem('log-unavailable', 'NATS went away; run the same command again, it goes on.', {}, cause);
+    throw new Problem('log-unavailable', 'NATS does not answer. Run the same command again to continue.', {}, cause);
   });
   if (ack.seq !== revision)
-    throw new HistoryBroken(`Revision ${revision} was stored as ${ack.seq}: the stream has others.`);
+    throw new HistoryBroken(`Revision ${revision} was stored as ${ack.seq}: the stream has other events.`);
 }
 
-/** Holds what is in the stream against the export, which may go on, and answers how far it goes. */
+/** Checks that the stream is a prefix of the export. Returns the stream's last revision. @throws {HistoryBroken} */
 async function compare(nats: Nats, file: ExportFile): Promise<number> {
-  const stream = await openUnfinished(nats);
+  const stream = await openRestoringStream(nats);
   const originals = messagesOf(file);
   try {
     let revision = 0;
@@ -106,7 +107,7 @@ async function compare(nats: Nats, file: ExportFile): Promise<number> {
       const { value: original } = await originals.next();
       if (!original || !isSame(original, copy)) {
         throw new HistoryBroken(
-          `The stream ${STREAM} has something else at revision ${copy.revision} than ${file.name}.`,
+          `The stream ${STREAM} differs from ${file.name} at revision ${copy.revision}. Delete it and run restore again.`,
         );
       }
       revision = copy.revision;

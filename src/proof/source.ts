@@ -1,30 +1,30 @@
-/** A message as it is stored, whatever it says. */
+/** A stored message, not decoded. */
 export interface RawMessage {
-  /** Its place in the stream. */
+  /** Its sequence in the stream. */
   revision: number;
   subject: string;
-  /** When it was stored, by the clock of NATS. */
+  /** When NATS stored it, by the clock of the nats-server. */
   stored_at: Date;
   body: Buffer;
 }
 
-/** A log to read from its beginning: a stream, or a file that was exported. */
+/** A log that is read from its beginning: a stream, or an exported file. */
 export interface LogSource {
-  /** What to call it in messages to people. */
+  /** Its name in messages. */
   name: string;
   generation: number;
-  /** The last revision that was there when it was opened; 0 for an empty log. */
+  /** The last revision when the source was opened; 0 for an empty log. */
   head: number;
   /**
-   * Every message up to `head`, oldest first, in batches of up to some thousand; memory stays flat.
+   * Yields every message up to `head`, oldest first, in batches of at most some thousand, so memory stays flat.
    *
-   * @throws {Error} where the source cannot be read to its end
+   * @throws {Error} if the source cannot be read to its end
    */
   batches(): AsyncIterable<RawMessage[]>;
   close(): Promise<void>;
 }
 
-/** What was read cannot be the history that was written: altered, cut, reordered or of another log. */
+/** The log or file is not the history that was written: it was altered, cut or reordered, or it is another log. */
 export class HistoryBroken extends Error {
   override readonly name = 'HistoryBroken';
 }

@@ -9,18 +9,18 @@ import { consumerLoss } from '../log/supervise.ts';
 import type { LogSource, RawMessage } from './source.ts';
 
 const BATCH_MESSAGES = 500;
-/** What the client may have asked for and not handed over. */
+/** The number of messages that the client may request ahead. */
 const AHEAD_MESSAGES = 2_000;
 const RETRY_MS = 500;
-/** A consumer that says nothing for so long is made anew: while it is cut off, the client waits without an end. */
+/** A consumer without messages for this long is recreated: if it is cut off, the client would wait forever. */
 const STALLED_MS = 10_000;
-/** So long nothing may arrive. A cluster that lost its leader has another after seconds. */
+/** The read fails after this long without progress. A cluster that lost its leader elects another one within seconds. */
 const PATIENCE_MS = 60_000;
 
 /**
- * The stream as it is now, to be read from its beginning, which takes rights to look at it and to consume it.
+ * Opens the stream up to its present end. Needs permission to read the stream's info and to create consumers.
  *
- * @throws {Problem} not-found where there is no stream; log-unavailable, also while it is being restored
+ * @throws {Problem} not-found if there is no stream; log-unavailable, also during a restore
  */
 export async function openStreamSource(nats: Nats, close: () => Promise<void>): Promise<LogSource> {
   const head = await headOf(nats);
@@ -28,8 +28,8 @@ export async function openStreamSource(nats: Nats, close: () => Promise<void>): 
   throw new Problem('log-unavailable', `A restore into the stream ${STREAM} is not finished: run it again.`);
 }
 
-/** The stream as far as it was restored. */
-export async function openUnfinished(nats: Nats): Promise<LogSource> {
+/** Opens the stream during a restore, up to the last restored message. */
+export async function openRestoringStream(nats: Nats): Promise<LogSource> {
   return sourceOf(nats, await headOf(nats), async () => {});
 }
 
@@ -57,15 +57,15 @@ function unavailable(cause: unknown): Problem {
   return new Problem('log-unavailable', 'The log cannot be read to its end: NATS does not answer.', {}, cause);
 }
 
-/** How far it was read. */
+/** What was read so far. */
 interface Position {
   epoch: string | null;
   last: RawMessage | null;
 }
 
 /**
- * Reads round after round: the client's ordered consumer does not survive the loss of the node that hosts it, so it is made
- * anew after what was read last, if that is still there.
+ * Reads in rounds, each with a new consumer that starts after the last message: the client's ordered consumer does not
+ * survive the loss of the node that hosts it.
  */
 async function* read(nats: Nats, head: LogHead): AsyncGenerator<RawMessage[]> {
   const position: Position = { epoch: null, last: null };
@@ -96,30 +96,31 @@ function revisionOf({ last }: Position): number {
   return last?.revision ?? 0;
 }
 
-/** @throws {Problem} conflict for a log that has become another one since it was read so far */
+/** @throws {Problem} conflict if the log was replaced since the last round */
 async function checkSame(nats: Nats, { generation, restoring }: LogHead, { epoch, last }: Position): Promise<void> {
   if (last === null) return;
   const now = await readHead(nats);
   const position = { generation, epoch, revision: last.revision, hash: hashOf(last.body) };
-  // What is read while it is being restored is read by who restores it.
+  // During a restore, only the restore itself reads: its mark is expected then.
   const comparison = await compareLog(nats, { ...now, restoring: now.restoring !== restoring }, position);
-  if (comparison !== 'same') throw new Problem('conflict', 'The log was replaced by another one while it was read.');
+  if (comparison !== 'same')
+    throw new Problem('conflict', 'The log was replaced by another one while it was read. Run the command again.');
 }
 
 /**
- * What one consumer delivers of the messages after `from`, until `head`, or until it is lost or passes over revisions. An
- * empty batch at the end says that the log has no more of them.
+ * Yields the messages after `from` that one consumer delivers, until `head`, or until the consumer is lost or skips
+ * revisions. An empty batch at the end means that the log has no more messages up to `head`.
  */
 async function* round(nats: Nats, from: number, head: number): AsyncGenerator<RawMessage[]> {
-  // Fresh options each time: the client writes into them. No filter: 2.10 crawls with one.
+  // A new options object each time: the client modifies it. No filter: nats-server 2.10 is slow with one.
   const consumer = await nats.js.consumers.get(STREAM, { opt_start_seq: from + 1, inactive_threshold: 30_000 });
   try {
     const { num_pending } = await consumer.info(true);
     if (num_pending > 0) yield* consume(consumer, from, head);
-    // A replica may be behind: the leader knows whether the head was taken out.
+    // A replica may be behind. The leader knows whether the head was deleted.
     else if ((await readHash(nats, head)) === null) yield [];
   } finally {
-    // Or the server keeps it until its time is over.
+    // Otherwise the server keeps it until inactive_threshold.
     await consumer.delete().catch(() => {});
   }
 }
@@ -134,7 +135,7 @@ async function* consume(consumer: Consumer, from: number, head: number): AsyncGe
   try {
     for await (const m of messages) {
       if (m.seq <= last) continue;
-      // At the start it is the log that lacks something; later it may be the client, which the next round shows.
+      // A gap at the start is a gap in the log. A later one may be the client's loss, so the next round checks it.
       if (m.seq > last + 1 && last > from) break;
       last = m.seq;
       if (last <= head) batch.push(rawMessage(m));

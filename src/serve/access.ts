@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { createBlobAccess } from '../access/blob-access.ts';
 import { openKeyStore } from '../access/key-store.ts';
 import { isKey } from '../access/keys.ts';
 import { isLoopback } from '../access/loopback.ts';
@@ -14,19 +15,20 @@ import type { ServerConfig } from '../config.ts';
 import { callerAddress } from '../http/caller/address.ts';
 import type { Services } from '../http/services.ts';
 import type { Nats } from '../log/connection.ts';
+import { modelsOf, type Registry } from '../projections/registry.ts';
 import { createLimiter } from '../structures/limiter.ts';
 import type { Opened } from './opened.ts';
 
-/** What is known of callers before the log is: whatever is wrong with it stops a start at once. */
+/** Settings that are read before the log is opened, so that a mistake in them stops the start at once. */
 export interface AccessSettings {
   secrets: readonly Uint8Array[];
-  /** Without a secret of the registry's own, one of the volume's signs the cookies of this server. */
+  /** The secrets that sign session cookies: the configured ones, or else one on the volume. */
   sessionSecrets: readonly Uint8Array[];
   verifyToken: VerifyToken;
   policy: Policy;
 }
 
-/** @throws {Error} naming the variable or the file that is wrong */
+/** @throws {Error} that names the invalid variable or file */
 export async function readAccess(config: ServerConfig, volume: string): Promise<AccessSettings> {
   const secrets = await secretsOf(config, volume);
   const { REGISTRY_ROLE_CLAIM: roleClaim, REGISTRY_GROUPS_CLAIM: groupsClaim, REGISTRY_POLICY: policy } = config;
@@ -50,12 +52,13 @@ type Access = Pick<
   | 'publicUrl'
   | 'corsOrigins'
   | 'policy'
+  | 'blobAccess'
 >;
 
-/** Who calls, what he may do and how often. */
+/** Opens what identifies callers, and limits what they may do and how often. */
 export async function openAccess(
   { secrets, sessionSecrets, verifyToken, policy }: AccessSettings,
-  { config, nats, log }: { config: ServerConfig; nats: Nats; log: Logger },
+  { config, nats, registry, log }: { config: ServerConfig; nats: Nats; registry(): Registry; log: Logger },
   opened: Opened,
 ): Promise<Access> {
   const { REGISTRY_RATE_LIMIT: rateLimit, REGISTRY_PUBLIC_URL: publicUrl, REGISTRY_CORS_ORIGINS: origins } = config;
@@ -73,33 +76,34 @@ export async function openAccess(
     publicUrl: publicUrl === undefined ? null : new URL(publicUrl),
     corsOrigins: origins.map((url) => new URL(url).origin),
     policy,
+    blobAccess: createBlobAccess(policy, () => modelsOf(registry())),
   };
 }
 
 /**
- * What tokens are signed with here, the newest first; none where only the provider's are taken.
+ * Returns the secrets that sign tokens, the newest first; none if only tokens of the provider are accepted.
  *
- * @throws {Error} beyond loopback without a secret or a provider, or with a secret too short to sign with
+ * @throws {Error} if the server listens beyond loopback without a secret or a provider, or a secret is too short
  */
 async function secretsOf(config: ServerConfig, volume: string): Promise<Uint8Array[]> {
   const { REGISTRY_JWT_SECRET: secrets, REGISTRY_JWKS_URL: jwks, HOST } = config;
   if (secrets !== undefined) {
     if (secrets.every((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES)) return secrets.map(bytesOf);
-    throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes, and each of several, too.`);
+    throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes per secret.`);
   }
   if (isLoopback(HOST)) return [await ensureSecret(volume)];
   if (jwks !== undefined) return [];
-  throw new Error(`To listen on ${HOST}, beyond this machine, set REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.`);
+  throw new Error(`To listen on ${HOST} (not loopback), set REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.`);
 }
 
 function bytesOf(secret: string): Uint8Array {
   return Buffer.from(secret);
 }
 
-/** @throws {Error} for a provider without issuer and audience: any of its tokens, meant for anybody, would be taken */
+/** @throws {Error} if issuer or audience is missing: tokens that the provider issued for other services would be accepted */
 function providerOf(config: ServerConfig): Provider | undefined {
   const { REGISTRY_JWKS_URL: jwks, REGISTRY_JWT_ISSUER: issuer, REGISTRY_JWT_AUDIENCE: audience } = config;
   if (jwks === undefined) return undefined;
   if (issuer !== undefined && audience !== undefined) return { jwksUrl: new URL(jwks), issuer, audience };
-  throw new Error('With REGISTRY_JWKS_URL, set REGISTRY_JWT_ISSUER and REGISTRY_JWT_AUDIENCE, too.');
+  throw new Error('REGISTRY_JWKS_URL also needs REGISTRY_JWT_ISSUER and REGISTRY_JWT_AUDIENCE.');
 }

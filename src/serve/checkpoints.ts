@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.ts';
-import type { Registry } from '../projections/registry.ts';
+import type { Projector } from '../projections/projector.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
 import type { LogState } from '../proof/heads.ts';
 import { checkDestination, startPublisher } from '../proof/publisher.ts';
@@ -13,32 +13,33 @@ export interface CheckpointSettings {
 }
 
 /**
- * Where checkpoints go and what signs them; null where none are wanted.
+ * Returns the destination of checkpoints and the key that signs them; null if no checkpoints are configured.
  *
- * @throws {Error} where one of the two is not said, or is no good
+ * @throws {Error} if only one of the two is set, or one is invalid
  */
 export async function readCheckpoints(config: ServerConfig): Promise<CheckpointSettings | null> {
   const { REGISTRY_CHECKPOINTS: to, REGISTRY_CHECKPOINT_KEY: key } = config;
   if (to === undefined && key === undefined) return null;
   if (to === undefined || key === undefined) {
-    throw new Error('Set both REGISTRY_CHECKPOINTS and REGISTRY_CHECKPOINT_KEY, or none of them.');
+    throw new Error('Set both REGISTRY_CHECKPOINTS and REGISTRY_CHECKPOINT_KEY, or neither.');
   }
   checkDestination(to);
   return { to, key: await readPrivateKey(key) };
 }
 
-/** Publishes a checkpoint of the read model every hour, while it follows the log. */
+/** Publishes a checkpoint of the read model every hour, while the log is live. */
 export function startCheckpoints(
   settings: CheckpointSettings,
-  { registry, live, log }: { registry(): Registry; live(): boolean; log: Logger },
+  { projector, log }: { projector: Projector; log: Logger },
   opened: Opened,
 ): void {
   const publisher = startPublisher({ ...settings, logState, now: () => new Date(), log });
   opened(() => publisher.close());
 
   function logState(): LogState | null {
-    const { position, models, order } = registry();
+    if (projector.state() !== 'live') return null;
+    const { position, models, order } = projector.registry();
     const heads = [...models].map(([name, { last }]) => [name, last] as const);
-    return live() ? { ...position, heads: new Map(heads), order } : null;
+    return { ...position, heads: new Map(heads), order };
   }
 }

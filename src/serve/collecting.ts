@@ -5,7 +5,7 @@ import type { Opened } from './opened.ts';
 
 const EVERY_MS = 3600_000;
 
-/** Collects blobs that nothing refers to, now and every hour. */
+/** Deletes blobs that no version refers to, now and every hour. */
 export function startCollecting(collector: Collector, log: Logger, opened: Opened): void {
   let collecting = collect();
   const timer = setInterval(() => {
@@ -19,12 +19,12 @@ export function startCollecting(collector: Collector, log: Logger, opened: Opene
   async function collect(): Promise<void> {
     const started = performance.now();
     const line = { event_type: 'blobs.collected', request_id: randomUUID(), actor: 'registry' };
-    const told = (result: string) => ({ ...line, result, latency_ms: Math.round(performance.now() - started) });
+    const fields = (result: string) => ({ ...line, result, latency_ms: Math.round(performance.now() - started) });
     try {
       const deleted = await collector.collect(Date.now());
-      if (deleted > 0) log.info({ ...told('ok'), deleted }, 'deleted blobs that nothing referred to');
+      if (deleted > 0) log.info({ ...fields('ok'), deleted }, 'deleted blobs that no version refers to');
     } catch (err) {
-      log.error({ ...told('internal'), err }, 'blobs were not collected');
+      log.error({ ...fields('internal'), err }, 'unused blobs could not be deleted');
     }
   }
 }

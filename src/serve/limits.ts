@@ -2,15 +2,15 @@ import { activationLimitOf, type Policy, writeLimitOf } from '../access/policy.t
 import { createWriteLimits, type WriteLimit, type WriteLimits } from '../commands/write-limits.ts';
 import type { ServerConfig } from '../config.ts';
 
-/** Against flapping where it hurts; elsewhere people try things. */
+/** Only production is limited by default, against flapping; other environments are for experiments. */
 const PRODUCTION = 'production';
 const PRODUCTION_ACTIVATIONS = 3;
-/** Room for 64 of the largest manifests. */
+/** Enough for 64 of the largest manifests. */
 const BYTES_A_MINUTE = 16 * 1024 * 1024;
 
 type Variables = Pick<ServerConfig, 'REGISTRY_ACTIVATION_LIMIT' | 'REGISTRY_COMMAND_LIMIT'>;
 
-/** The limits of commands: as the policy says, else as the variables do (docs/security.md, "Limits"). */
+/** Returns the limits of commands, from the policy or else from the variables (docs/security.md, "Limits"). */
 export function commandLimits(
   { REGISTRY_ACTIVATION_LIMIT: activations, REGISTRY_COMMAND_LIMIT: commands }: Variables,
   policy: Policy,

@@ -5,7 +5,7 @@ import { connectNats, type Nats, parseNatsUrl } from '../log/connection.ts';
 import { findNatsServer } from '../log/embedded/binary.ts';
 import { startNatsServer } from '../log/embedded/server.ts';
 import { ensureStream, readHead } from '../log/stream.ts';
-import { tellWhileWaiting } from './nats-wait.ts';
+import { reportWhileWaiting } from './nats-wait.ts';
 import type { Opened } from './opened.ts';
 import { otherLog } from './position.ts';
 
@@ -16,16 +16,16 @@ interface OpenLog {
   progress(line: string): void;
 }
 
-/** The log: of the nats-server that is configured, or of one that is started on the volume. */
+/** Opens the log on the configured nats-server, or on an embedded one that is started on the volume. */
 export async function openLog({ config, volume, log, progress }: OpenLog, opened: Opened): Promise<Nats> {
   if (config.NATS_URL !== undefined) {
     const address = parseNatsUrl(config.NATS_URL);
-    const waiting = tellWhileWaiting(address, progress);
+    const waiting = reportWhileWaiting(address, progress);
     return connected(address)
       .catch((cause: unknown) => {
         if (!(cause instanceof errors.AuthorizationError)) throw cause;
         const where = address.servers.join(', ');
-        throw new Error(`nats-server at ${where} refuses the user or the password of NATS_URL.`, { cause });
+        throw new Error(`nats-server at ${where} refuses the user or the password in NATS_URL.`, { cause });
       })
       .finally(() => waiting.stop());
   }
@@ -46,8 +46,10 @@ export async function openLog({ config, volume, log, progress }: OpenLog, opened
 }
 
 /**
- * Refuses a log that is not the one this volume was built from: its files would go backwards without anybody having
- * said so, and new events would be written over a loss. Returns the log's generation.
+ * Returns the generation of the log. Another log is refused: the files would show an older state without notice, and new
+ * events would hide that events were lost.
+ *
+ * @throws {Error} if the volume was built from another log
  */
 export async function checkPosition(nats: Nats, volume: string, embedded: boolean): Promise<number> {
   const head = await readHead(nats);

@@ -1,2 +1,2 @@
-/** Takes down how to close what was opened; all is closed in reverse. */
+/** Registers how to close an opened part; parts are closed in reverse order. */
 export type Opened = (undo: () => unknown) => void;

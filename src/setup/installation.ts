@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { access, constants, mkdir } from 'node:fs/promises';
 import { localActor } from '../access/client-token.ts';
 import { signToken } from '../access/tokens.ts';
+import type { CreatedKey } from '../api/keys.ts';
 import { createClient } from '../client/client.ts';
 import { isVolumeLocked } from '../files/lock.ts';
 import { replaceFile } from '../files/replace.ts';
@@ -16,11 +17,6 @@ import { filesOf, type Plan } from './plan.ts';
 import { SETTINGS } from './settings.ts';
 import { checkSignIn } from './sign-in.ts';
 import { checkVolume, nearestFolder } from './volume.ts';
-
-export interface LoaderKey {
-  id: string;
-  key: string;
-}
 
 const TOKEN_SECONDS = 60;
 
@@ -67,7 +63,7 @@ async function checkFiles(folder: string, force: boolean): Promise<Check> {
 export async function tryStart(
   plan: Plan,
   progress: (line: string) => void,
-): Promise<{ check: Check; key: LoaderKey | null }> {
+): Promise<{ check: Check; key: CreatedKey | null }> {
   try {
     const key = await makeLoaderKey(plan, progress);
     return { check: ok('start', `the registry starts; it created the API key ${key.id} for loaders`), key };
@@ -81,7 +77,7 @@ export async function tryStart(
  * Starts the configured registry on a free port of this machine, creates an API key for the loaders of a model, and stops
  * the registry. Apart from the key, it leaves what every start creates.
  */
-async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) => void): Promise<LoaderKey> {
+async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) => void): Promise<CreatedKey> {
   const quiet = { REGISTRY_DISCOVERY: 'off', REGISTRY_HISTORY_FILE: 'off' } as const;
   const trial = { ...config, ...quiet, HOST: '127.0.0.1', PORT: 0 };
   const server = await serve({ config: trial, log: createLogger('error'), progress });
@@ -91,14 +87,14 @@ async function makeLoaderKey({ config, loader }: Plan, progress: (line: string) 
     const token = () => signToken(Buffer.from(secret!), admin, TOKEN_SECONDS, new Date());
     const { model } = loader;
     const json = { name: `loader-${model}`.slice(0, 64), reach: { allow: ['read', 'report'], models: [model] } };
-    return await createClient({ dsn: server.url, token }).call<LoaderKey>('POST', '/api/keys', { json });
+    return await createClient({ dsn: server.url, token }).call<CreatedKey>('POST', '/api/keys', { json });
   } finally {
     await server.close();
   }
 }
 
 /** Writes the files for `serve` and for loaders. Returns their paths. */
-export async function writeFiles(plan: Plan, key: LoaderKey): Promise<string[]> {
+export async function writeFiles(plan: Plan, key: CreatedKey): Promise<string[]> {
   const { server, loader } = filesOf(plan.folder);
   await mkdir(plan.folder, { recursive: true });
   await replaceFile(server, envText('For "signalbox serve" and the command line in this folder', serverFile(plan)));
@@ -116,7 +112,7 @@ function serverFile({ config, kept }: Plan): Variable[] {
   ];
 }
 
-function loaderFile({ config, loader: { model, environment } }: Plan, { id, key }: LoaderKey): Variable[] {
+function loaderFile({ config, loader: { model, environment } }: Plan, { id, key }: CreatedKey): Variable[] {
   const dsn = config.REGISTRY_PUBLIC_URL ?? localUrl(config);
   return [
     { name: 'REGISTRY_DSN', value: dsn, comment: 'address of the registry' },

@@ -1,26 +1,16 @@
 import { z } from 'zod';
+import { type ProblemLists, Readiness } from '../api/health.ts';
 import { type Check, listed, ok, warning, wrong } from './check.ts';
 
-const Readiness = z.object({
-  log: z.string(),
-  /** A registry that sends no counts shows the lists to every caller. */
-  counts: z.record(z.string(), z.int()).default({}),
-  gaps: z.array(z.object({ first: z.int(), last: z.int() })).default([]),
-  frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })).default([]),
-  volume: z.array(z.string()).default([]),
-  discovery: z.array(z.string()).default([]),
-  history: z.array(z.string()).default([]),
-  artifacts: z
-    .array(z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()) }))
-    .default([]),
-});
+/** Another version of the registry may have other states and lists, or no counts. */
+const Answer = Readiness.extend({ log: z.string(), counts: z.record(z.string(), z.int()).default({}) });
 
 /** Checks the response of `/readyz`. The remedies are those of docs/operating.md. */
 export function checkReadiness(answer: unknown): Check[] {
-  const read = Readiness.safeParse(answer);
+  const read = Answer.safeParse(answer);
   if (!read.success)
     return [wrong('readiness', 'The response of /readyz is not valid.', 'Check the log lines of the registry.')];
-  const { log, counts, gaps, frozen, volume, artifacts, discovery, history } = read.data;
+  const { log, counts, gaps = [], frozen = [], volume = [], artifacts = [], discovery = [], history = [] } = read.data;
   const checks = [checkLog(log), ...checkHidden(counts, answer as object)];
   if (gaps.length > 0) {
     const missing = gaps.map(({ first, last }) => (first === last ? `${first}` : `${first} to ${last}`));
@@ -48,7 +38,7 @@ export function checkReadiness(answer: unknown): Check[] {
 }
 
 /** Missing bytes of an active version are an error, of another version a warning. */
-function checkArtifacts(artifacts: z.infer<typeof Readiness>['artifacts']): Check {
+function checkArtifacts(artifacts: ProblemLists['artifacts']): Check {
   const names = artifacts.map(({ model, version, environments }) =>
     environments.length > 0 ? `${model} ${version} (active in ${environments.join(', ')})` : `${model} ${version}`,
   );

@@ -1,4 +1,7 @@
 import { clientTokens } from '../access/client-token.ts';
+import { Liveness } from '../api/health.ts';
+import type { IdentityView } from '../api/identity.ts';
+import type { Page } from '../api/page.ts';
 import type { ModelView } from '../api/views.ts';
 import type { RegistryClient } from '../client/client.ts';
 import type { ClientConfig } from '../config.ts';
@@ -38,7 +41,7 @@ export async function* checkRegistry(config: ClientConfig, connect: Connect): As
 export async function checkReached(name: string, url: string, remedy: string): Promise<Check> {
   try {
     const { status, json } = await get(url, '/healthz');
-    if (status === 200 && (json as { status?: unknown } | null)?.status === 'ok') return ok(name, `${url} answers`);
+    if (status === 200 && Liveness.safeParse(json).success) return ok(name, `${url} answers`);
     return wrong(name, `${url} answered ${status}, but not as a registry does.`, remedy);
   } catch (error) {
     return wrong(name, `${url} does not answer: ${reasonOf(error)}.`, remedy);
@@ -96,7 +99,7 @@ async function* checkCaller(config: ClientConfig, connect: Connect): AsyncGenera
   }
   try {
     const client = connect(config);
-    const { actor, permissions } = await call<{ actor: string; permissions: string[] }>(client, '/api/identity');
+    const { actor, permissions } = await call<IdentityView>(client, '/api/identity');
     yield ok('token', `${actor} may ${permissions.join(', ') || 'do nothing'}`);
     yield permissions.includes('read') ? await checkLoaders(client) : skipped('loaders', `${actor} may not read.`);
   } catch (error) {
@@ -120,7 +123,7 @@ function call<T>(client: RegistryClient, path: string, query = {}): Promise<T> {
 }
 
 async function checkLoaders(client: RegistryClient): Promise<Check> {
-  const { models } = await call<{ models: ModelView[] }>(client, '/api/models', { page_size: MAX_MODELS });
+  const { models } = await call<Page<'models', ModelView>>(client, '/api/models', { page_size: MAX_MODELS });
   const all: LoaderView[] = [];
   for (const { model } of models) {
     all.push(...(await call<FleetView>(client, `/api/models/${encodeURIComponent(model)}/loaders`)).loaders);

@@ -13,7 +13,7 @@ describe('the name of an actor', () => {
     'registry-ci',
     'monkey:a',
     'x'.repeat(200),
-  ])('may be %s', (name) => expect(actorNameProblem(name)).toBeNull());
+  ])('can be %s', (name) => expect(actorNameProblem(name)).toBeNull());
 
   it.each([
     ['key:installer', 'reserved'],
@@ -34,5 +34,5 @@ describe('the name of an actor', () => {
     ['ana\ue000', 'U+E000'],
     ['', '1 to 200'],
     ['x'.repeat(201), '1 to 200'],
-  ])('may not be %j', (name, why) => expect(actorNameProblem(name)).toContain(why));
+  ])('cannot be %j', (name, why) => expect(actorNameProblem(name)).toContain(why));
 });

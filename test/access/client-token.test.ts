@@ -6,7 +6,7 @@ import { tokenVerifier } from '../../src/access/tokens.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 describe('a token signed with the local secret', () => {
-  it('is sent to this machine only', async () => {
+  it('is only sent to this machine', async () => {
     const REGISTRY_VOLUME = await temporaryFolder();
     await ensureSecret(REGISTRY_VOLUME);
     const tokenFor = (REGISTRY_DSN: string) => clientTokens({ REGISTRY_DSN, REGISTRY_VOLUME })();
@@ -18,7 +18,7 @@ describe('a token signed with the local secret', () => {
     }
   });
 
-  it('is signed with the configured secret, where there is one: the newest', async () => {
+  it('is signed with the newest configured secret, if there is one', async () => {
     const secrets = ['n'.repeat(32), 'o'.repeat(32)];
     const source = {
       REGISTRY_DSN: 'http://127.0.0.1',
@@ -31,7 +31,7 @@ describe('a token signed with the local secret', () => {
     await expect(clientTokens(elsewhere)()).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
-  it('does not stand in for one that was given', async () => {
+  it('does not replace REGISTRY_TOKEN', async () => {
     const given = {
       REGISTRY_DSN: 'https://registry.example.org',
       REGISTRY_TOKEN: 'given',
@@ -41,11 +41,11 @@ describe('a token signed with the local secret', () => {
   });
 });
 
-it('acts as the user of this machine, under a name that is not reserved', () => {
+it('acts as the user of this machine, with a prefix if the name is reserved', () => {
   expect(['ana', 'registry', 'volume'].map(localActor)).toEqual(['ana', 'local:registry', 'local:volume']);
 });
 
-it('a host that only begins like a loopback address is none', () => {
+it('a host that only begins like a loopback address is not one', () => {
   expect(['127.0.0.1', '127.8.9.1', '::1', '[::1]', 'localhost'].every(isLoopback)).toBe(true);
   expect(['127.example.org', '0.0.0.0', '10.0.0.1', '::', '', '127.'].some(isLoopback)).toBe(false);
 });

@@ -4,7 +4,7 @@ import { NONCES, NONCES_A_MINUTE, openNonces } from '../../src/access/nonces.ts'
 import { createLimiter } from '../../src/structures/limiter.ts';
 import { connected, SERVERS, startNats } from '../support/nats.ts';
 
-it.each(SERVERS)('a nonce of a key is good once on the $name nats-server', async ({ binary }) => {
+it.each(SERVERS)('a nonce of a key can be used once on the $name nats-server', async ({ binary }) => {
   const nats = await connected(await startNats(binary()));
   const nonces = openNonces(nats);
   await nonces.use('a', 'first');
@@ -15,7 +15,7 @@ it.each(SERVERS)('a nonce of a key is good once on the $name nats-server', async
   }
 });
 
-it('a key stores no more nonces than its share, and others go on; a replay takes nothing of it', async () => {
+it('a key cannot exceed its share, other keys are not affected, and a replay does not count', async () => {
   const nats = await connected(await startNats(process.env.NATS_SERVER_BIN!));
   const nonces = openNonces(nats, createLimiter({ quota: 2, window: 3600 }, Date.now));
   await nonces.use('a', 'first');
@@ -33,14 +33,14 @@ it('a key stores no more nonces than its share, and others go on; a replay takes
 });
 
 it.each(SERVERS)(
-  'the bucket has room for six keys at their full share on the $name nats-server',
+  'the bucket holds the nonces of six keys at their limit on the $name nats-server',
   async ({ binary }) => {
     const nats = await connected(await startNats(binary()));
     const nonces = openNonces(nats);
     await Promise.all(Array.from({ length: 200 }, (_, i) => nonces.use('0123456789ab', `nonce-${i}`)));
     const jsm = await jetstreamManager(nats.nc);
     const { config, state } = await jsm.streams.info(`KV_${NONCES}`);
-    const keptMinutes = config.max_age / 60e9 + 1; // and the one that begins
+    const keptMinutes = config.max_age / 60e9 + 1; // and the current minute
     expect(config.max_bytes / (state.bytes / state.messages)).toBeGreaterThan(6 * keptMinutes * NONCES_A_MINUTE);
   },
 );

@@ -2,17 +2,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PERMISSIONS } from '../../src/access/permissions.ts';
 import {
   activationLimitOf,
   allows,
   DEFAULT_POLICY,
-  EVERY_MODEL,
   type Identity,
-  Reach,
   readPolicy,
   writeLimitOf,
 } from '../../src/access/policy.ts';
+import { EVERY_MODEL, PERMISSIONS, Reach } from '../../src/domain/permissions.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 const ana: Identity = { actor: 'ana', role: 'scientist', groups: ['risk', 'everyone'] };
@@ -23,26 +21,26 @@ async function policyOf(text: string) {
   return readPolicy(path);
 }
 
-describe('the default table', () => {
+describe('the default policy', () => {
   it('lets admins do everything and users read', () => {
     for (const permission of PERMISSIONS) {
-      const wish = { permission, model: 'fraud', environment: 'production' };
-      expect(allows(DEFAULT_POLICY, { ...ana, role: 'admin' }, wish)).toBe(true);
-      expect(allows(DEFAULT_POLICY, { ...ana, role: 'user' }, wish)).toBe(permission === 'read');
-      expect(allows(DEFAULT_POLICY, { ...ana, role: null }, wish)).toBe(false);
-      expect(allows(DEFAULT_POLICY, ana, wish)).toBe(false);
+      const wanted = { permission, model: 'fraud', environment: 'production' };
+      expect(allows(DEFAULT_POLICY, { ...ana, role: 'admin' }, wanted)).toBe(true);
+      expect(allows(DEFAULT_POLICY, { ...ana, role: 'user' }, wanted)).toBe(permission === 'read');
+      expect(allows(DEFAULT_POLICY, { ...ana, role: null }, wanted)).toBe(false);
+      expect(allows(DEFAULT_POLICY, ana, wanted)).toBe(false);
     }
   });
 });
 
-describe('a table', () => {
-  it('reaches as far as it says, and no further', async () => {
+describe('a policy', () => {
+  it('grants permissions for its models and environments only', async () => {
     const policy = await policyOf(`
 grants:
   - { allow: [activate], group: risk, models: [fraud-*], environments: [staging] }
   - { allow: [read], group: everyone, models: [fraud-*, churn] }
 `);
-    const may = (wish: Parameters<typeof allows>[2]) => allows(policy, ana, wish);
+    const may = (wanted: Parameters<typeof allows>[2]) => allows(policy, ana, wanted);
     expect(may({ permission: 'activate', model: 'fraud-eu', environment: 'staging' })).toBe(true);
     expect(may({ permission: 'activate', model: 'fraud-eu', environment: 'production' })).toBe(false);
     expect(may({ permission: 'activate', model: 'churn', environment: 'staging' })).toBe(false);
@@ -53,16 +51,16 @@ grants:
     expect(may({ permission: 'publish' })).toBe(false);
   });
 
-  it('asks for everything that a line names', async () => {
+  it('applies a grant to callers that match all of its role, group and subject', async () => {
     const policy = await policyOf('grants: [{ allow: all, role: scientist, group: risk, subject: ana }]');
-    const wish = { permission: 'operate' as const };
-    expect(allows(policy, ana, wish)).toBe(true);
+    const wanted = { permission: 'operate' as const };
+    expect(allows(policy, ana, wanted)).toBe(true);
     for (const other of [{ role: 'user' }, { groups: [] }, { actor: 'ben' }]) {
-      expect(allows(policy, { ...ana, ...other }, wish)).toBe(false);
+      expect(allows(policy, { ...ana, ...other }, wanted)).toBe(false);
     }
   });
 
-  it('may reserve production', async () => {
+  it('can restrict production to a group', async () => {
     const policy = await policyOf(`
 grants:
   - { allow: [read, activate], role: scientist, environments: [staging, dev] }
@@ -73,22 +71,22 @@ grants:
     expect(allows(policy, { ...ana, groups: ['release-managers'] }, production)).toBe(true);
   });
 
-  it('that is wrong is refused, and says where', async () => {
-    for (const [text, told] of [
+  it('that is invalid is refused with the place of the error', async () => {
+    for (const [text, message] of [
       ['grants: [{ allow: [fly], role: user }]', 'grants'],
       ['grants: [{ allow: [read] }]', 'must name a role, a group or a subject'],
       ['grants: [{ allow: [], role: user }]', 'grants'],
-      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model’s name'],
+      ['grants: [{ allow: [read], role: user, models: ["Fraud(.*"] }]', 'must be a model name'],
       ['grants: [{ allow: [read], role: user, environment: [dev] }]', 'environment'],
       ['- 1', 'policy.yaml'],
       ['', 'policy.yaml'],
     ] as const) {
-      await expect(policyOf(text), text).rejects.toThrow(told);
+      await expect(policyOf(text), text).rejects.toThrow(message);
     }
     await expect(readPolicy('/nowhere/policy.yaml')).rejects.toThrow('/nowhere/policy.yaml cannot be read');
   });
 
-  it('matches names as a shell would', () => {
+  it('matches names like a shell', () => {
     const letters = (...all: string[]) => fc.array(fc.constantFrom(...all), { maxLength: 8 });
     const pattern = letters('a', 'b', '-', '*', '*').filter(({ length }) => length > 0);
     fc.assert(
@@ -99,8 +97,8 @@ grants:
     );
   });
 
-  it('answers at once, whatever the pattern', () => {
-    // A regular expression made of this one takes longer than the test may.
+  it('matches patterns with many stars fast', () => {
+    // An equivalent regular expression takes longer than the time-out of the test.
     expect(mayRead(`${'*a'.repeat(31)}*b`, 'a'.repeat(63))).toBe(false);
     expect(mayRead(`${'*a'.repeat(31)}*b`, `${'a'.repeat(62)}b`)).toBe(true);
   });
@@ -111,7 +109,7 @@ function mayRead(pattern: string, model: string): boolean {
   return allows({ grants: [], limits: [] }, { ...ana, reaches: [reach] }, { permission: 'read', model });
 }
 
-/** Naively: a star takes nothing, or one letter and goes on. */
+/** A reference implementation with backtracking: a star matches nothing, or one letter and again a star. */
 function globs([first, ...pattern]: string[], name: string[]): boolean {
   if (first === undefined) return name.length === 0;
   if (first === '*') return globs(pattern, name) || (name.length > 0 && globs(['*', ...pattern], name.slice(1)));
@@ -119,7 +117,7 @@ function globs([first, ...pattern]: string[], name: string[]): boolean {
 }
 
 describe('limits', () => {
-  it('are those of the first line that fits and says so, each for itself', async () => {
+  it('each come from the first entry that matches and sets the limit', async () => {
     const policy = await policyOf(`
 grants: []
 limits:

@@ -9,7 +9,7 @@ const ANA = { actor: 'ana', role: 'admin', groups: ['risk'] };
 const MINUTE = 60_000;
 const refused = { code: 'unauthenticated' };
 
-/** Sessions, and a clock that is moved by hand. */
+/** Creates sessions with a manual clock. */
 function sessionsOf(...secrets: Uint8Array[]) {
   const clock = { now: Date.parse('2026-03-03T08:00:00Z') };
   return { clock, sessions: createSessions(secrets, () => new Date(clock.now)) };
@@ -20,7 +20,7 @@ function cookieValue(cookie: string): string {
 }
 
 describe('a session', () => {
-  it('says who signed in, in a cookie that scripts and other hosts do not get', async () => {
+  it('is in a cookie that scripts and other hosts cannot read', async () => {
     const { sessions } = sessionsOf(SECRET);
     const { cookie } = await sessions.begin(ANA);
     expect(cookie).toMatch(/^__Host-signalbox=[^;]+; Path=\/; HttpOnly; Secure; SameSite=Strict; Max-Age=3600$/);
@@ -36,7 +36,7 @@ describe('a session', () => {
     await expect(async () => sessions.verify(value)).rejects.toMatchObject({ ...refused, fields: { expired: true } });
   });
 
-  it('goes on while it is used, and ends after a day all the same', async () => {
+  it('is renewed while it is used, and ends after a day', async () => {
     const { sessions, clock } = sessionsOf(SECRET);
     const begun = clock.now;
     let { cookie } = await sessions.begin(ANA);
@@ -66,14 +66,14 @@ describe('a session', () => {
     expect(session.session).toEqual({ expires_at, ends_at: expires_at });
     clock.now += 46 * MINUTE;
     await expect(async () => sessions.verify(cookieValue(cookie))).rejects.toMatchObject(refused);
-    // Tokens are still taken a few seconds after their time.
+    // The token verifier accepts tokens for a few seconds after they expire. A session cannot begin with one.
     await expect(sessions.begin({ ...ANA, expires_at })).rejects.toMatchObject({
       ...refused,
       fields: { expired: true },
     });
   });
 
-  it('is known to servers with the same secret, and to those that still accept an older one', async () => {
+  it('is accepted by servers with the same secret, or with it as an older secret', async () => {
     const value = cookieValue((await sessionsOf(OLDER).sessions.begin(ANA)).cookie);
     const { sessions } = sessionsOf(SECRET, OLDER);
     const session = await sessions.verify(value);
@@ -83,7 +83,7 @@ describe('a session', () => {
     expect(await sessionsOf(SECRET).sessions.verify(newer)).toMatchObject(ANA);
   });
 
-  it('is no token, and a token is no session', async () => {
+  it('is not accepted as a token, nor a token as a session', async () => {
     const now = new Date();
     const sessions = createSessions([SECRET]);
     const value = cookieValue((await sessions.begin(ANA)).cookie);
@@ -92,7 +92,7 @@ describe('a session', () => {
     await expect(async () => sessions.verify(token)).rejects.toMatchObject(refused);
   });
 
-  it('is refused when it is altered, unsigned, too long or none', async () => {
+  it('is refused if it is altered, unsigned, too long or not a session', async () => {
     const { sessions } = sessionsOf(SECRET);
     const value = cookieValue((await sessions.begin(ANA)).cookie);
     const [header, payload, signature] = value.split('.');
@@ -113,7 +113,7 @@ describe('a session', () => {
     }
   });
 
-  it('does not begin with more groups than a cookie holds', async () => {
+  it('does not begin with more groups than fit into a cookie', async () => {
     const { sessions } = sessionsOf(SECRET);
     let largest = 0;
     for (let length = 2_700; length < 3_000; length++) {

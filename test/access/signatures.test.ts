@@ -32,7 +32,7 @@ const verified = (request: Signable, now = NOW) => {
   return isSigned(request, signature, signingSecret(REGISTRY_SECRET, signature.keyid));
 };
 
-/** The signed request with another Signature-Input. */
+/** Returns the signed request with a changed Signature-Input. */
 function altered(change: (input: string) => string): Signable {
   const request = signed();
   return {
@@ -66,9 +66,9 @@ describe('the example of RFC 9421', () => {
 });
 
 describe('a signature', () => {
-  it('is verified as the request was sent', () => expect(verified(signed())).toBe(true));
+  it('is verified for the request as it was sent', () => expect(verified(signed())).toBe(true));
 
-  it('is of the lines that RFC 9421, section 2.5, asks for', () => {
+  it('signs the text of RFC 9421, section 2.5', () => {
     const request = signed({ ...REQUEST, headers: { ...REQUEST.headers, 'idempotency-key': ' k ' } });
     const parameters = `created=1772546700;expires=1772547000;nonce="${NONCE}";keyid="${KEY.id}";alg="hmac-sha256";tag="signalbox"`;
     const covered = '("@method" "@path" "@query" "@authority" "content-digest" "content-type" "idempotency-key")';
@@ -88,7 +88,7 @@ describe('a signature', () => {
     });
   });
 
-  it('of a request without a body covers none', () => {
+  it('of a request without a body does not cover a body', () => {
     const request = signed({ ...REQUEST, headers: {} });
     const signature = readSignature(request.headers, false, NOW);
     expect(isSigned(request, signature, KEY.secret)).toBe(true);
@@ -98,22 +98,22 @@ describe('a signature', () => {
   it.each<[string, Partial<Signable>]>([
     ['method', { method: 'PUT' }],
     ['path', { target: '/api/registry/Models?x=1&y=%2f' }],
-    ['path, written otherwise', { target: '/api//registry/models?x=1&y=%2f' }],
+    ['spelling of the path', { target: '/api//registry/models?x=1&y=%2f' }],
     ['query', { target: '/api/registry/models?x=2&y=%2f' }],
-    ['query, written otherwise', { target: '/api/registry/models?x=1&y=%2F' }],
-    ['query that is gone', { target: '/api/registry/models' }],
+    ['spelling of the query', { target: '/api/registry/models?x=1&y=%2F' }],
+    ['query, which is missing', { target: '/api/registry/models' }],
     ['host', { authority: 'other.example:8080' }],
     ['port', { authority: 'registry.example' }],
-  ])('is none of another %s', (_, other) => expect(verified({ ...signed(), ...other })).toBe(false));
+  ])('is invalid for another %s', (_, other) => expect(verified({ ...signed(), ...other })).toBe(false));
 
-  it.each(['content-type', 'content-digest'])('is none of another %s', (name) => {
+  it.each(['content-type', 'content-digest'])('is invalid for another %s', (name) => {
     const request = signed();
     expect(verified({ ...request, headers: { ...request.headers, [name]: 'text/plain' } })).toBe(false);
     const { [name]: _, ...without } = request.headers;
     expect(() => verified({ ...request, headers: without })).toThrow('which the request does not have');
   });
 
-  it('covers an Idempotency-Key, which can then be neither put in nor taken away nor altered', () => {
+  it('covers an Idempotency-Key, so it cannot be added, removed or altered', () => {
     const withKey = (request: Signable, key: string) => ({
       ...request,
       headers: { ...request.headers, 'idempotency-key': key },
@@ -126,7 +126,7 @@ describe('a signature', () => {
     expect(() => verified({ ...request, headers: without })).toThrow('which the request does not have');
   });
 
-  it('is none by another key', () => {
+  it('is invalid with another key', () => {
     const signature = readSignature(signed().headers, true, NOW);
     expect(isSigned(signed(), signature, signingSecret(REGISTRY_SECRET, '0'.repeat(12)))).toBe(false);
     expect(isSigned(signed(), signature, signingSecret(Buffer.alloc(32, 8), KEY.id))).toBe(false);
@@ -137,8 +137,8 @@ describe('a signature', () => {
     expect(() => verified(altered((input) => input.replace(`"${name}"`, '"x-other"')))).toThrow(
       `does not cover ${name}`,
     );
-    expect(() => verified(altered((input) => input.replace(`"${name}"`, `"${name}";req`)))).toThrow('must not');
-    expect(() => verified(altered((input) => input.replace(`"${name}"`, `"${name}" "${name}"`)))).toThrow('must not');
+    expect(() => verified(altered((input) => input.replace(`"${name}"`, `"${name}";req`)))).toThrow('has parameters');
+    expect(() => verified(altered((input) => input.replace(`"${name}"`, `"${name}" "${name}"`)))).toThrow('duplicate');
   });
 
   it.each([
@@ -148,7 +148,7 @@ describe('a signature', () => {
     ['keyid', /;keyid="[^"]*"/],
     ['alg', /;alg="[^"]*"/],
     ['tag', /;tag="[^"]*"/],
-  ])('must say its %s', (name, parameter) => {
+  ])('must have the parameter %s', (name, parameter) => {
     expect(() => verified(altered((input) => input.replace(parameter, '')))).toThrow(`missing or wrong: ${name}.`);
     expect(() => verified(altered((input) => input.replace(parameter, `;${name}=?1`)))).toThrow(`wrong: ${name}.`);
   });
@@ -157,33 +157,33 @@ describe('a signature', () => {
     ['another algorithm', (input: string) => input.replace('hmac-sha256', 'rsa-v1_5-sha256'), 'alg'],
     ['a short nonce', (input: string) => input.replace(NONCE, 'once'), 'nonce'],
     ['another tag', (input: string) => input.replace('"signalbox"', '"signalBox"'), 'tag'],
-    ['no list', () => 'sig="x"', 'do not fit'],
-    ['no structure', () => 'sig=("@method', 'cannot be read'],
-    ['another label', (input: string) => input.replace('sig=', 'other='), 'do not fit'],
+    ['a value that is not a list', () => 'sig="x"', 'do not match'],
+    ['invalid syntax', () => 'sig=("@method', 'cannot be parsed'],
+    ['another label', (input: string) => input.replace('sig=', 'other='), 'do not match'],
     ['a second one', (input: string) => `${input}, two=("@method")`, 'exactly one'],
-    ['nothing', () => '', 'exactly one'],
-    ['an unknown component', (input: string) => input.replace('"@method"', '"@method" "@status"'), 'must not'],
+    ['an empty header', () => '', 'exactly one'],
+    ['an unknown component', (input: string) => input.replace('"@method"', '"@method" "@status"'), 'unknown'],
   ])('is refused with %s', (_, change, why) => expect(() => verified(altered(change))).toThrow(why));
 
-  it('is good for five minutes before and after, by both clocks', () => {
+  it('is accepted from five minutes before to five minutes after its creation', () => {
     const at = (seconds: number) => new Date(NOW.getTime() + seconds * 1000);
     expect(verified(signed(REQUEST, at(-300)))).toBe(true);
     expect(verified(signed(REQUEST, at(300)))).toBe(true);
     for (const seconds of [-301, 301, -600, 600]) {
-      expect(() => verified(signed(REQUEST, at(seconds)))).toThrow('more than 300 s from now');
+      expect(() => verified(signed(REQUEST, at(seconds)))).toThrow('more than 300 s from the registry’s clock');
     }
     const until = (change: number) =>
       altered((input) => input.replace(/expires=(\d+)/, (_, at) => `expires=${Number(at) + change}`));
-    expect(() => verified(until(1))).toThrow('300 s at most');
+    expect(() => verified(until(1))).toThrow('within 300 s of its creation');
     expect(() => verified(until(-301))).toThrow('expired');
   });
 
-  it('is refused with every character of it altered', () => {
+  it('is refused if any of its characters is altered', () => {
     const request = signed();
     for (const name of ['signature', 'signature-input']) {
       const text = String(request.headers[name]);
       for (let i = 0; i < text.length; i++) {
-        // The last character of a signature has two bits that are not read: `w` and `x` are the same there.
+        // The last base64 character of a signature has two unused bits: `w` and `x` are equal there.
         const other = text.slice(0, i) + (text[i] === 'A' ? 'x' : 'A') + text.slice(i + 1);
         const changed = { ...request, headers: { ...request.headers, [name]: other } };
         expect(
@@ -204,7 +204,7 @@ function holds(check: () => boolean): boolean {
 }
 
 describe('a signing key', () => {
-  it('has the same secret wherever it is derived', () => {
+  it('has the secret that servers derive', () => {
     expect(Buffer.from(signingSecret(REGISTRY_SECRET, KEY.id))).toEqual(KEY.secret);
   });
 

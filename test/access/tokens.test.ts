@@ -10,13 +10,13 @@ const SECRET = Buffer.from('a secret of at least thirty-two bytes');
 const ISSUER = 'https://login.example.org';
 const AUDIENCE = 'signalbox';
 
-/** An identity provider: its keys over HTTP, of which the last one signs. */
+/** Starts an identity provider that serves its keys over HTTP. The last key signs. */
 async function provider({ named = true } = {}) {
   const keys: { kid: string; pair: Awaited<ReturnType<typeof generateKeyPair>> }[] = [];
-  let asked = 0;
+  let requests = 0;
   let failing = false;
   const server = createServer(async (_, response) => {
-    asked++;
+    requests++;
     if (failing) return response.writeHead(500).end();
     const published = keys.map(async ({ kid, pair }) => ({
       ...(await exportJWK(pair.publicKey)),
@@ -43,7 +43,7 @@ async function provider({ named = true } = {}) {
   const fail = (now: boolean) => {
     failing = now;
   };
-  return { options, rotate, sign, keys, server, fail, asked: () => asked };
+  return { options, rotate, sign, keys, server, fail, requests: () => requests };
 }
 
 const refused = { code: 'unauthenticated' };
@@ -51,19 +51,19 @@ const refused = { code: 'unauthenticated' };
 describe('a token signed with the secret', () => {
   const verify = tokenVerifier({ secrets: [SECRET] });
 
-  it('says who calls, and is verified once', async () => {
+  it('gives the caller, and is verified once', async () => {
     const token = await signToken(SECRET, { actor: 'ci', role: 'admin' }, 60, new Date());
     expect(await verify(token)).toEqual({ actor: 'ci', role: 'admin', groups: [], expires_at: expect.any(Date) });
     expect(verify(token)).not.toBeInstanceOf(Promise);
   });
 
-  it('may have an end that no date can say', async () => {
+  it('may expire later than the largest Date', async () => {
     const claims = { sub: 'ci', exp: Number.MAX_SAFE_INTEGER };
     const identity = await verify(await new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).sign(SECRET));
     expect(identity.expires_at?.getTime()).toBe(8.64e15);
   });
 
-  it('is refused when it is altered, expired, not yet valid, unsigned, too long or none', async () => {
+  it('is refused if it is altered, expired, not yet valid, unsigned, too long or not a token', async () => {
     const token = await signToken(SECRET, { actor: 'ci', role: 'user' }, 60, new Date());
     const [header, , signature] = token.split('.');
     const unsigned = (claims: object) =>
@@ -88,14 +88,14 @@ describe('a token signed with the secret', () => {
   });
 });
 
-describe('a subject that nobody may act as', () => {
+describe('a subject that is not a valid actor name', () => {
   it.each([
     ['key:installer', 'reserved'],
     ['volume', 'reserved'],
     ['registry', 'reserved'],
     ['ana\u202e', 'U+202E'],
     ['ana\n', 'U+000A'],
-  ])('is refused, and the refusal says why: %j', async (actor, why) => {
+  ])('is refused with the reason: %j', async (actor, why) => {
     const token = await signToken(SECRET, { actor, role: 'admin' }, 60, new Date());
     await expect(async () => tokenVerifier({ secrets: [SECRET] })(token)).rejects.toMatchObject({
       ...refused,
@@ -103,7 +103,7 @@ describe('a subject that nobody may act as', () => {
     });
   });
 
-  it('is refused in a session that began with it before', async () => {
+  it('is refused in a session that began with it', async () => {
     const sessions = createSessions([SECRET]);
     const { cookie } = await sessions.begin({ actor: 'key:installer', role: 'admin', groups: [] });
     const value = cookie.slice(SESSION_COOKIE.length + 1, cookie.indexOf(';'));
@@ -112,7 +112,7 @@ describe('a subject that nobody may act as', () => {
 });
 
 describe('a provider’s token', () => {
-  it('says role and groups by the claims that are configured', async () => {
+  it('gives role and groups from the configured claims', async () => {
     const { options, sign } = await provider();
     const verify = tokenVerifier({
       secrets: [],
@@ -129,14 +129,14 @@ describe('a provider’s token', () => {
     });
   });
 
-  it('is taken beside those of the secret, each by its own key', async () => {
+  it('is accepted as well as a token of the secret, each only with its own key', async () => {
     const { options, sign, keys } = await provider();
     const verify = tokenVerifier({ secrets: [SECRET], provider: options });
     expect(await verify(await sign({ role: 'user' }))).toMatchObject({ actor: 'ana' });
     expect(await verify(await signToken(SECRET, { actor: 'ci', role: 'admin' }, 60, new Date()))).toMatchObject({
       actor: 'ci',
     });
-    // The provider's public key, which everybody has, as if it were a shared secret.
+    // Signed with the provider's public key as if it were a shared secret.
     const publicKey = Buffer.from(await exportSPKI(keys[0]!.pair.publicKey));
     const confused = await signToken(publicKey, { actor: 'mallory', role: 'admin' }, 60, new Date());
     await expect(async () => verify(confused)).rejects.toMatchObject(refused);
@@ -145,7 +145,7 @@ describe('a provider’s token', () => {
     );
   });
 
-  it('is refused when it is meant for others, comes from others, or is signed by others', async () => {
+  it('is refused with another audience, issuer or key, or if it has expired', async () => {
     const { options, sign } = await provider();
     const stranger = await provider();
     const verify = tokenVerifier({ secrets: [], provider: options });
@@ -159,17 +159,17 @@ describe('a provider’s token', () => {
     }
   });
 
-  it('is verified by a key that came after the start', async () => {
-    const { options, sign, rotate, asked } = await provider();
+  it('is verified with a key that was added after the start', async () => {
+    const { options, sign, rotate, requests } = await provider();
     await rotate();
     const verify = tokenVerifier({ secrets: [], provider: options, keysCooldownMs: 0 });
     await verify(await sign({ role: 'user' }));
     await rotate();
     expect(await verify(await sign({ role: 'user', again: true }))).toMatchObject({ actor: 'ana' });
-    expect(asked()).toBe(2);
+    expect(requests()).toBe(2);
   });
 
-  it('cannot be judged while the provider is away, which is not the token’s fault', async () => {
+  it('is refused with 503, not 401, while the provider is unavailable', async () => {
     const { options, sign, server } = await provider();
     const token = await sign({ role: 'user' });
     server.close();
@@ -178,7 +178,7 @@ describe('a provider’s token', () => {
     await expect(async () => verify(token)).rejects.toMatchObject({ code: 'identity-unavailable', status: 503 });
   });
 
-  it('without a key id is verified by whichever of several keys has signed it', async () => {
+  it('without a key id is verified with each of several keys', async () => {
     const { options, sign, rotate, keys } = await provider({ named: false });
     await rotate();
     const verify = tokenVerifier({ secrets: [], provider: options });
@@ -192,21 +192,21 @@ describe('a provider’s token', () => {
     await expect(async () => verify(wrong)).rejects.toMatchObject({ ...refused, fields: { expired: false } });
   });
 
-  it('does not make the registry ask a provider that fails again and again, nor twice at once', async () => {
-    const { options, sign, fail, asked } = await provider();
+  it('causes one request to a failing provider, for concurrent and for later tokens', async () => {
+    const { options, sign, fail, requests } = await provider();
     const tokens = await Promise.all(Array.from({ length: 10 }, (_, n) => sign({ n })));
     const unavailable = { code: 'identity-unavailable' };
     fail(true);
     const verify = tokenVerifier({ secrets: [], provider: options, keysRetryMs: 3600_000 });
     await Promise.all(tokens.map((token) => expect(async () => verify(token)).rejects.toMatchObject(unavailable)));
     for (const token of tokens) await expect(async () => verify(token)).rejects.toMatchObject(unavailable);
-    expect(asked()).toBe(1);
+    expect(requests()).toBe(1);
     fail(false);
     await expect(async () => verify(tokens[0]!)).rejects.toMatchObject(unavailable);
-    expect(asked()).toBe(1);
+    expect(requests()).toBe(1);
   });
 
-  it('is verified as soon as a provider that failed answers again', async () => {
+  it('is verified again once the provider has recovered', async () => {
     const { options, sign, fail } = await provider();
     const verify = tokenVerifier({ secrets: [], provider: options, keysRetryMs: 0 });
     const token = await sign({ role: 'user' });
@@ -216,7 +216,7 @@ describe('a provider’s token', () => {
     expect(await verify(token)).toMatchObject({ actor: 'ana' });
   });
 
-  it('of a known key is verified while the provider fails', async () => {
+  it('is verified with a known key while the provider fails', async () => {
     const { options, sign, rotate, fail } = await provider();
     const verify = tokenVerifier({ secrets: [], provider: options, keysCooldownMs: 0, keysRetryMs: 3600_000 });
     await verify(await sign({ role: 'user' }));

@@ -9,7 +9,7 @@ import { altered, commands, renumbered, replayed, written } from './support.ts';
 
 const RUNS = { numRuns: 60 };
 
-test('at every revision the replay is what the registry’s own fold was, and everything verifies', async () => {
+test('the replay agrees with the registry’s fold at every revision, without findings', async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (given) => {
       const { messages, answers } = written(given);
@@ -23,12 +23,12 @@ test('at every revision the replay is what the registry’s own fold was, and ev
   );
 });
 
-test('at a time the replay has what had happened by then', async () => {
+test('the replay at a time has every event up to that time', async () => {
   await fc.assert(
     fc.asyncProperty(commands, fc.nat(), async (given, pick) => {
       const { messages, answers } = written(given);
       fc.pre(messages.length > 0);
-      // Both models have one clock here, so that what had happened by then is all that came before.
+      // Both models use one clock here, so the events up to a time are a prefix of the log.
       const time = timeOf(messages[pick % messages.length]!);
       const last = messages.findLastIndex((message) => timeOf(message) <= time);
       const replay = await replayLog(sourceOf(messages), { moment: { at: Date.parse(time) } });
@@ -38,7 +38,7 @@ test('at a time the replay has what had happened by then', async () => {
   );
 });
 
-/** What somebody can do to a log: the messages afterwards, and the revision at which that shows. */
+/** Ways to tamper with a log: each returns the messages afterwards, and the revision of the first finding. */
 const tampering = {
   'an altered body': (messages, i) => {
     const forged = altered(messages[i]!, (event) => {
@@ -51,13 +51,13 @@ const tampering = {
     body[i % body.length]! ^= 1;
     return [messages.with(i, { ...messages[i]!, body }), null];
   },
-  'a body taken out': (messages, i) => {
+  'a removed body': (messages, i) => {
     const found = i === messages.length - 1 ? undefined : messages[i]!.revision;
     return [messages.toSpliced(i, 1), found];
   },
-  // Where the other model names a revision that has moved, it shows before the chain breaks.
-  'a body taken out of a log that was written anew': (messages, i) => [renumbered(messages.toSpliced(i, 1)), null],
-  'a body put in twice': (messages, i) => {
+  // If the other model refers to a revision that has moved, the finding comes before the break of the chain.
+  'a removed body in a renumbered log': (messages, i) => [renumbered(messages.toSpliced(i, 1)), null],
+  'a duplicated body': (messages, i) => {
     return [renumbered(messages.toSpliced(i, 0, messages[i]!)), i + 2];
   },
   'two bodies swapped': (messages, i) => {
@@ -66,7 +66,7 @@ const tampering = {
     const [a, b] = [messages[i]!, messages[next - 1]!];
     return [messages.with(i, { ...a, body: b.body }).with(next - 1, { ...b, body: a.body }), a.revision];
   },
-  'a body under another model’s name': (messages, i) => {
+  'a body under the subject of another model': (messages, i) => {
     const subject = 'registry.models.other';
     return [messages.with(i, { ...messages[i]!, subject }), messages[i]!.revision];
   },
@@ -74,7 +74,7 @@ const tampering = {
     const foreign = { ...messages[i]!, body: Buffer.from('hello') };
     return [renumbered(messages.toSpliced(i, 0, foreign)), i + 1];
   },
-  'a foreign raw message that is no text': (messages, i) => {
+  'a foreign raw message that is not UTF-8': (messages, i) => {
     const foreign = { ...messages[i]!, body: Buffer.from([0xff, 0xfe]) };
     return [renumbered(messages.toSpliced(i, 0, foreign)), i + 1];
   },
@@ -87,7 +87,7 @@ const tampering = {
 } satisfies Record<string, (messages: RawMessage[], i: number) => [RawMessage[], number | null | undefined]>;
 
 test.each(Object.entries(tampering))(
-  '%s is found where it shows, and where it stops the registry',
+  'finds %s, at the latest at the revision where the registry freezes the model',
   async (_, tamper) => {
     await fc.assert(
       fc.asyncProperty(commands, fc.nat(), async (given, pick) => {
@@ -95,7 +95,7 @@ test.each(Object.entries(tampering))(
         fc.pre(messages.length > 1);
         const [tampered, expected] = tamper(messages, pick % messages.length);
         const { findings } = await replayLog(sourceOf(tampered));
-        // Null: somewhere, and at the latest where the registry stops. Undefined: at the end, where only a checkpoint tells.
+        // Null: any revision up to the freeze. Undefined: no finding, because only a checkpoint shows a missing end.
         if (expected !== null) expect(findings[0]?.revision).toBe(expected);
         for (const [model, revision] of frozen(tampered)) {
           expect(findings.find((finding) => finding.model === model)?.revision).toBeLessThanOrEqual(revision);
@@ -106,7 +106,7 @@ test.each(Object.entries(tampering))(
   },
 );
 
-test('what may be passed over is passed over, in its place in the chain', async () => {
+test('skips an ignorable event of an unknown type, but checks its place in the chain', async () => {
   const { messages } = written(fc.sample(commands, { numRuns: 1, seed: 5 })[0]!);
   const last = messages.at(-1)!;
   const praise = altered(last, (event) => {
@@ -116,7 +116,7 @@ test('what may be passed over is passed over, in its place in the chain', async 
   expect(findings).toEqual([]);
 });
 
-/** The revision of the next event of the same model. */
+/** Returns the revision of the next event of the same model. */
 function nextOf(messages: RawMessage[], i: number): number | undefined {
   return messages.find((message, j) => j > i && message.subject === messages[i]!.subject)?.revision;
 }
@@ -125,7 +125,7 @@ function timeOf({ body }: RawMessage): string {
   return JSON.parse(body.toString()).time;
 }
 
-/** Where the registry would stop to follow each model. */
+/** Returns the models that the registry would freeze, with the revisions of the events that it cannot follow. */
 function frozen(messages: RawMessage[]): [string, number][] {
   const registry = emptyRegistry();
   for (const { revision, subject, body } of messages)

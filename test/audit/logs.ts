@@ -14,7 +14,7 @@ import { createLogbook } from '../support/logbook.ts';
 
 export const NOW = new Date('2026-04-01T12:00:00Z');
 
-/** Two models: `fraud` has the revisions 1, 3, 4, 5 and 6, `churn` has 2 and 7. */
+/** A log of two models: `fraud` has the revisions 1, 3, 4, 5 and 6, `churn` has 2 and 7. */
 export function shortLog(): RawMessage[] {
   const book = createLogbook();
   const version = (name: string) => ({ version: name, artifacts: [file()] });
@@ -28,19 +28,19 @@ export function shortLog(): RawMessage[] {
   return book.messages;
 }
 
-/** What somebody wrote to a model's subject without the registry. */
+/** A message that was written to a model's subject directly, not by the registry. */
 export function foreign(revision: number, body: string | Buffer, model = 'fraud'): RawMessage {
   return { revision, subject: subjectOf(model), stored_at: NOW, body: Buffer.from(body) };
 }
 
-/** The bytes of an export. */
+/** Returns the bytes of an export. */
 export async function exported(source: LogSource, key?: KeyObject): Promise<Buffer> {
   const parts: Buffer[] = [];
   await exportLog(source, { now: NOW, key, write: async (bytes) => void parts.push(bytes) });
   return Buffer.concat(parts);
 }
 
-/** A file of the test's own with these bytes, to be written again and again. */
+/** Creates a temporary export file, which `read` and `open` overwrite with the given bytes. */
 export async function exportFile() {
   const path = join(await temporaryFolder(), 'log.jsonl');
   return {

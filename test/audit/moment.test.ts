@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
 import { parseMoment } from '../../src/audit/moment.ts';
-import { spelledDuration } from '../../src/audit/pictures/duration.ts';
 
 test.each([
   ['0', { revision: 0 }],
@@ -24,17 +23,6 @@ test.each([
   '2026-03-03T25:00',
   '03.03.2026',
   '2026-03-03 14',
-])('%s is none', (text) => {
+])('%j is not a moment', (text) => {
   expect(parseMoment(text)).toBeNull();
-});
-
-test.each([
-  [0, '0 s'],
-  [59, '59 s'],
-  [60, '1 min'],
-  [3_725, '1 h 2 min'],
-  [90_000, '1 d 1 h'],
-  [86_401, '1 d'],
-])('%i seconds are %s', (seconds, text) => {
-  expect(spelledDuration(seconds)).toBe(text);
 });

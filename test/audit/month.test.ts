@@ -12,12 +12,12 @@ import { modelOf } from '../../src/log/stream.ts';
 import { applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
 import { exportLog } from '../../src/proof/export.ts';
 import { sourceOf } from '../support/logbook.ts';
-import { replayed, told } from './support.ts';
+import { folded, replayed } from './support.ts';
 
 const { messages } = month();
 const source = sourceOf(messages);
 
-test('the file is what the story makes of it', async () => {
+test('the exported file is what the story generates', async () => {
   const written: Buffer[] = [];
   const write = async (bytes: Buffer) => void written.push(bytes);
   await exportLog(source, { now: new Date('2026-04-01T00:00:00.000Z'), write });
@@ -25,13 +25,13 @@ test('the file is what the story makes of it', async () => {
   expect(file.equals(Buffer.concat(written))).toBe(true);
 });
 
-test('at every revision the replay is what the registry’s fold was', async () => {
+test('the replay agrees with the registry’s fold at every revision', async () => {
   const registry = emptyRegistry();
   for (const { revision, subject, body } of messages) {
     applyMessage(registry, { revision, model: modelOf(subject), body });
     const replay = await replayLog(source, { moment: { revision } });
     expect(replay.findings).toEqual([]);
-    expect(replayed(replay)).toEqual(told(registry));
+    expect(replayed(replay)).toEqual(folded(registry));
   }
 });
 
@@ -47,7 +47,7 @@ async function rollbacks(): Promise<Rollback[]> {
   return found;
 }
 
-test('every return to what was active before, and no other', async () => {
+test('finds every return to an earlier version, and nothing else', async () => {
   const [MINUTE, HOUR] = [60, 3600];
   const rows = (await rollbacks()).map((it) => {
     const undone = it.reverted.map(({ revision, version }) => [revision, version]);
@@ -92,7 +92,7 @@ test('every return to what was active before, and no other', async () => {
   ]);
 });
 
-test('what was reverted tells how long it was active in all, and an override shows', async () => {
+test('a rollback has the total active time of each reverted move, and whether it was overridden', async () => {
   const all = await rollbacks();
   const partner = all.find(({ revision }) => revision === 39)!;
   expect(partner.reverted.map(({ actor, active_seconds }) => [actor, active_seconds])).toEqual([
@@ -102,7 +102,7 @@ test('what was reverted tells how long it was active in all, and an override sho
   expect(all.filter(({ overridden }) => overridden).map(({ revision }) => revision)).toEqual([52]);
 });
 
-test('tenures follow one another without a gap, and the last ones go on', async () => {
+test('tenures follow each other without a gap, and the last ones have no end', async () => {
   const tenures: Tenure[] = [];
   const keep = tenureKeeper();
   await replayLog(source, {
@@ -117,7 +117,7 @@ test('tenures follow one another without a gap, and the last ones go on', async 
   expect(tenures.filter(({ ended }) => ended === null)).toHaveLength(5);
 });
 
-test('what changed between two moments', async () => {
+test('finds the changes between two moments', async () => {
   const [from, to] = [parseMoment('2026-03-05')!, parseMoment('2026-03-10')!];
   const before = await replayLog(source, { moment: from });
   const moves = moveCounter();

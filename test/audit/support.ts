@@ -13,21 +13,21 @@ import { createLogbook } from '../support/logbook.ts';
 
 const MODELS = ['fraud', 'churn'];
 
-/** Commands, each for one of two models. */
+/** Generates commands, each for one of two models. */
 export const commands = fc
   .tuple(history, fc.array(fc.nat(9), { minLength: 70, maxLength: 70 }))
   .map(([asked, picks]) => asked.map((command, i): [string, Asked] => [MODELS[picks[i]! < 7 ? 0 : 1]!, command]));
 
-/** What the registry makes of commands, and what it would answer after each event. */
+/** Executes commands. Returns the messages, and the registry's state before the first and after each of them. */
 export function written(given: [string, Asked][]) {
   const book = createLogbook();
-  const answers: object[] = [told(book.registry)];
+  const answers: object[] = [folded(book.registry)];
   let now = 0;
   for (const [model, asked] of given) {
     now += asked.wait;
     const [command, input] = commandOf(asked) as [Command<unknown>, object];
     const revision = accepted(() => book.give(command, model, input, { at: at(now), context: contextOf(asked, now) }));
-    if (revision !== null) answers.push(told(book.registry));
+    if (revision !== null) answers.push(folded(book.registry));
   }
   return { messages: book.messages, answers };
 }
@@ -41,13 +41,13 @@ function accepted(give: () => number | null): number | null {
   }
 }
 
-/** What the registry knows, by its own fold. */
-export function told({ models }: Registry): object {
+/** The registry's state as its own fold computes it. */
+export function folded({ models }: Registry): object {
   const sorted = [...models.values()].map(({ model }) => model).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return structuredClone(sorted.map((model) => modelTold(model)));
+  return structuredClone(sorted.map((model) => foldedModel(model)));
 }
 
-function modelTold(model: Model) {
+function foldedModel(model: Model) {
   const versions = [...model.versions.values()].reverse().map((version) => {
     const { active_flag, model: _, ...view } = versionView(model, version);
     return view;
@@ -65,7 +65,7 @@ function movement(moved: { revision: number; at: string; by: string; reason: str
   return moved && { revision: moved.revision, at: moved.at, by: moved.by, reason: moved.reason };
 }
 
-/** The same of a replay, by its own rules. */
+/** The same state as the replay computes it. */
 export function replayed(replay: Replay): object {
   return registryAt(replay).map(({ environments, ...rest }) => {
     const known = Object.entries(environments).filter(([, at]) => at.revision !== null || at.runtime !== null);
@@ -82,12 +82,12 @@ export function replayed(replay: Replay): object {
   });
 }
 
-/** The messages with other revisions, 1, 2, …, as in a stream that was written anew. */
+/** Renumbers the messages as 1, 2, …, as in a stream that was written again. */
 export function renumbered(messages: RawMessage[]): RawMessage[] {
   return messages.map((message, i) => ({ ...message, revision: i + 1 }));
 }
 
-/** The message with some of its JSON changed. */
+/** Returns the message with its JSON changed. */
 export function altered(message: RawMessage, change: (event: Record<string, unknown>) => void): RawMessage {
   const event = JSON.parse(message.body.toString());
   change(event);

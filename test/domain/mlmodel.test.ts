@@ -60,6 +60,13 @@ test('ignores versions that YAML reads as numbers: 3.10 would be 3.1', () => {
   expect(readMlModel(text)).toMatchObject({ flavor: 'sklearn', requires: {} });
 });
 
+test('reads the YAML core schema, whatever version or tag the document declares', () => {
+  const text =
+    '%YAML 1.1\n---\nflavors: {yes: {}}\nsignature: {day: 2026-01-02, bytes: !!binary aGk=}\nrun_id: 2026-01-02\n';
+  const signature = { day: '2026-01-02', bytes: 'aGk=' };
+  expect(readMlModel(text)).toMatchObject({ flavor: 'yes', lineage: { run_id: '2026-01-02' }, signature });
+});
+
 test('keeps signature fields that are not JSON as text', () => {
   const text = 'flavors: {onnx: {}}\nsignature: {inputs: "[not json"}\n';
   expect(readMlModel(text)).toMatchObject({ flavor: 'onnx', signature: { inputs: '[not json' } });

@@ -2,10 +2,10 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { apiRoutes } from '../../src/http/app.ts';
 
-/** Lists of any JSON: `lineage` and `signature`, which the size of a manifest bounds. */
+/** Any JSON: `lineage` and `signature`, which are limited by the size of a manifest. */
 const ANY_JSON = z.json()._zod.def.type;
 
-/** The path of each array in a schema that has no maximum. */
+/** Returns the path of each array without a maximum length in a schema. */
 function unbounded(schema: z.core.$ZodType, path: string): string[] {
   const { def } = schema._zod as unknown as { def: Record<string, unknown> & { type: string } };
   if (def.type === ANY_JSON) return [];
@@ -21,7 +21,7 @@ function within(value: unknown, path: string): string[] {
   return Object.entries(value).flatMap(([key, member]) => within(member, `${path}.${key}`));
 }
 
-it('every list that a request may have is bounded', () => {
+it('every list in a request has a maximum length', () => {
   const schemas = apiRoutes.flatMap(({ method, path, params, query, body, rawBody = {} }) =>
     [params, query, body, ...Object.values(rawBody)]
       .filter((schema) => schema != null)
@@ -31,7 +31,7 @@ it('every list that a request may have is bounded', () => {
   expect(schemas.flat()).toEqual([]);
 });
 
-it('an unbounded list is found wherever it is', () => {
+it('a list without a maximum length is found at any depth', () => {
   const list = z.array(z.string());
   const schema = z.strictObject({ a: list.optional(), b: z.union([list.max(3), z.record(z.string(), list)]) });
   expect(unbounded(schema, '').length).toBe(2);

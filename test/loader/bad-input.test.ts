@@ -52,7 +52,7 @@ describe('an artifact', () => {
     proxy.tamper = to(isFile('model.txt'), { alter: (body) => Buffer.concat([body, Buffer.from('!')]) });
     await model.activate('1.1.0');
     await failsAt(loader, '1.1.0', 'digest-mismatch');
-    expect(loader.status().error!.message).toContain('3 bytes, but more than 3 came');
+    expect(loader.status().error!.message).toContain('3 bytes, but more than 3 arrived');
     await unharmed();
   });
 

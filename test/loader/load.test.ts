@@ -85,9 +85,14 @@ describe('a load', () => {
 
   test.each<[string, Partial<Fetcher>, string, string | RegExp]>([
     ['altered', { bytes: () => chunks('two') }, 'digest-mismatch', /^model\.txt: The bytes are sha256:/],
-    ['longer', { bytes: () => chunks('one', '!') }, 'digest-mismatch', /^model\.txt: .* 3 bytes, but more than 3 came/],
-    ['shorter', { bytes: () => chunks('on') }, 'digest-mismatch', /^model\.txt: .* 3 bytes, but 2 came/],
-    ['empty', { bytes: () => chunks() }, 'digest-mismatch', /^model\.txt: .* but 0 came/],
+    [
+      'longer',
+      { bytes: () => chunks('one', '!') },
+      'digest-mismatch',
+      /^model\.txt: .* 3 bytes, but more than 3 arrived/,
+    ],
+    ['shorter', { bytes: () => chunks('on') }, 'digest-mismatch', /^model\.txt: .* 3 bytes, but 2 arrived/],
+    ['empty', { bytes: () => chunks() }, 'digest-mismatch', /^model\.txt: .* but 0 arrived/],
     ['not available', { bytes: () => failing() }, 'fetch-failed', /no route/],
   ])('refuses an artifact that is %s, before hydrate', async (_, bad, code, message) => {
     const { target, fetcher } = versionOf({ 'model.txt': 'one' });

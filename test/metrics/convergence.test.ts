@@ -6,7 +6,7 @@ import { reportOf, targetOf } from '../support/loaders.ts';
 const first = targetOf('1.0.0', 3);
 const second = targetOf('1.1.0', 5);
 
-/** A fleet with a clock of the test's own. */
+/** A fleet whose clock the test controls. */
 function watched() {
   let now = 0;
   let listener: (model: string, environment: string) => void = () => {};
@@ -59,7 +59,7 @@ test('does not wait for a loader that has stopped', () => {
   expect(times).toEqual([['production', 1]]);
 });
 
-test('times a deactivation until all know of it', () => {
+test('times a deactivation until all loaders have followed', () => {
   const { moved, say, pass, times } = watched();
   say('a', serving(first));
   moved(null);
@@ -68,7 +68,7 @@ test('times a deactivation until all know of it', () => {
   expect(times).toEqual([['production', 1]]);
 });
 
-test('does not time what nobody followed, what was overtaken, and what took over an hour', () => {
+test('does not time a move without loaders, one that is followed by another, or one that takes over an hour', () => {
   const { moved, say, pass, times } = watched();
   moved(first);
   say('a', serving(first));

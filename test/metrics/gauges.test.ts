@@ -5,7 +5,7 @@ import { addGauges } from '../../src/metrics/gauges.ts';
 test.each([
   ['fails', () => Promise.reject(new Error('EIO'))],
   ['does not answer', () => new Promise<number>(() => {})],
-])('a volume that %s takes no other metric with it', async (_, freeBytes) => {
+])('exports the other metrics if the volume %s', async (_, freeBytes) => {
   const register = new Registry();
   addGauges(register, {
     version: '1.0.0',

@@ -27,7 +27,7 @@ const started = shared(async (ends) => {
   return program;
 });
 
-/** A request by whoever has these claims; a text is sent as it is, anything else as JSON. */
+/** Sends a request with a token of these claims; a text is sent as it is, anything else as JSON. */
 async function askAs(claims: Record<string, unknown>, method: string, path: string, body?: unknown) {
   const program: Program = started();
   const secret = (await readSecret(program.volume))!;
@@ -78,7 +78,7 @@ function addressed(path: string, model: string): string {
 }
 
 describe('every route of the document', () => {
-  it('refuses the anonymous, and who may do nothing there', async () => {
+  it('refuses requests without a token, and callers without its permission', async () => {
     const guarded = (await operations()).filter(({ permission }) => permission !== undefined);
     expect(guarded.length).toBeGreaterThan(30);
     for (const { method, path, permission } of guarded) {
@@ -91,16 +91,16 @@ describe('every route of the document', () => {
     }
   });
 
-  it('refuses a user what is not reading', async () => {
+  it('refuses the role user everything but reading', async () => {
     for (const { method, path, permission } of await operations()) {
       if ([undefined, 'read', 'identified'].includes(permission)) continue;
       await problemOf(await askAs({ role: 'user' }, method, addressed(path, 'theirs')), 403, 'forbidden');
     }
   });
 
-  it('refuses whose reach ends before the model', async () => {
+  it('refuses callers whose permissions do not include the model', async () => {
     for (const { method, path, permission } of await operations()) {
-      // These are of the default model, or of none: see below.
+      // These are about the default model, or about no model: see below.
       if (permission === undefined || !path.includes('{model}')) continue;
       await problemOf(await askAs(MINE, method, addressed(path, 'theirs')), 403, 'forbidden');
     }
@@ -111,14 +111,14 @@ describe('every route of the document', () => {
   });
 });
 
-describe('a caller of limited reach', () => {
-  it('is let in as far as it goes', async () => {
+describe('a caller with limited permissions', () => {
+  it('is allowed what its permissions include', async () => {
     const activate = (environment: string) =>
       askAs(MINE, 'POST', '/api/models/mine-1/versions/1.0.0/activate', { environment });
     expect((await activate('dev')).status).toBe(200);
     await problemOf(await activate('production'), 403, 'forbidden');
     const production = await askAs(MINE, 'POST', '/api/models/mine-1/versions/1.0.0/activate', {});
-    await problemOf(production, 403, 'forbidden'); // it is the default
+    await problemOf(production, 403, 'forbidden'); // production is the default
     expect((await askAs(MINE, 'GET', '/api/models/mine-1/versions/active?environment=dev')).status).toBe(200);
     await problemOf(await askAs(MINE, 'GET', '/api/models/mine-1/versions/active'), 403, 'forbidden');
     expect((await askAs(MINE, 'GET', '/models?model=mine-1')).status).toBe(200);
@@ -126,7 +126,7 @@ describe('a caller of limited reach', () => {
     expect(models.map(({ model }) => model)).toEqual(['mine-1']);
   });
 
-  it('moves an environment as often as the table says, and passes that only with force', async () => {
+  it('moves an environment up to the limit of the policy, and beyond it only with force', async () => {
     const activate = (claims: object, version: string, more: object = {}) =>
       askAs({ ...claims }, 'POST', `/api/models/mine-2/versions/${version}/activate`, {
         environment: 'staging',
@@ -143,7 +143,7 @@ describe('a caller of limited reach', () => {
     expect(events[0].data).toMatchObject({ version: '1.1.0', forced: true });
   });
 
-  it('gets no bytes of others by their digest, and none through a version of its own', async () => {
+  it('gets no bytes of other models by their digest, nor through a version that it publishes', async () => {
     const [theirs] = artifactsOf({ 'model.txt': 'theirs' });
     const [ours] = artifactsOf({ 'model.txt': 'ours' });
     await problemOf(await askAs(MINE, 'GET', `/api/blobs/${theirs!.digest}`), 404, 'unknown-blob');
@@ -158,7 +158,7 @@ describe('a caller of limited reach', () => {
     ).toBe(201);
   });
 
-  it('may publish what it has sent, whoever had it before', async () => {
+  it('may publish bytes that it has sent itself, even if they existed before', async () => {
     await publish(started(), '1.1.0', { 'model.txt': 'known to both' }, 'theirs');
     const [artifact] = artifactsOf({ 'model.txt': 'known to both' });
     const put = await askAs(MINE, 'PUT', `/api/blobs/${artifact!.digest}`, 'known to both');
@@ -169,7 +169,7 @@ describe('a caller of limited reach', () => {
 });
 
 describe('the server', () => {
-  it('does not start with a policy that is wrong, or a provider that is half said', async () => {
+  it('does not start with an invalid policy or an incomplete identity provider', async () => {
     const volume = await volumeFolder();
     const policy = join(await temporaryFolder(), 'policy.yaml');
     await writeFile(policy, 'grants: [{ allow: [fly], role: user }]');
@@ -180,7 +180,7 @@ describe('the server', () => {
     expect([half.code, half.stderr]).toEqual([1, expect.stringContaining('REGISTRY_JWT_ISSUER')]);
   });
 
-  it('shows everything to its admins, as ever', async () => {
+  it('shows everything to admins', async () => {
     const { models } = await ok(started(), 'GET', '/api/models');
     expect(models.map(({ model }: { model: string }) => model).sort()).toEqual(
       expect.arrayContaining(['mine-1', 'theirs']),

@@ -6,7 +6,7 @@ const BASE = '/api/models/default';
 const ENVIRONMENTS = ['production', 'staging', 'dev'];
 const LATER = '2999-01-01T00:00:00Z';
 
-/** A registry with a past, and what it answered after each of its events. */
+/** A registry with a history, and its answers after each event. */
 const started = shared(async (ends) => {
   const program = await emptyProgram(ends);
   const told = new Map<number, unknown>();
@@ -36,7 +36,7 @@ const started = shared(async (ends) => {
   return { program, told, events };
 });
 
-/** What the routes that take `at` say; without one, now. */
+/** The answers of the routes that take `at`; without `at`, those of now. */
 async function answers(program: Program, at?: string): Promise<unknown> {
   const moment = at === undefined ? '' : `&at=${encodeURIComponent(at)}`;
   const ask = async (path: string) => {
@@ -53,23 +53,23 @@ async function answers(program: Program, at?: string): Promise<unknown> {
   };
 }
 
-describe('the answers at a moment', () => {
-  it('are those that were given then, for every revision', async () => {
+describe('answers with `at`', () => {
+  it('are the same as those given at that revision', async () => {
     const { told } = started();
     for (const [revision, then] of told)
       expect(await answers(started().program, `${revision}`), `at ${revision}`).toEqual(then);
   });
 
-  it('are those that were given then, for the time of every event', async () => {
+  it('are the same as those given at the time of each event', async () => {
     const { told, events } = started();
     for (const { time } of events) {
-      // Of several events in one millisecond, the last counts.
+      // If several events have the same millisecond, the last one counts.
       const { revision } = events.findLast((event) => event.time <= time)!;
       expect(await answers(started().program, time), `at ${time}`).toEqual(told.get(revision));
     }
   });
 
-  it('in the future are today’s; before everything there is nothing', async () => {
+  it('are those of now for a future moment, and empty before the first event', async () => {
     const { told, events } = started();
     const today = told.get(told.size);
     for (const at of [LATER, '999999']) expect(await answers(started().program, at)).toEqual(today);
@@ -84,7 +84,7 @@ describe('the answers at a moment', () => {
     }
   });
 
-  it('have a strong ETag, know the log to its head, and answer under the alias', async () => {
+  it('have a strong ETag and the current Registry-Revision, also under the alias', async () => {
     const { program, told } = started();
     const path = `${BASE}/versions/active?at=6`;
     const first = await program.ask('GET', path);
@@ -98,13 +98,13 @@ describe('the answers at a moment', () => {
     expect(alias).toMatchObject({ version: '1.1.0', activated: { revision: 6, reason: 'better recall' } });
   });
 
-  it('take a time with an offset, encoded or not', async () => {
+  it('accept a time with an offset, percent-encoded or not', async () => {
     const { program } = started();
     for (const at of ['2999-01-01T00:00:00%2B01:00', '2999-01-01T00:00:00+01:00', '2999-01-01t00:00:00Z'.toUpperCase()])
       expect(await ok(program, 'GET', `${BASE}/versions/active?at=${at}`)).toMatchObject({ version: '1.0.0' });
   });
 
-  it.each(['yesterday', '-1', '1.5', '2026-02-30T00:00:00Z', '2026-03-03', ''])('cannot be had at %j', async (at) => {
+  it.each(['yesterday', '-1', '1.5', '2026-02-30T00:00:00Z', '2026-03-03', ''])('refuse %j', async (at) => {
     const { program } = started();
     for (const path of ['/versions/active', '/versions']) {
       const answer = await program.ask('GET', `${BASE}${path}?at=${encodeURIComponent(at)}`);
@@ -112,7 +112,7 @@ describe('the answers at a moment', () => {
     }
   });
 
-  it('page by page are the same', async () => {
+  it('are the same in pages', async () => {
     const { program } = started();
     const versions: string[] = [];
     let token = '';
@@ -126,7 +126,7 @@ describe('the answers at a moment', () => {
 });
 
 describe('the history', () => {
-  it('narrows to an actor', async () => {
+  it('can be filtered by actor', async () => {
     const { program } = started();
     const token = await program.token('admin', 'ana');
     const headers = { Authorization: `Bearer ${token}` };
@@ -140,7 +140,7 @@ describe('the history', () => {
     expect(await by('nobody')).toEqual([]);
   });
 
-  it('narrows to a span of time, both ends included', async () => {
+  it('can be filtered by a period, which includes both ends', async () => {
     const { program, events } = started();
     const [from, to] = [events[3]!.time, events[9]!.time];
     const found = await ok(program, 'GET', `${BASE}/history?since=${from}&until=${to}&page_size=1000`);
@@ -153,7 +153,7 @@ describe('the history', () => {
 });
 
 describe('the command line', () => {
-  it('shows what was active, lists what there was, and who did what when', async () => {
+  it('shows the active version, the versions and the history of a moment', async () => {
     const { program, events } = started();
     const shown = await cli(program, 'show', '--env', 'production', '--at', '6');
     expect(shown.stdout).toMatch(/version: +default 1\.1\.0 /);
@@ -164,7 +164,7 @@ describe('the command line', () => {
     expect(JSON.parse(told.stdout).events).toMatchObject([{ revision: 3, type: 'version.activated' }]);
   });
 
-  it('refuses --at where it means nothing', async () => {
+  it('refuses --at with commands that do not support it', async () => {
     const { program } = started();
     expect((await cli(program, 'show', '1.0.0', '--at', '6')).code).toBe(2);
     expect((await cli(program, 'list', '--models', '--at', '6')).code).toBe(2);

@@ -41,7 +41,7 @@ describe('a refused request stores nothing', () => {
     return program;
   });
 
-  /** The refusal, with everything else as it was. */
+  /** Returns the refusal, after checking that nothing changed. */
   async function refused(request: () => Promise<Response>, status: number, code: string) {
     const before = await stored(program());
     const problem = await problemOf(await request(), status, code);
@@ -49,7 +49,7 @@ describe('a refused request stores nothing', () => {
     return problem;
   }
 
-  /** The same of an upload: files that arrived whole are left to the collector, and nothing else is there. */
+  /** The same for an upload: complete files are left to the collector, and nothing else is stored. */
   async function refusedUpload(request: () => Promise<Response>, status: number, code: string) {
     const before = await stored(program());
     const problem = await problemOf(await request(), status, code);
@@ -66,7 +66,7 @@ describe('a refused request stores nothing', () => {
     send(program(), method, path, body, { 'Content-Type': type });
 
   describe('multipart', () => {
-    it('with other bytes than announced: which file, what was expected, what came', async () => {
+    it('with other bytes than announced, naming the file and both digests', async () => {
       const form = formOf([
         ['manifest', manifest()],
         ['metadata.json', FILES['metadata.json']!],
@@ -103,7 +103,7 @@ describe('a refused request stores nothing', () => {
       expect(await refusedUpload(post(form), 400, 'invalid-request')).toMatchObject({ path: 'extra.bin' });
     });
 
-    it('with a part that comes twice', async () => {
+    it('with a repeated part', async () => {
       const form = formOf([['manifest', manifest()], ...Object.entries(FILES), ['model.bin', FILES['model.bin']!]]);
       expect(await refusedUpload(post(form), 400, 'invalid-request')).toMatchObject({ path: 'model.bin' });
     });
@@ -117,7 +117,7 @@ describe('a refused request stores nothing', () => {
       await refusedUpload(post(new FormData()), 400, 'invalid-request');
     });
 
-    it('with an extra part behind as many as a version may have', async () => {
+    it('with an extra part after as many files as a version may have', async () => {
       const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`${i}.txt`, 'same']));
       const form = versionForm({ version: '2.0.0' }, many);
       form.append('extra.txt', new Blob(['extra']));
@@ -166,12 +166,12 @@ describe('a refused request stores nothing', () => {
       expect(problem).toMatchObject({ path: 'metadata.json' });
     });
 
-    it('for a version that is there with other content', async () => {
+    it('for a version that exists with other content', async () => {
       const form = versionForm({ version: '1.0.0' }, { 'other.bin': 'other' });
       expect(await refusedUpload(post(form), 409, 'version-exists')).toMatchObject({ version: '1.0.0' });
     });
 
-    it('whose refusal comes before a large rest', async () => {
+    it('that is refused before a large rest of its body', async () => {
       const large = randomBytes(24 * 1024 * 1024);
       const form = formOf([
         ['manifest', manifest()],
@@ -180,7 +180,7 @@ describe('a refused request stores nothing', () => {
       await refusedUpload(post(form), 400, 'invalid-request');
     });
 
-    it('keeps blobs that a published version has, when another upload of them is refused', async () => {
+    it('keeps the blobs of a published version if another upload of them is refused', async () => {
       const form = formOf([
         ['manifest', JSON.stringify({ version: '3.0.0', artifacts: artifactsOf({ 'a.txt': '1.0.0', 'b.txt': 'b' }) })],
         ['a.txt', '1.0.0'],
@@ -197,7 +197,7 @@ describe('a refused request stores nothing', () => {
       expect((await send(program(), 'PUT', url(sha256(content)), content)).ok).toBe(true);
     };
 
-    /** An upload whose second file is wrong; the caller sends it piece by piece. */
+    /** An upload whose second file is wrong; the test sends it in pieces. */
     async function slowUpload(content: string) {
       const files = { 'a.txt': content, 'b.txt': `b of ${content}` };
       const { socket, received } = await rawSocket(program());
@@ -233,7 +233,7 @@ describe('a refused request stores nothing', () => {
       ['another publish took it up', '4.1.0', (content: string) => publish(program(), '4.1.0', { 'a.txt': content })],
       ['somebody put it, too', '4.2.0', putSame],
       ['somebody was told that it is there', '4.3.0', async () => undefined],
-    ])('where %s after it arrived', async (_, name, meanwhile) => {
+    ])('if %s after it arrived', async (_, name, meanwhile) => {
       const content = `shared for ${name}`;
       const upload = await slowUpload(content);
       upload.say(content);
@@ -244,7 +244,7 @@ describe('a refused request stores nothing', () => {
       await whole(content);
     });
 
-    it('where somebody put it while it was on its way', async () => {
+    it('if another request stored it at the same time', async () => {
       const content = 'put by two at once';
       const upload = await slowUpload(content);
       upload.say(content.slice(0, 5));
@@ -273,7 +273,7 @@ describe('a refused request stores nothing', () => {
       await refused(blob(null, sha256('model')), 400, 'checksum-mismatch');
     });
 
-    it('with other bytes for a blob that is there', async () => {
+    it('with other bytes for a blob that exists', async () => {
       await refused(blob('modem', sha256('1.0.0')), 400, 'checksum-mismatch');
       expect(await (await program().ask('GET', `/api/blobs/${sha256('1.0.0')}`)).text()).toBe('1.0.0');
     });
@@ -285,7 +285,7 @@ describe('a refused request stores nothing', () => {
       },
     );
 
-    it('larger than the disk, told before a byte is sent', async () => {
+    it('larger than the disk, before a byte is sent', async () => {
       const { bavail, bsize } = await statfs(program().volume);
       const { socket, received } = await rawSocket(program());
       const before = await stored(program());
@@ -361,7 +361,7 @@ describe('a refused request stores nothing', () => {
       expect(problem).toMatchObject({ in: 'body', errors: [{ field: 'artifacts.0.path' }] });
     });
 
-    it('with two paths that are one file somewhere', async () => {
+    it('with two paths that are the same file on some systems', async () => {
       const twice = (a: string, b: string) => version({ artifacts: [a, b].map((path) => ({ ...artifact, path })) });
       await refused(json('POST', VERSIONS, twice('a', 'a')), 400, 'invalid-request');
       await refused(json('POST', VERSIONS, twice('a', 'A')), 400, 'invalid-request');
@@ -397,12 +397,12 @@ describe('a refused request stores nothing', () => {
       await refused(json('POST', VERSIONS, version(more)), 400, 'invalid-request');
     });
 
-    it('that lists bytes which are not there', async () => {
+    it('that lists bytes that are not stored', async () => {
       const gone = version({ artifacts: [{ path: 'a.txt', digest: sha256('gone'), size: 4 }] });
       expect(await refused(json('POST', VERSIONS, gone), 409, 'artifact-missing')).toMatchObject({ path: 'a.txt' });
     });
 
-    it('that lists bytes which are there with another size', async () => {
+    it('that lists stored bytes with another size', async () => {
       const other = version({ artifacts: [{ ...artifact, size: artifact!.size + 1 }] });
       const problem = await refused(json('POST', VERSIONS, other), 400, 'checksum-mismatch');
       expect(problem).toMatchObject({ path: artifact!.path, expected: artifact!.size + 1, actual: artifact!.size });
@@ -420,11 +420,11 @@ describe('a refused request stores nothing', () => {
       ['PATCH', `${VERSIONS}/1.0.0/notes`, { notes: null }],
       ['PUT', '/api/models/default/environments/dev/runtime', { python: 'three' }],
       ['POST', `${VERSIONS}/1.0.0/archive`, []],
-    ])('of the wrong shape: %s %s %j', async (method, path, body) => {
+    ])('that does not match the schema: %s %s %j', async (method, path, body) => {
       expect(await refused(json(method, path, body), 400, 'invalid-request')).toMatchObject({ in: 'body' });
     });
 
-    it.each(['{', 'nonsense', '{"notes":"a"', '\u0000', '{"notes":"a"}{}'])('that is none: %j', async (body) => {
+    it.each(['{', 'nonsense', '{"notes":"a"', '\u0000', '{"notes":"a"}{}'])('that is not JSON: %j', async (body) => {
       await refused(() => typed('PATCH', `${VERSIONS}/1.0.0/notes`, body), 400, 'invalid-request');
     });
 
@@ -433,7 +433,7 @@ describe('a refused request stores nothing', () => {
       await refused(() => typed('PATCH', `${VERSIONS}/1.0.0/notes`, body), 400, 'invalid-request');
     });
 
-    it('with half a character', async () => {
+    it('with half of a surrogate pair', async () => {
       for (const text of ['\\ud800', 'a\\udc00b']) {
         const notes = `{"notes":"${text}"}`;
         await refused(() => typed('PATCH', `${VERSIONS}/1.0.0/notes`, notes), 400, 'invalid-request');
@@ -473,7 +473,7 @@ describe('a refused request stores nothing', () => {
     );
   });
 
-  it('a bad token', async () => {
+  it('with an invalid token', async () => {
     const headers = { Authorization: 'Bearer x.y.z' };
     await refused(
       () => fetch(`${program().url}${VERSIONS}`, { method: 'POST', headers, body: 'x' }),
@@ -486,7 +486,7 @@ describe('a refused request stores nothing', () => {
     await refused(() => fetch(path, { method: 'PUT', headers: asUser, body: 'x' }), 403, 'forbidden');
   });
 
-  it('still takes what is right, with long and foreign names', async () => {
+  it('still accepts valid versions with long and non-ASCII names', async () => {
     const files = { [`modèle/${'long/'.repeat(60)}é 模型.bin`]: 'x', "it's quoted": 'y' };
     const { manifest } = await publish(program(), '2.0.0', files);
     expect(manifest.artifacts.map(({ path }: { path: string }) => path).sort()).toEqual(Object.keys(files).sort());
@@ -498,7 +498,7 @@ describe('a refused request stores nothing', () => {
 });
 
 describe('without NATS', () => {
-  it('refuses commands, answers reads marked stale, and recovers by itself', async () => {
+  it('refuses commands, answers reads marked stale, and recovers', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
     await publish(program, '1.0.0');
@@ -508,7 +508,10 @@ describe('without NATS', () => {
     const before = await stored(program);
 
     await nats.kill();
-    await until(async () => (await fetch(`${program.url}/readyz`)).status === 503);
+    await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 503);
+    const readyz = await fetch(`${program.url}/readyz`);
+    expect(readyz.status).toBe(200);
+    expect(await readyz.json()).toMatchObject({ ready: true, writes: false, log: 'cut-off' });
     const refused = await program.ask('PATCH', `${VERSIONS}/1.0.0/notes`, { notes: 'n' });
     expect(refused.headers.get('retry-after')).toBe('1');
     await problemOf(refused, 503, 'log-unavailable');
@@ -525,7 +528,7 @@ describe('without NATS', () => {
     expect({ revision, files }).toEqual({ revision: before.revision, files: before.files });
 
     await nats.start();
-    await until(async () => (await fetch(`${program.url}/readyz`)).status === 200);
+    await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 200);
     const answer = await program.ask('GET', VERSIONS);
     expect(answer.headers.get('registry-stale')).toBe(null);
     await ok(program, 'PATCH', `${VERSIONS}/1.0.0/notes`, { notes: 'n' });
@@ -538,8 +541,8 @@ describe('without NATS', () => {
   });
 });
 
-describe('a message that somebody else put on a model’s subject', () => {
-  it('freezes that model, also after a restart, and no other', async () => {
+describe('a foreign message on the subject of a model', () => {
+  it('freezes that model and no other, also after a restart', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const volume = await volumeFolder();
     const env = { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' };
@@ -593,7 +596,7 @@ describe('a metadata.json that cannot be shown', () => {
     ['is over 1 MiB', '1.1.0', `"${'x'.repeat(1_200_000)}"`],
     ['is nested 200,000 levels deep', '1.2.0', '['.repeat(200_000) + ']'.repeat(200_000)],
   ])('leaves out the metadata of the latest version: one that %s', async (_, version, text) => {
-    // Told what it requires, a publish does not look into the file.
+    // A publish with `requires` does not read the file.
     const form = versionForm({ version, requires: {} }, { 'metadata.json': text });
     expect((await send(program(), 'POST', VERSIONS, form)).status).toBe(201);
     expect(await ok(program(), 'GET', '/models/latest')).toEqual({ version, metadata: null });
@@ -601,7 +604,7 @@ describe('a metadata.json that cannot be shown', () => {
 });
 
 describe('a disk that is nearly full', () => {
-  // A mount namespace of its own: the small disk vanishes with the process. `-r` makes an ordinary user root inside.
+  // Runs in its own mount namespace, so that the small disk disappears with the process. `-r` makes the user root inside.
   it.runIf(process.platform === 'linux')(
     'takes no upload into its reserve, and goes on with everything else',
     async () => {
@@ -625,7 +628,7 @@ describe('a disk that is nearly full', () => {
     },
   );
 
-  it('refuses an upload that would reach into the reserve, and keeps nothing of it', async () => {
+  it('refuses an upload that does not fit above the reserve, and stores nothing of it', async () => {
     const volume = await temporaryFolder();
     const { bavail, bsize } = await statfs(volume);
     const bytes = Buffer.from('bytes');
@@ -641,10 +644,10 @@ describe('a disk that is nearly full', () => {
     expect(await roomy.put(digest, body(), bytes.length)).toMatchObject({ size: bytes.length });
   });
 
-  it('notices on the way that the reserve is reached', async () => {
+  it('refuses an upload that reaches the reserve while it is received', async () => {
     const volume = await temporaryFolder();
     const { bavail, bsize } = await statfs(volume);
-    // Room for the beginning only: 16 MiB above the reserve, of which this very upload takes more.
+    // Only the beginning fits: 16 MiB above the reserve.
     const store = await openVolumeStore(volume, bavail * bsize - 16 * 1024 * 1024);
     const chunk = Buffer.alloc(1024 * 1024, 1);
     async function* endless() {
@@ -657,7 +660,7 @@ describe('a disk that is nearly full', () => {
     expect(await visible(join(volume, 'blobs'))).toEqual(['sha256/']);
   });
 
-  it('removes what an earlier process left unfinished', async () => {
+  it('deletes unfinished files of an earlier process', async () => {
     const volume = await temporaryFolder();
     await openVolumeStore(volume);
     await writeFile(join(volume, 'blobs/upload-1'), 'half', { mode: 0o444 });

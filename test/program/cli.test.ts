@@ -162,7 +162,7 @@ describe('exit codes', () => {
     const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
     await publish(program, '1.0.0');
     await nats.kill();
-    await until(async () => (await fetch(`${program.url}/readyz`)).status === 503);
+    await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 503);
     const { code, stderr } = await cli(program, 'activate', '1.0.0', '--env', 'dev');
     expect([code, stderr]).toEqual([5, expect.stringContaining('recovers when NATS')]);
   });

@@ -32,7 +32,7 @@ async function* chunks(content: string) {
 
 const LATER = () => Date.now() + GRACE_MS + 60_000;
 
-it('deletes what nothing refers to, after its grace', async () => {
+it('deletes unreferenced blobs after the grace period', async () => {
   const { store: blobs, digests, there } = await store('referenced', 'unreferenced', 'pinned');
   const [referenced, unreferenced, pinned] = digests as [Digest, Digest, Digest];
   const collector = createCollector(blobs, { referenced: () => new Set([referenced]), complete: () => true });
@@ -49,7 +49,7 @@ it('deletes what nothing refers to, after its grace', async () => {
   expect(await there()).toEqual([referenced]);
 });
 
-it('begins the grace anew where a blob is put again', async () => {
+it('restarts the grace period of a blob that is put again', async () => {
   const { store: blobs, digests, put, there } = await store('again', 'old');
   const old = new Date(Date.now() - 2 * GRACE_MS);
   for (const digest of digests) await utimes(blobs.pathOf(digest), old, old);
@@ -74,7 +74,7 @@ it('keeps a blob that is being put again, however long that takes', async () => 
   expect(await there()).toEqual(digests);
 });
 
-it('keeps what is pinned twice until both let go', async () => {
+it('keeps a blob that is pinned twice until both pins are released', async () => {
   const { store: blobs, digests, there } = await store('twice');
   const collector = createCollector(blobs, { referenced: () => new Set(), complete: () => true });
   const unpin = [collector.pin(digests), collector.pin(digests)];
@@ -86,7 +86,7 @@ it('keeps what is pinned twice until both let go', async () => {
   expect(await there()).toEqual([]);
 });
 
-it('sees a reference that came while it was running', async () => {
+it('sees a reference that is added while it runs', async () => {
   const { store: blobs, digests, there } = await store('a', 'b', 'c');
   const referenced = new Set<Digest>();
   let looks = 0;
@@ -99,21 +99,21 @@ it('sees a reference that came while it was running', async () => {
   expect(await there()).toEqual([...digests].sort());
 });
 
-it('collects nothing while versions may be published that were not read', async () => {
+it('collects nothing while the read model may lack versions', async () => {
   const { store: blobs, digests, there } = await store('of a version that cannot be read');
   const collector = createCollector(blobs, { referenced: () => new Set(), complete: () => false });
   expect(await collector.collect(LATER())).toBe(0);
   expect(await there()).toEqual(digests);
 });
 
-it('may be so while a model is frozen', () => {
+it('counts a model that is frozen', () => {
   const registry = emptyRegistry();
   expect(frozenCount(registry)).toBe(0);
   applyMessage(registry, { revision: 1, model: 'broken', body: Buffer.from('not an event') });
   expect(frozenCount(registry)).toBe(1);
 });
 
-it('is asked at every start, too: a registry that is often restarted would never come to it', async () => {
+it('runs at every start, because a registry that is restarted often would not reach the next hour', async () => {
   const folder = await volumeFolder();
   const old = join(folder, 'blobs/sha256', sha256('old').slice('sha256:'.length));
   await mkdir(dirname(old), { recursive: true });

@@ -6,7 +6,7 @@ import { connected, startNats, type TestServer } from '../support/nats.ts';
 import { type Program, startProgram } from '../support/program.ts';
 import { artifactsOf, type HistoryEvent, ok, send, until, volumeFolder, wholeHistory } from './support.ts';
 
-/** The issue asks for 30 seconds; the suite has to end one day. */
+/** Short, to keep the suite fast. */
 const DURATION_MS = 10_000;
 const CLIENTS = 32;
 const MODELS = ['default', 'fraud', 'churn'];
@@ -14,13 +14,13 @@ const ENVIRONMENTS = ['production', 'staging', 'dev'];
 const VERSIONS = ['1.0.0', '1.1.0', '1.2.0', '2.0.0-rc.1', '2.0.0'];
 
 describe('32 clients at once', () => {
-  it('leave a log with every accepted command once and no refused one, as the server answers it', async () => {
+  it('leave a log with each accepted command once and no refused one, which matches the answers', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const programs = [await serverOn(nats)];
     await verify(nats, programs, await hammer(programs));
   }, 90_000);
 
-  it('do so at two servers of one log too', async () => {
+  it('do so with two servers on one log, too', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const programs = await Promise.all([serverOn(nats), serverOn(nats)]);
     await verify(nats, programs, await hammer(programs));
@@ -31,16 +31,16 @@ async function serverOn(nats: TestServer): Promise<Program> {
   return startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
 }
 
-/** What a client sent: under a key the same command may go twice, and then counts once. */
+/** A command that a client sent. With an idempotency key it may be sent twice and counts once. */
 interface Sent {
   request_ids: string[];
   accepted: boolean;
-  /** Where the answer says it. */
+  /** The revision in the answer. */
   revision?: number;
 }
 
 async function hammer(programs: Program[]): Promise<Sent[]> {
-  // Each volume has the bytes of every version, as if both stood on one store.
+  // Each volume has the bytes of every version, as if both servers shared a store.
   for (const version of VERSIONS) {
     for (const program of programs) {
       const [artifact] = artifactsOf({ 'model.bin': version });
@@ -70,7 +70,7 @@ async function hammer(programs: Program[]): Promise<Sent[]> {
       const accepted = answers.find(({ status }) => status === 200);
       for (const { status, body } of answers) {
         expect([200, 404, 409], JSON.stringify(body)).toContain(status);
-        // The first outcome again is that very outcome.
+        // A retry gets the first outcome.
         if (key && accepted && status === 200) expect(body.revision).toBe(accepted.body.revision);
       }
       sent.push({
@@ -154,7 +154,7 @@ async function verify(nats: TestServer, programs: Program[], sent: Sent[]): Prom
     expect(found, request_ids.join()).toHaveLength(accepted ? 1 : 0);
     if (revision !== undefined) expect(found).toEqual([revision]);
   }
-  // Nothing is in the log that nobody sent: the publishes before, and what was accepted.
+  // The log has only the first publishes and the accepted commands.
   expect(last).toBe(VERSIONS.length * MODELS.length + accepted.length);
 }
 
@@ -180,7 +180,7 @@ interface Fold {
   events: HistoryEvent[];
 }
 
-/** The rules once more, as naively as they can be said. */
+/** The rules again, in their simplest form. */
 function refold(bodies: { subject: string; text: string }[]): Map<string, Fold> {
   const folds = new Map<string, Fold>();
   bodies.forEach(({ subject, text }, index) => {

@@ -9,7 +9,7 @@ import { DEFAULT_POLICY } from '../../src/access/policy.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { Problem } from '../../src/domain/errors.ts';
-import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
+import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { Services } from '../../src/http/services.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
@@ -33,13 +33,13 @@ const MODELS = ['default', 'other'];
 const WORKERS = 6;
 const OFF = { REGISTRY_DISCOVERY: 'off' };
 
-/** What was acknowledged so far, and what the next commands may name. */
+/** The acknowledged commands, and the versions that the next commands may name. */
 class Load {
   readonly acknowledged: { model: string; type: string; request_id: string; version: string }[] = [];
   readonly versions = new Map(MODELS.map((model) => [model, [] as string[]]));
   #count = 0;
 
-  /** Publishes, activates and annotates until `stopped`; whatever fails is not acknowledged. */
+  /** Publishes, activates and annotates until `stopped`; a failed command is not acknowledged. */
   async run(program: Program, stopped: AbortSignal): Promise<void> {
     const token = await program.token();
     const worker = async () => {
@@ -89,7 +89,7 @@ it.each([
   ['Node', ['node', 'node', 'node']],
   ['nats-server', ['nats', 'nats', 'nats']],
   ['both', ['both', 'both', 'node', 'nats', 'both']],
-])('kill -9 of %s under load loses nothing that was acknowledged', { timeout: 120_000 }, async (_, kills) => {
+])('kill -9 of %s under load loses no acknowledged event', { timeout: 120_000 }, async (_, kills) => {
   const volume = await volumeFolder();
   const load = new Load();
   let program = await startProgram(volume, OFF);
@@ -117,7 +117,7 @@ it.each([
 });
 
 async function ready(program: Program): Promise<boolean> {
-  return (await fetch(`${program.url}/readyz`)).status === 200;
+  return (await fetch(`${program.url}/readyz?for=writes`)).status === 200;
 }
 
 async function whole(program: Program, { acknowledged }: Load): Promise<void> {
@@ -127,21 +127,21 @@ async function whole(program: Program, { acknowledged }: Load): Promise<void> {
   for (const model of MODELS) {
     const events = await wholeHistory(program, model);
     const found = new Map(events.map((event) => [event.request_id, event]));
-    expect(found.size).toBe(events.length); // nothing twice
+    expect(found.size).toBe(events.length); // no duplicates
     for (const { type, request_id, version } of acknowledged.filter((one) => one.model === model)) {
       expect(found.get(request_id), request_id).toMatchObject({ type, data: { version } });
     }
     await wholeVersions(program, model);
   }
-  // An upload that was cut leaves its file only until its connection is seen to be gone.
+  // The file of an aborted upload stays until the server notices that the connection is closed.
   await until(async () => !(await readdir(join(volume, 'blobs'))).some((name) => name.startsWith('upload-')));
 }
 
-/** Every version that is listed is there with all its bytes, and nothing else is to be seen. */
+/** Every listed version is on the volume with all its bytes, and nothing else is. */
 async function wholeVersions(program: Program, model: string): Promise<void> {
   const folder = model === 'default' ? program.volume : join(program.volume, 'models', model);
   const shown = async () => (await readdir(join(folder, 'versions'))).filter((name) => !name.startsWith('.'));
-  // Asked again each time: a command whose caller was cut off may still be carried out while we look.
+  // Requested again each time: a command whose caller disconnected may still be running.
   let versions: { version: string; manifest: { artifacts: { path: string; digest: string }[] } }[] = [];
   await until(async () => {
     ({ versions } = await ok(program, 'GET', `/api/models/${model}/versions?page_size=1000`));
@@ -169,7 +169,7 @@ async function wholeVersions(program: Program, model: string): Promise<void> {
   });
 }
 
-it('ends cleanly at SIGTERM, under load too, and leaves no nats-server behind', async () => {
+it('ends cleanly on SIGTERM under load, and leaves no nats-server behind', async () => {
   const volume = await volumeFolder();
   const load = new Load();
   const program = await startProgram(volume, OFF);
@@ -186,7 +186,7 @@ it('ends cleanly at SIGTERM, under load too, and leaves no nats-server behind', 
   await whole(again, load);
 });
 
-it('refuses a second registry on a volume, and the first goes on', async () => {
+it('refuses a second server on a volume, and the first continues', async () => {
   const volume = await volumeFolder();
   const program = await startProgram(volume, OFF);
   const [server] = await natsServersOf(volume);
@@ -200,7 +200,7 @@ it('refuses a second registry on a volume, and the first goes on', async () => {
   await publish(program, '1.0.0');
 });
 
-it('ends with a message where the port is taken, and leaves no nats-server behind', async () => {
+it('ends with a message if the port is in use, and leaves no nats-server behind', async () => {
   const program = await startProgram(await volumeFolder(), OFF);
   const volume = await volumeFolder();
   const second = await cliWith({ REGISTRY_VOLUME: volume, PORT: new URL(program.url).port, ...OFF }, 'serve');
@@ -208,7 +208,7 @@ it('ends with a message where the port is taken, and leaves no nats-server behin
   expect(await natsServersOf(volume)).toEqual([]);
 });
 
-it('keeps the bytes when the version is refused, or nobody knows whether it was stored', async () => {
+it('keeps the bytes if the version is refused, or the outcome is unknown', async () => {
   const volume = await volumeFolder();
   const artifacts = await openVolumeStore(volume, 0);
   const app = (code: 'outcome-unknown' | 'version-exists') =>
@@ -225,13 +225,22 @@ it('keeps the bytes when the version is refused, or nobody knows whether it was 
         execute: async () => {
           throw new Problem(code, 'as the log says');
         },
-        events: createEventStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
+        snapshots: createSnapshotStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
         fleet: { of: () => [], all: () => [], onReport: () => {}, report: async () => {}, close: async () => {} },
         readAt: async () => null,
         settled: async () => {},
+        volumeProblems: () => [],
         revision: () => '',
         stale: () => false,
-        health: () => ({ log: 'live', gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
+        health: () => ({
+          log: 'live',
+          complete: true,
+          gaps: [],
+          volume: [],
+          artifacts: [],
+          discovery: [],
+          history: [],
+        }),
         metrics: createMetrics(['production']),
       } as Partial<Services> as Services,
       '0.0.0',

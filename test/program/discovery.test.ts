@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Program, startProgram } from '../support/program.ts';
 import { copySample, emptyProgram, ok, publish, sha256, shared, until, visible, volumeFolder } from './support.ts';
 
-/** A folder with these files, copied to its place as a person would: file by file. */
+/** A folder with these files, copied to its place file by file. */
 async function folder(path: string, files: Record<string, string>): Promise<string> {
   await mkdir(path, { recursive: true });
   for (const [name, content] of Object.entries(files)) await writeFile(join(path, name), content);
@@ -22,10 +22,10 @@ async function problems(program: Program): Promise<string[]> {
   return [...discovery, ...volume];
 }
 
-/** Paths on the volume are told without it. */
+/** Waits for a problem with these words; paths are reported relative to the volume. */
 const reported = (program: Program, ...words: string[]) => {
-  const told = words.map((word) => word.replace(`${program.volume}/`, ''));
-  return until(async () => (await problems(program)).some((problem) => told.every((word) => problem.includes(word))));
+  const parts = words.map((word) => word.replace(`${program.volume}/`, ''));
+  return until(async () => (await problems(program)).some((problem) => parts.every((word) => problem.includes(word))));
 };
 
 const published = async (program: Program, model: string, version: string) =>
@@ -42,7 +42,7 @@ describe('while it runs', () => {
     expect(events).toMatchObject([{ type: 'version.published', actor: 'volume', data: { version: '1.1.0' } }]);
   });
 
-  it.concurrent('adopts another model’s, with what its metadata says', async () => {
+  it.concurrent('adopts a folder of another model, with the requirements from its metadata', async () => {
     const path = join(versions('adopted'), '0.1.0');
     await folder(path, { ...MODEL, '.hidden': 'x' });
     await folder(join(path, '__pycache__'), { 'x.pyc': 'x' });
@@ -57,7 +57,7 @@ describe('while it runs', () => {
     ]);
   });
 
-  it.concurrent('leaves a folder alone that is still being copied to, and takes it whole then', async () => {
+  it.concurrent('leaves a folder that is still being written, and adopts it when it is complete', async () => {
     const path = await folder(join(versions('growing'), '1.0.0'), MODEL);
     let content = MODEL['model.joblib'];
     for (let i = 0; i < 24; i++) {
@@ -74,14 +74,14 @@ describe('while it runs', () => {
     });
   });
 
-  it.concurrent('takes a folder that was renamed into place', async () => {
+  it.concurrent('adopts a folder that was renamed into place', async () => {
     const aside = await folder(join(program().volume, 'models/moved/.incoming'), MODEL);
     await mkdir(versions('moved'), { recursive: true });
     await rename(aside, join(versions('moved'), '1.0.0'));
     await until(() => published(program(), 'moved', '1.0.0'));
   });
 
-  it.concurrent('reports a folder without metadata, and adopts it when that comes', async () => {
+  it.concurrent('reports a folder without metadata, and adopts it when metadata is added', async () => {
     const path = await folder(join(versions('bare'), '1.0.0'), { 'model.joblib': 'bytes' });
     await reported(program(), path, 'metadata.json');
     expect(await published(program(), 'bare', '1.0.0')).toBe(false);
@@ -98,7 +98,7 @@ describe('while it runs', () => {
   });
 
   it.concurrent.each(['v1.0.0', '1.0', 'latest', '1.0.0+build', 'final model'])(
-    'reports and does not touch a folder named %s',
+    'reports a folder named %s, and leaves it unchanged',
     async (name) => {
       const path = await folder(join(versions('names'), name), MODEL);
       await reported(program(), path, 'semantic version');
@@ -114,20 +114,20 @@ describe('while it runs', () => {
     expect(await published(program(), 'linked', '1.0.0')).toBe(false);
   });
 
-  it.concurrent('reports a version that is itself a link, or a file', async () => {
+  it.concurrent('reports a link or a file in place of a version', async () => {
     const elsewhere = await folder(join(program().volume, '.elsewhere'), MODEL);
     await mkdir(versions('pointing'), { recursive: true });
     await symlink(elsewhere, join(versions('pointing'), '1.0.0'));
     await writeFile(join(versions('pointing'), '2.0.0'), 'a file');
-    await reported(program(), join(versions('pointing'), '1.0.0'), 'no folder');
-    await reported(program(), join(versions('pointing'), '2.0.0'), 'no folder');
+    await reported(program(), join(versions('pointing'), '1.0.0'), 'must be a folder');
+    await reported(program(), join(versions('pointing'), '2.0.0'), 'must be a folder');
     expect(await published(program(), 'pointing', '1.0.0')).toBe(false);
   });
 
   it.concurrent.each([
     ['secret', '.signalbox/secret'],
     ['password', '.nats/address.json'],
-  ])('adopts no hard link to a file of the registry itself: its %s', async (name, file) => {
+  ])('does not adopt a hard link to a file of the registry itself: its %s', async (name, file) => {
     const path = await folder(join(versions(name), '1.0.0'), MODEL);
     await link(join(program().volume, file), join(path, 'notes.txt'));
     await reported(program(), join(path, 'notes.txt'), 'hard link');
@@ -136,14 +136,14 @@ describe('while it runs', () => {
     expect((await program().ask('HEAD', `/api/blobs/${sha256(secret)}`)).status).toBe(404);
   });
 
-  it.concurrent('adopts hard links to anything else', async () => {
+  it.concurrent('adopts hard links to other files', async () => {
     const files = await folder(join(program().volume, '.shared'), MODEL);
     const path = await folder(join(versions('shared'), '1.0.0'), {});
     for (const name of Object.keys(MODEL)) await link(join(files, name), join(path, name));
     await until(() => published(program(), 'shared', '1.0.0'));
   });
 
-  it.concurrent('follows no link in the place of a model, or of its versions', async () => {
+  it.concurrent('does not follow a link in place of a model, or of its versions', async () => {
     const elsewhere = join(program().volume, '.linked');
     await folder(join(elsewhere, 'versions/1.0.0'), MODEL);
     const model = join(program().volume, 'models/elsewhere');
@@ -151,10 +151,10 @@ describe('while it runs', () => {
     await symlink(elsewhere, model);
     await mkdir(join(program().volume, 'models/half'), { recursive: true });
     await symlink(join(elsewhere, 'versions'), versions('half'));
-    await reported(program(), model, 'no folder of its own');
-    await reported(program(), versions('half'), 'no folder of its own');
+    await reported(program(), model, 'must be a folder');
+    await reported(program(), versions('half'), 'must be a folder');
     for (const name of ['elsewhere', 'half']) expect(await published(program(), name, '1.0.0')).toBe(false);
-    // Nor when something is published over HTTP.
+    // The same applies to a version that is published over HTTP.
     await publish(program(), '2.0.0', { 'a.txt': 'a' }, 'elsewhere');
     await ok(program(), 'POST', '/api/models/elsewhere/versions/2.0.0/activate');
     await reported(program(), model, 'move it away');
@@ -164,7 +164,7 @@ describe('while it runs', () => {
     await until(async () => (await readFile(active, 'utf8').catch(() => '')) === 'a', 60_000);
   });
 
-  it.concurrent('reports a name that is not UTF-8, and a model’s name that is none', async () => {
+  it.concurrent('reports a name that is not UTF-8, and an invalid model name', async () => {
     const path = await folder(join(versions('bytes'), '1.0.0'), MODEL);
     await writeFile(Buffer.concat([Buffer.from(`${path}/mod`), Buffer.from([0xff]), Buffer.from('.bin')]), 'x');
     await mkdir(Buffer.concat([Buffer.from(join(program().volume, 'models/m')), Buffer.from([0xe9])]));
@@ -175,21 +175,21 @@ describe('while it runs', () => {
     expect(await published(program(), 'bytes', '1.0.0')).toBe(false);
   });
 
-  it.concurrent('reports and does not touch content that contradicts what was published', async () => {
+  it.concurrent('reports files that differ from the published version, and leaves them unchanged', async () => {
     await publish(program(), '1.0.0', { 'model.joblib': 'published', 'notes.txt': 'n' }, 'changed');
     const path = join(versions('changed'), '1.0.0');
     await rm(join(path, 'model.joblib'));
     await writeFile(join(path, 'model.joblib'), 'something else');
     await writeFile(join(path, 'extra.bin'), 'extra');
     await reported(program(), join(path, 'model.joblib'), 'not what was published');
-    await reported(program(), join(path, 'extra.bin'), 'no part');
+    await reported(program(), join(path, 'extra.bin'), 'not part of');
     expect(await readFile(join(path, 'model.joblib'), 'utf8')).toBe('something else');
     expect(await readFile(join(path, 'extra.bin'), 'utf8')).toBe('extra');
     const file = await program().ask('GET', '/api/models/changed/versions/1.0.0/files/model.joblib');
     expect(await file.text()).toBe('published');
   });
 
-  it.concurrent('lays again what somebody took out of a version', async () => {
+  it.concurrent('replaces a file that was removed from a version', async () => {
     await publish(program(), '1.0.0', { 'model.joblib': 'published' }, 'taken');
     const path = join(versions('taken'), '1.0.0/model.joblib');
     await rm(path);
@@ -197,7 +197,7 @@ describe('while it runs', () => {
   });
 });
 
-it('reports at the start what contradicts a published version, and writes through no link', async () => {
+it('reports at the start what differs from a published version, and does not write through links', async () => {
   const volume = await volumeFolder();
   const program = await startProgram(volume);
   await publish(program, '1.0.0', { 'a/model.joblib': 'published' });
@@ -219,7 +219,7 @@ it('adopts nothing with REGISTRY_DISCOVERY=off', async () => {
   const on = await startProgram(await volumeFolder());
   const off = await emptyProgram(onTestFinished);
   for (const { volume } of [off, on]) await copySample('1.0.0', join(volume, 'versions/1.0.0'));
-  await until(() => published(on, 'default', '1.0.0')); // by then the other one would have had it too
+  await until(() => published(on, 'default', '1.0.0')); // by then, the other one would have adopted it, too
   expect(await published(off, 'default', '1.0.0')).toBe(false);
-  await publish(off, '1.0.0', { 'a.txt': 'a' }, 'other'); // and takes what is published as ever
+  await publish(off, '1.0.0', { 'a.txt': 'a' }, 'other'); // publishing still works
 });

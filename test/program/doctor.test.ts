@@ -70,7 +70,7 @@ describe('doctor', { timeout: 60_000 }, () => {
   it('reports that NATS has stopped while the registry still answers', async () => {
     const { nats, program, variables } = await onNats();
     await nats.kill();
-    await until(async () => (await fetch(`${program.url}/readyz`)).status === 503);
+    await until(async () => (await fetch(`${program.url}/readyz?for=writes`)).status === 503);
     expect(await doctor(variables)).toMatchObject({ code: 1, wrong: ['nats', 'log'] });
   });
 

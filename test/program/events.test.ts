@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createEventStream } from '../../src/http/api/snapshot-stream.ts';
+import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { emptyRegistry } from '../../src/projections/registry.ts';
 import type { Program } from '../support/program.ts';
 import { emptyProgram, ok, problemOf, publish, shared, until } from './support.ts';
@@ -20,7 +20,7 @@ const started = shared(async (ends) => {
 interface Followed {
   response: Response;
   events: EventSourceMessage[];
-  /** The next event of a kind that is not passed yet. */
+  /** Returns the next event of a kind. */
   next(kind: string): Promise<{ id: string; data: Record<string, unknown> }>;
   ended: Promise<void>;
 }
@@ -54,7 +54,7 @@ const activate = (program: Program, version: string, environment: string) =>
   ok(program, 'POST', `/api/models/default/versions/${version}/activate`, { environment });
 
 describe('the event stream', () => {
-  it('tells a snapshot, then every move with the whole map', async () => {
+  it('sends a snapshot, then each move with the whole map', async () => {
     const stream = await followed(started());
     expect(stream.response.headers.get('content-type')).toBe('text/event-stream');
     expect(stream.response.headers.get('cache-control')).toContain('no-cache');
@@ -73,12 +73,12 @@ describe('the event stream', () => {
     expect((await stream.next('activation')).data).toMatchObject({ active: { staging: null } });
   });
 
-  it('has the seeds’ spelling', async () => {
+  it('is also available under /api/registry', async () => {
     const stream = await followed(started(), {}, '/api/registry/events');
     expect((await stream.next('snapshot')).data).toMatchObject({ model: 'default' });
   });
 
-  it('tells nothing of other models, and follows a model that is yet to come', async () => {
+  it('sends nothing about other models, and waits for a model without events', async () => {
     const stream = await followed(started(), {}, '/api/models/newcomer/events');
     const { data } = await stream.next('snapshot');
     expect(data.active).toEqual({ production: null, staging: null, dev: null });
@@ -89,7 +89,7 @@ describe('the event stream', () => {
     expect(stream.events.filter(({ event }) => event === 'activation')).toHaveLength(1);
   });
 
-  it('goes on where a follower was, without a reset', async () => {
+  it('continues from the position of a follower without a reset', async () => {
     const first = await followed(started());
     const { id } = await first.next('snapshot');
     await activate(started(), '1.0.0', 'dev');
@@ -104,7 +104,7 @@ describe('the event stream', () => {
     expect(query.events[0]!.event).toBe('snapshot');
   });
 
-  it('resets who comes from the future, another log, or nowhere', async () => {
+  it('sends a reset to followers with a future, foreign or invalid position', async () => {
     const { id } = await (await followed(started())).next('snapshot');
     const [generation, epoch, revision, hash] = id.split('-');
     const strangers = [
@@ -122,7 +122,7 @@ describe('the event stream', () => {
     }
   });
 
-  it('answers the snapshot alone as JSON, with an ETag', async () => {
+  it('answers with only the snapshot as JSON, with an ETag', async () => {
     const program = started();
     const headers = { Accept: 'application/json' };
     const response = await program.ask('GET', EVENTS, undefined, headers);
@@ -138,7 +138,7 @@ describe('the event stream', () => {
     expect((await program.ask('GET', EVENTS, undefined, { ...headers, 'If-None-Match': etag })).status).toBe(200);
   });
 
-  it('asks for a token and a model’s name', async () => {
+  it('requires a token and a valid model name', async () => {
     await problemOf(await fetch(started().url + EVENTS), 401, 'unauthenticated');
     await problemOf(await started().ask('GET', '/api/models/NO/events'), 400, 'invalid-request');
   });
@@ -151,26 +151,22 @@ describe('the event stream', () => {
   });
 });
 
-/** A server that lets everybody follow, without the rest of the program. */
+/** A server that streams snapshots to every caller, without the rest of the program. */
 async function bareStream(heartbeatMs: number) {
-  const events = createEventStream({
-    registry: () => emptyRegistry(),
-    environments: ['production'],
-    stale: () => true,
-    heartbeatMs,
-  });
-  const server = createServer((_, outgoing) => events.join('default', outgoing, false)).listen(0, '127.0.0.1');
+  const sources = { registry: () => emptyRegistry(), environments: ['production'], stale: () => true };
+  const snapshots = createSnapshotStream(sources, heartbeatMs);
+  const server = createServer((_, outgoing) => snapshots.join('default', outgoing, false)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
-    events.close();
+    snapshots.close();
     server.closeAllConnections();
     server.close();
   });
-  return { events, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return { snapshots, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-describe('its heartbeat', () => {
-  it('carries the whole state, and that it is stale', async () => {
+describe('a heartbeat', () => {
+  it('has the whole state, and whether it is stale', async () => {
     const { url } = await bareStream(20);
     const stream = await follow(url);
     expect((await stream.next('heartbeat')).data).toEqual({
@@ -183,21 +179,21 @@ describe('its heartbeat', () => {
     });
   });
 
-  it('cuts off who does not read', async () => {
-    const { events, url } = await bareStream(60_000);
+  it('disconnects a follower that does not read', async () => {
+    const { snapshots, url } = await bareStream(60_000);
     const { connect } = await import('node:net');
     const socket = connect(Number(new URL(url).port), '127.0.0.1').pause();
     onTestFinished(() => void socket.destroy());
     socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     const closed = once(socket, 'close');
     socket.on('error', () => {});
-    const telling = setInterval(() => {
-      for (let i = 0; i < 2_000; i++) events.tell('default');
+    const sending = setInterval(() => {
+      for (let i = 0; i < 2_000; i++) snapshots.send('default');
     }, 1);
-    onTestFinished(() => clearInterval(telling));
+    onTestFinished(() => clearInterval(sending));
     await once(socket, 'readable');
     await until(() => {
-      for (let i = 0; i < 5_000; i++) events.tell('default');
+      for (let i = 0; i < 5_000; i++) snapshots.send('default');
       return socket.readableLength > 0;
     });
     socket.resume();

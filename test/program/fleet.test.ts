@@ -7,7 +7,7 @@ import { emptyProgram, ok, problemOf, publish, send, shared, until, versionForm,
 
 const program = shared(emptyProgram);
 
-/** A model of the test's own with 1.0.0 and 1.1.0, of which 1.0.0 is active in production. */
+/** Creates a model with 1.0.0, active in production, and 1.1.0. */
 async function modelNamed(model: string): Promise<{ base: string; first: Target; second: Target }> {
   const one = await publish(program(), '1.0.0', { 'a.txt': 'one' }, model);
   const two = await publish(program(), '1.1.0', { 'a.txt': 'two' }, model);
@@ -21,7 +21,7 @@ const serving = (target: Target) => reportOf({ state: 'ready', target, current: 
 
 async function say(base: string, instance: string, report: object, through: Program = program()) {
   let answer: [number, string] = [0, ''];
-  // NATS may take longer than the registry waits for it, on a busy machine.
+  // On a busy machine, NATS may take longer than the registry waits.
   await until(async () => {
     const response = await through.ask('PUT', `${base}/loaders/${instance}`, report);
     answer = [response.status, await response.text()];
@@ -30,7 +30,7 @@ async function say(base: string, instance: string, report: object, through: Prog
   expect(answer).toEqual([204, '']);
 }
 
-/** Says it, and waits until the registry shows it. */
+/** Sends a report and waits until the registry shows it. */
 async function report(base: string, instance: string, report: LoaderReport) {
   await say(base, instance, report);
   await until(async () => {
@@ -41,7 +41,7 @@ async function report(base: string, instance: string, report: LoaderReport) {
 }
 
 describe('a report', () => {
-  it('shows in the list as it was sent, until the loader has stopped', async () => {
+  it('is listed as it was sent until the loader has stopped', async () => {
     const { base, first, second } = await modelNamed('shown');
     const failed = reportOf({ state: 'failed', target: second, current: first, error: errorOf('runtime-mismatch') });
     await report(base, 'b', serving(first));
@@ -60,7 +60,7 @@ describe('a report', () => {
     await until(async () => (await ok(program(), 'GET', `${base}/loaders`)).loaders.length === 1);
   });
 
-  it('may come before the first version, under the seeds’ address, too', async () => {
+  it('is accepted before the first version, also under /api/registry', async () => {
     await say('/api/registry', 'early', reportOf());
     await until(async () => (await ok(program(), 'GET', '/api/models/default/loaders')).loaders.length === 1);
     expect((await ok(program(), 'GET', '/api/registry/loaders')).loaders).toMatchObject([
@@ -68,7 +68,7 @@ describe('a report', () => {
     ]);
   });
 
-  it('narrows to an environment, and tells of one that only a loader knows', async () => {
+  it('can be filtered by environment, also by one that only a loader knows', async () => {
     const { base, first } = await modelNamed('narrow');
     await report(base, 'a', serving(first));
     const lost = reportOf({ environment: 'moon', state: 'failed', error: errorOf('unknown-environment') });
@@ -84,7 +84,7 @@ describe('a report', () => {
     );
   });
 
-  it('takes the permission to report; reading the list does not', async () => {
+  it('needs the permission report; the list needs only read', async () => {
     const user = { Authorization: `Bearer ${await program().token('user')}` };
     const path = '/api/models/private/loaders';
     await problemOf(await program().ask('PUT', `${path}/a`, reportOf(), user), 403, 'forbidden');
@@ -92,7 +92,7 @@ describe('a report', () => {
     await problemOf(await fetch(program().url + path), 401, 'unauthenticated');
   });
 
-  it('that is none is refused, and so is an instance that is none', async () => {
+  it('is refused if it or the name of its instance is invalid', async () => {
     const path = '/api/models/bad/loaders';
     const put = async (instance: string, report: unknown) =>
       problemOf(await program().ask('PUT', `${path}/${instance}`, report), 400, 'invalid-request');
@@ -108,7 +108,7 @@ describe('a report', () => {
   });
 });
 
-it('answers 503 while the log is away, and takes reports again when it is back', async () => {
+it('reports get 503 while NATS is unavailable, and are accepted again afterwards', async () => {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
   const path = '/api/models/default/loaders';
@@ -124,7 +124,7 @@ it('answers 503 while the log is away, and takes reports again when it is back',
   });
 });
 
-it('warns of live loaders that could not load what is activated or rolled back to', async () => {
+it('an activation or rollback warns about running loaders that cannot load the version', async () => {
   const requires = { packages: { 'scikit-learn': '~=1.5.1' } };
   const base = '/api/models/warned';
   for (const version of ['1.0.0', '1.1.0']) {
@@ -152,7 +152,7 @@ it('warns of live loaders that could not load what is activated or rolled back t
 });
 
 describe('signalbox loaders', () => {
-  it('lists them, and says how far each environment is and who is behind', async () => {
+  it('lists loaders, and how many of each environment are up to date and which are not', async () => {
     const { base, first, second } = await modelNamed('listed');
     const none = await cli(program(), 'loaders', '-m', 'listed');
     expect(none).toEqual({ code: 0, stdout: 'No loader is running.\n', stderr: '' });
@@ -208,7 +208,7 @@ describe('--wait', () => {
     expect(await back).toMatchObject({ code: 0, stdout: expect.stringContaining('2 of 2 loaders on 1.0.0\n') });
   });
 
-  it('fails with 6 as soon as all others have given up, and says who and why', async () => {
+  it('fails with 6 when all other loaders have given up, with their names and reasons', async () => {
     const { base, first, second } = await modelNamed('hopeless');
     for (const instance of ['a', 'b']) await report(base, instance, serving(first));
     const activated = cli(program(), 'activate', '1.1.0', ...production, '-m', 'hopeless', '--wait', '100000');
@@ -222,7 +222,7 @@ describe('--wait', () => {
     expect(stderr).toContain('1 of 2 loaders on 1.1.0.\n  b: request 3 was answered otherwise\n');
   });
 
-  it('fails with 6 at the deadline, naming who is behind; an earlier failure does not count as giving up', async () => {
+  it('fails with 6 at the deadline, with the loaders that are behind; an earlier failure does not count as giving up', async () => {
     const { base, first, second } = await modelNamed('late');
     await report(base, 'a', serving(first));
     const error = errorOf('digest-mismatch', 'of an earlier target');
@@ -232,7 +232,7 @@ describe('--wait', () => {
     expect(stderr).toContain('\n  a: serves 1.0.0\n  b: of an earlier target\n');
   });
 
-  it('fails with 6 when the environment went on to another version', async () => {
+  it('fails with 6 if the environment is moved to another version', async () => {
     const { base, first } = await modelNamed('overtaken');
     await report(base, 'a', serving(first));
     const activated = cli(program(), 'activate', '1.1.0', ...production, '-m', 'overtaken', '--wait', '100000');
@@ -241,7 +241,7 @@ describe('--wait', () => {
     expect(await activated).toMatchObject({ code: 6, stderr: expect.stringContaining('production is on 1.0.0') });
   });
 
-  it('says that nobody is there, and does not wait for a rehearsal', async () => {
+  it('returns at once if no loader is running, and after a dry run', async () => {
     const { base, first } = await modelNamed('alone');
     const args = ['activate', '1.1.0', ...production, '-m', 'alone', '--wait'];
     expect(await cli(program(), ...args)).toMatchObject({ code: 0, stdout: expect.stringContaining('No loader is') });
@@ -251,7 +251,7 @@ describe('--wait', () => {
     for (const wait of ['0', 'long']) expect((await cli(program(), ...args, wait)).code).toBe(2);
   });
 
-  it('fails with 5 if the registry stays away until the deadline', async () => {
+  it('fails with 5 if the registry is unavailable until the deadline', async () => {
     const program = await emptyProgram(onTestFinished);
     await publish(program, '1.0.0');
     await say('/api/models/default', 'a', reportOf(), program);

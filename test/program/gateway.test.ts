@@ -31,7 +31,7 @@ const started = shared(async (ends) => {
 const ask = (path: string, headers: Record<string, string> = {}, url = started().url) => fetch(url + path, { headers });
 
 describe('the gateway', () => {
-  it('tells what the registry tells, under the same request id', async () => {
+  it('answers as the registry does, with the same request id', async () => {
     const { program, key } = started();
     const none = await ask('/admin/models/latest', { 'X-API-Key': key });
     await problemOf(none, 404, 'unknown-version');
@@ -47,7 +47,7 @@ describe('the gateway', () => {
     expect((await problemOf(refused, 401, 'unauthenticated')).request_id).toBe('edge-8');
   });
 
-  it('lets in who holds a key for it, and nobody else', async () => {
+  it('accepts keys with the permission gateway only', async () => {
     const { program, keyFor } = started();
     const reader = await keyFor('reader', ['read']);
     await problemOf(await ask('/admin/models', { 'X-API-Key': reader }), 403, 'forbidden');
@@ -61,14 +61,14 @@ describe('the gateway', () => {
     );
   });
 
-  it('serves any model that a key is for, and no other', async () => {
+  it('serves the models of a key and no others', async () => {
     const { program, key, keyFor } = started();
     await publish(program, '2.0.0', { 'metadata.json': '{"auc":0.8}' }, 'fraud');
     const limited = { 'X-API-Key': await keyFor('fraud-dashboard', ['gateway'], ['fraud']) };
     const listed = await ask('/admin/models?model=fraud', limited);
     expect(await listed.json()).toEqual({ versions: ['2.0.0'], latest: '2.0.0', active: null });
     expect(await (await ask('/admin/models/latest?model=fraud', limited)).json()).toMatchObject({ version: '2.0.0' });
-    // What is believed of a key for one model does not hold for another.
+    // A cached decision is for one model only.
     for (const path of [
       '/admin/models',
       '/admin/models/latest',
@@ -81,7 +81,7 @@ describe('the gateway', () => {
       await problemOf(await ask(`/admin/models?${query}`, { 'X-API-Key': key }), 400, 'invalid-request');
   });
 
-  it('says which model its own token is not for', async () => {
+  it('names the model that its own token does not allow', async () => {
     const { program, key, keyFor } = started();
     const gateway = await gatewayTo(program.url, await keyFor('gateway-of-fraud', ['gateway'], ['fraud']));
     const refused = await ask('/admin/models', { 'X-API-Key': key }, gateway);
@@ -105,7 +105,7 @@ describe('the gateway', () => {
     await problemOf(posted, 404, 'not-found');
   });
 
-  it('sends on nothing of a request but its id', async () => {
+  it('forwards nothing of a request but its id', async () => {
     const seen: Record<string, unknown>[] = [];
     const { url } = await fakeRegistry((request, response) => {
       seen.push(request.headers);
@@ -129,7 +129,7 @@ describe('the gateway', () => {
     }
   });
 
-  it('asks about a wrong key once, not for every request', async () => {
+  it('checks an invalid key once, not for every request', async () => {
     let asked = 0;
     const { url } = await fakeRegistry((_, response) => {
       asked++;
@@ -143,7 +143,7 @@ describe('the gateway', () => {
     expect(asked).toBe(1);
   });
 
-  it('says clearly what is wrong behind it', async () => {
+  it('reports clearly how the registry failed', async () => {
     const { program, key } = started();
     const headers = { 'X-API-Key': key };
     const nobody = await gatewayTo('http://127.0.0.1:9', 'own');

@@ -10,7 +10,7 @@ import { ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
 const NAME = 'registry_activation_history.log';
 const MOVES = ['version.activated', 'version.rolled_back', 'version.deactivated'];
 
-/** A registry on a NATS of the test's own, which it can be killed without. */
+/** A registry on a separate nats-server, which keeps running when the registry is killed. */
 async function started() {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const volume = await volumeFolder();
@@ -19,7 +19,7 @@ async function started() {
   const env = { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off', REGISTRY_HISTORY_FILE: path };
   return { volume, logs, path, start: () => startProgram(volume, env), revisions, expected };
 
-  /** Of every whole line, of the oldest file first. */
+  /** The revision of each complete line, the oldest file first. */
   async function revisions(): Promise<number[]> {
     const names = (await readdir(logs).catch(() => [])).filter((name) => name !== NAME).sort();
     const texts = await Promise.all([...names, NAME].map((name) => readFile(join(logs, name), 'utf8').catch(() => '')));
@@ -32,7 +32,7 @@ async function started() {
   }
 }
 
-/** Moves the environment to and fro until it is told to stop, or nobody answers. */
+/** Moves the environment between two versions until it is stopped, or the registry does not respond. */
 function thrash(program: Program): { moved(): number; stop(): Promise<void> } {
   let stopped = false;
   let moved = 0;
@@ -55,7 +55,7 @@ function thrash(program: Program): { moved(): number; stop(): Promise<void> } {
 }
 
 describe('the activation history', () => {
-  it('has each move once and in order, through kills and rotation', { timeout: 120_000 }, async () => {
+  it('has each move once and in order, after kills and rotations', { timeout: 120_000 }, async () => {
     const { logs, path, start, revisions, expected } = await started();
     let program = await start();
     await publish(program, '1.0.0');
@@ -65,7 +65,7 @@ describe('the activation history', () => {
       const moving = thrash(program);
       await until(() => moving.moved() > 2 && existsSync(path));
       await sleep(Math.random() * 100);
-      // A rename may come at any moment; nothing that copies and truncates keeps what is written in between.
+      // A rename is safe at any time; copying and truncating loses what is written in between.
       if (i % 4 === 0) await rename(path, to);
       await sleep(Math.random() * 50);
       await program.kill();
@@ -82,7 +82,7 @@ describe('the activation history', () => {
     expect(await revisions()).toEqual(all);
   });
 
-  it('is made anew where it and its position are lost, and told of in /readyz where it cannot be', async () => {
+  it('is written again if it and its position are lost, and /readyz reports if it cannot be written', async () => {
     const { volume, logs, start, revisions, expected } = await started();
     let program = await start();
     await publish(program, '1.0.0');
@@ -92,7 +92,7 @@ describe('the activation history', () => {
     await program.stop();
     await rename(logs, join(volume, 'lost'));
     await rename(join(volume, '.signalbox/history-position.json'), join(volume, 'lost/position'));
-    await copyFile(join(volume, 'lost/position'), logs); // a file where the folder is to be
+    await copyFile(join(volume, 'lost/position'), logs); // a file in place of the folder
     program = await start();
     const history = async () => (await ok(program, 'GET', '/readyz')).history;
     await until(async () => (await history()).length === 1);

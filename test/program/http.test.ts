@@ -28,7 +28,7 @@ const started = shared(async (ends) => {
 const program = () => started().program;
 
 describe('every answer', () => {
-  it('takes a plain request id over and makes one in place of any other', async () => {
+  it('repeats a plain request id and replaces any other', async () => {
     const given = await program().ask('GET', VERSIONS, undefined, { 'X-Request-Id': 'pipeline-7:42' });
     expect(given.headers.get('x-request-id')).toBe('pipeline-7:42');
     for (const strange of ['a b', 'x'.repeat(200), '<script>']) {
@@ -39,7 +39,7 @@ describe('every answer', () => {
     expect((await problemOf(refused, 404, 'not-found')).request_id).toBe('r-1');
   });
 
-  it('says how far it knows the log, with the event of a command folded', async () => {
+  it('has the revision of the log, which includes the event of a command', async () => {
     const before = (await program().ask('GET', VERSIONS)).headers.get('registry-revision');
     const changed = await program().ask('PATCH', `${VERSIONS}/1.6.0/notes`, { notes: `${Math.random()}` });
     const after = changed.headers.get('registry-revision');
@@ -83,11 +83,11 @@ describe('shapes', () => {
     },
   };
 
-  it('has a version as designed, to the last field', async () => {
+  it('has each documented field of a version', async () => {
     expect(await ok(program(), 'GET', `${VERSIONS}/1.0.0`)).toEqual(version);
   });
 
-  it('has the active version with who, when and why', async () => {
+  it('has the active version with the actor, time and reason', async () => {
     const activated = { at: expect.any(String), by: 'tester', reason: 'first', revision: 8 };
     expect(await ok(program(), 'GET', `${VERSIONS}/active?environment=staging`)).toEqual({
       ...version,
@@ -126,7 +126,7 @@ describe('shapes', () => {
     });
   });
 
-  it('takes one package under two spellings in metadata for one, and follows the model afterwards', async () => {
+  it('treats two spellings of a package in metadata as one, and can still follow the model', async () => {
     const said = { requires: { packages: { scikit_learn: '>=1.5' } }, sklearn_version: '1.4.2' };
     const form = versionForm({ version: '1.0.0' }, { 'metadata.json': JSON.stringify(said) });
     const published = await send(program(), 'POST', '/api/models/spelled/versions', form);
@@ -134,7 +134,7 @@ describe('shapes', () => {
     await ok(program(), 'PATCH', '/api/models/spelled/versions/1.0.0/notes', { notes: 'followed' });
   });
 
-  it('tells the runtime that is declared, and null where none ever was', async () => {
+  it('has the declared runtime, and null before the first declaration', async () => {
     const path = '/api/models/default/environments/dev/runtime';
     expect(await ok(program(), 'GET', path)).toMatchObject({ environment: 'dev', runtime: null });
     const declared = await ok(program(), 'PUT', path, { python: '3.11.7' });
@@ -145,7 +145,7 @@ describe('shapes', () => {
     await problemOf(await program().ask('GET', path.replace('default', 'moon')), 404, 'unknown-model');
   });
 
-  it('answers a publish with 201 and where it is, and the same publish again with 200', async () => {
+  it('answers a publish with 201 and its Location, and the same publish again with 200', async () => {
     const form = () => versionForm({ version: '0.9.0' }, { 'fox.txt': BYTES });
     const first = await send(program(), 'POST', VERSIONS, form());
     expect([first.status, first.headers.get('location')]).toEqual([201, `${VERSIONS}/0.9.0`]);
@@ -178,7 +178,7 @@ describe('conditional and partial reads', () => {
     await ok(program(), 'POST', '/api/models/default/rollback', { environment: 'staging', reason: 'back' });
   });
 
-  it('sends bytes with their digest, and never as a page', async () => {
+  it('sends bytes with their digest and as an attachment', async () => {
     const response = await get(file);
     const hash = Buffer.from(DIGEST.slice(7), 'hex').toString('base64');
     expect(await response.text()).toBe(BYTES);
@@ -208,25 +208,25 @@ describe('conditional and partial reads', () => {
     expect(response.headers.get('repr-digest')).toBeTruthy();
   });
 
-  it.each(['bytes=2-1', 'bytes=0-1,4-5', 'lines=1-2', 'bytes=x'])('answers %s with the whole', async (Range) => {
+  it.each(['bytes=2-1', 'bytes=0-1,4-5', 'lines=1-2', 'bytes=x'])('answers %s with the whole file', async (Range) => {
     const response = await get(file, { Range });
     expect([response.status, await response.text()]).toEqual([200, BYTES]);
   });
 
-  it.each(['bytes=43-', 'bytes=99-100', 'bytes=-0'])('refuses %s, which lies outside', async (Range) => {
+  it.each(['bytes=43-', 'bytes=99-100', 'bytes=-0'])('refuses %s, which is outside the file', async (Range) => {
     const response = await get(file, { Range });
     expect(response.headers.get('content-range')).toBe('bytes */43');
     await problemOf(response, 416, 'range-not-satisfiable');
   });
 
-  it('answers a range only while the bytes are the ones the caller began with', async () => {
+  it('answers a range only if If-Range matches', async () => {
     const same = await get(file, { Range: 'bytes=0-2', 'If-Range': `"${DIGEST}"` });
     expect([same.status, await same.text()]).toEqual([206, 'The']);
     const other = await get(file, { Range: 'bytes=0-2', 'If-Range': '"other"' });
     expect([other.status, await other.text()]).toEqual([200, BYTES]);
   });
 
-  it('tells by HEAD whether a blob is there', async () => {
+  it('shows by HEAD whether a blob exists', async () => {
     const there = await get(`/api/blobs/${DIGEST}`, {}, 'HEAD');
     expect([there.status, await there.text(), there.headers.get('content-length')]).toEqual([200, '', '43']);
     const none = await get(`/api/blobs/${sha256('none')}`, {}, 'HEAD');
@@ -256,7 +256,7 @@ describe('listings', () => {
     } while (token);
   }
 
-  it('pages through versions and history, newest first, each once', async () => {
+  it('page through versions and history, newest first, each once', async () => {
     for (const [path, key] of [
       [`${VERSIONS}?page_size=3`, 'versions'],
       ['/api/models/default/history?page_size=4', 'events'],
@@ -272,7 +272,7 @@ describe('listings', () => {
     }
   });
 
-  it('does not repeat an entry when something new comes between two pages', async () => {
+  it('do not repeat an entry if a new one is added between two pages', async () => {
     const first = await ok(program(), 'GET', '/api/models/default/history?page_size=2');
     await ok(program(), 'PATCH', `${VERSIONS}/1.5.0/notes`, { notes: `${Math.random()}` });
     const second = await ok(
@@ -283,10 +283,10 @@ describe('listings', () => {
     expect(second.events[0].revision).toBe(first.events[1].revision - 1);
   });
 
-  it('refuses a token that is foreign, altered, or of another listing', async () => {
+  it('refuse a token that is invalid, altered, or of another listing', async () => {
     const { next_page_token: token } = await ok(program(), 'GET', `${VERSIONS}?page_size=2&status=ready`);
     const refuse = async (path: string) => problemOf(await program().ask('GET', path), 400, 'invalid-request');
-    await refuse(`${VERSIONS}?page_size=2&page_token=${token}`); // without its filter
+    await refuse(`${VERSIONS}?page_size=2&page_token=${token}`); // without the filter
     await refuse(`${VERSIONS}?page_size=2&status=archived&page_token=${token}`);
     await refuse(`/api/models/default/history?page_token=${token}`);
     await refuse(`/api/models?page_token=${token}`);
@@ -305,7 +305,7 @@ describe('listings', () => {
     },
   );
 
-  it('filters versions', async () => {
+  it('filter versions', async () => {
     await publish(program(), '0.5.0');
     await ok(program(), 'POST', `${VERSIONS}/0.5.0/archive`);
     const names = async (query: string) =>
@@ -319,7 +319,7 @@ describe('listings', () => {
     expect(await names('active_flag=true&environment=production')).toEqual([]);
   });
 
-  it('filters the history', async () => {
+  it('filter the history', async () => {
     const events = async (query: string) => (await ok(program(), 'GET', `/api/models/default/history?${query}`)).events;
     for (const { type } of await events('type=version.archived')) expect(type).toBe('version.archived');
     for (const { data } of await events('environment=staging')) expect(data.environment).toBe('staging');
@@ -342,7 +342,7 @@ describe('Idempotency-Key', () => {
       { 'Idempotency-Key': key, ...headers },
     );
 
-  it('gives the first outcome again, refuses another body, and does not cross actors or restarts', async () => {
+  it('repeats the first outcome, also after a restart, refuses another body, and is separate for each actor', async () => {
     await publish(program(), '1.0.0', { 'a.txt': 'a' }, 'keys');
     await publish(program(), '2.0.0', { 'a.txt': 'b' }, 'keys');
     const first = await activate('1.0.0', 'k1');
@@ -371,7 +371,7 @@ describe('Idempotency-Key', () => {
     expect(await wholeHistory(program(), 'keys')).toHaveLength(5);
   });
 
-  it('stores one event for many at once', async () => {
+  it('stores one event for many concurrent requests', async () => {
     const notes = () =>
       program().ask('PATCH', `${VERSIONS}/1.4.0/notes`, { notes: 'at once' }, { 'Idempotency-Key': 'many' });
     const before = (await wholeHistory(program())).length;
@@ -380,7 +380,7 @@ describe('Idempotency-Key', () => {
     expect((await wholeHistory(program())).length).toBe(before + 1);
   });
 
-  it('does not keep refusals and rehearsals', async () => {
+  it('does not apply to refusals and dry runs', async () => {
     const key = { 'Idempotency-Key': 'later' };
     const path = '/api/models/keys/versions/3.0.0/activate';
     await problemOf(await program().ask('POST', path, { environment: 'dev' }, key), 404, 'unknown-version');
@@ -397,7 +397,7 @@ describe('Idempotency-Key', () => {
 });
 
 describe('moves', () => {
-  it('refuses when another version is active than expected, naming what changed it', async () => {
+  it('are refused if another version is active than expected, with the event that changed it', async () => {
     const path = `${VERSIONS}/1.3.0/activate`;
     const refused = await program().ask('POST', path, { environment: 'staging', expected_active: '1.2.0' });
     expect(await problemOf(refused, 409, 'active-changed')).toMatchObject({
@@ -412,7 +412,7 @@ describe('moves', () => {
     await problemOf(await program().ask('POST', '/api/models/default/rollback', rollback), 409, 'active-changed');
   });
 
-  it('rehearses: the same answer, and nothing changed', async () => {
+  it('change nothing in a dry run, and get the same answer', async () => {
     const before = await ok(program(), 'GET', '/api/models');
     const body = { environment: 'dev', expected_active: null, dry_run: true };
     expect(await ok(program(), 'POST', `${VERSIONS}/1.3.0/activate`, body)).toMatchObject({
@@ -426,7 +426,7 @@ describe('moves', () => {
     await problemOf(await program().ask('POST', `${VERSIONS}/1.3.0/activate`, wrong), 409, 'active-changed');
   });
 
-  it('lists every rule that a dry run checked, also when one of them refuses it', async () => {
+  it('list every rule that a dry run checked, also if one of them refuses it', async () => {
     const path = `${VERSIONS}/1.3.0/activate`;
     const passed = await ok(program(), 'POST', path, { environment: 'dev', dry_run: true });
     const rules = ['expected-active', 'not-active', 'not-archived', 'bytes-present', 'runtime', 'activation-limit'];
@@ -440,12 +440,12 @@ describe('moves', () => {
     );
   });
 
-  it('says what is active already', async () => {
+  it('are refused if the version is already active', async () => {
     const refused = await program().ask('POST', `${VERSIONS}/1.0.0/activate`, { environment: 'staging' });
     expect(await problemOf(refused, 409, 'already-active')).toMatchObject({ active: '1.0.0' });
   });
 
-  it('has nothing to roll back in an environment never moved', async () => {
+  it('cannot roll back an environment that was never moved', async () => {
     const refused = await program().ask('POST', '/api/models/default/rollback', { environment: 'dev', reason: 'r' });
     await problemOf(refused, 409, 'nothing-to-roll-back');
   });
@@ -454,7 +454,7 @@ describe('moves', () => {
 describe('limits', () => {
   const limited = shared((ends) => emptyProgram(ends, { REGISTRY_ACTIVATION_LIMIT: '2' }));
 
-  it('takes so many activations a minute, says when the next, and lets force and rollbacks pass', async () => {
+  it('refuse more activations in a minute, state when the next is possible, and leave out force and rollbacks', async () => {
     for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(limited(), version);
     const activate = (version: string, more = {}) => limited().ask('POST', `${VERSIONS}/${version}/activate`, more);
     await activate('1.0.0');
@@ -470,7 +470,7 @@ describe('limits', () => {
   });
 });
 
-describe('what is not there', () => {
+describe('an unknown name', () => {
   it.each([
     ['/api/models/nothing/versions', 'unknown-model'],
     ['/api/models/nothing/history', 'unknown-model'],
@@ -484,24 +484,30 @@ describe('what is not there', () => {
     [`${VERSIONS}/active`, 'no-active-version'],
     ['/api/nothing', 'not-found'],
     ['/', 'not-found'],
-  ])('answers %s with %s', async (path, code) => {
+  ])('in %s is answered with %s', async (path, code) => {
     await problemOf(await program().ask('GET', path), 404, code);
   });
 
-  it('names the environments there are', async () => {
+  it('of an environment is answered with the names of all environments', async () => {
     const refused = await program().ask('POST', `${VERSIONS}/1.0.0/activate`, { environment: 'moon' });
     expect(await problemOf(refused, 404, 'unknown-environment')).toMatchObject({
       environments: ['production', 'staging', 'dev'],
     });
   });
 
-  it.each(['v1.0.0', '1.0', '1.0.0+build', 'latest2', '01.0.0'])('refuses %s as a version', async (version) => {
-    await problemOf(await program().ask('GET', `${VERSIONS}/${version}`), 400, 'invalid-request');
-  });
+  it.each(['v1.0.0', '1.0', '1.0.0+build', 'latest2', '01.0.0'])(
+    'is refused if it is not a version: %s',
+    async (version) => {
+      await problemOf(await program().ask('GET', `${VERSIONS}/${version}`), 400, 'invalid-request');
+    },
+  );
 
-  it.each(['Upper', '-x', 'a.b', '..%2f..', 'x'.repeat(64)])('refuses %s as a model', async (model) => {
-    await problemOf(await program().ask('GET', `/api/models/${model}/versions`), 400, 'invalid-request');
-  });
+  it.each(['Upper', '-x', 'a.b', '..%2f..', 'x'.repeat(64)])(
+    'is refused if it is not the name of a model: %s',
+    async (model) => {
+      await problemOf(await program().ask('GET', `/api/models/${model}/versions`), 400, 'invalid-request');
+    },
+  );
 });
 
 interface Operation {
@@ -534,7 +540,7 @@ const EXAMPLES: Record<string, string> = {
   instance: 'scorer-1',
 };
 
-/** Every operation of the document, at an address that exists. */
+/** Returns each operation of the document, with a path that exists. */
 async function operations() {
   const { paths } = await openApi();
   return Object.entries(paths).flatMap(([path, methods]) =>
@@ -569,7 +575,7 @@ const ROUTES = [
 ];
 
 describe('the OpenAPI document', () => {
-  it('has every route, and the seeds’ spelling of each', async () => {
+  it('has every route and its alias', async () => {
     const there = (await operations()).map(({ method, path }) => `${method} ${path}`);
     const aliases = ROUTES.map((route) =>
       route
@@ -581,7 +587,7 @@ describe('the OpenAPI document', () => {
     expect(there).toEqual(expect.arrayContaining([...ROUTES, ...aliases, ...others, ...open]));
   });
 
-  it('is a whole OpenAPI 3.1 document', async () => {
+  it('is a valid OpenAPI 3.1 document', async () => {
     const document = await openApi();
     expect(document.openapi).toMatch(/^3\.1\.\d+$/);
     expect(document.info).toMatchObject({ title: expect.any(String), version: expect.any(String) });
@@ -618,7 +624,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('tells the truth about permissions: nobody may without a token, and the role user may only read', async () => {
+  it('states the permissions that apply: without a token nothing is allowed, and the role user may only read', async () => {
     const user = { Authorization: `Bearer ${await program().token('user')}` };
     for (const { url, method, operation, path } of await operations()) {
       const where = `${method} ${path}`;
@@ -637,7 +643,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('gives every route the permission of the design', async () => {
+  it('has the intended permission for every route', async () => {
     const permissions = new Set<string>();
     for (const { method, path, operation } of await operations()) {
       permissions.add(`${operation['x-permission']} ${method} ${path}`);
@@ -663,7 +669,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('answers a method that an address does not take with those it takes', async () => {
+  it('has each method of a path, as the refusal of another method does', async () => {
     const methods = new Map<string, string[]>();
     for (const { url, method } of await operations()) methods.set(url, [...(methods.get(url) ?? []), method]);
     for (const [url, taken] of methods) {
@@ -678,12 +684,12 @@ describe('/', () => {
   const ask = (method: string, headers: Record<string, string> = {}) =>
     fetch(`${program().url}/`, { method, headers, redirect: 'manual' });
 
-  it('leads a browser to the documentation', async () => {
+  it('redirects browsers to the documentation', async () => {
     const response = await ask('GET', { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' });
     expect([response.status, response.headers.get('location')]).toEqual([302, '/docs']);
   });
 
-  it('is nothing for programs', async () => {
+  it('is not found for programs', async () => {
     await problemOf(await ask('GET'), 404, 'not-found');
     await problemOf(await ask('GET', { Accept: '*/*' }), 404, 'not-found');
     await problemOf(await ask('GET', { Accept: 'application/json' }), 404, 'not-found');
@@ -692,7 +698,7 @@ describe('/', () => {
 });
 
 describe('/docs', () => {
-  it('is a page that loads nothing and runs nothing', async () => {
+  it('is a page that loads nothing and runs no scripts', async () => {
     const response = await fetch(`${program().url}/docs`);
     const page = await response.text();
     expect(response.headers.get('content-type')).toMatch(/^text\/html/);
@@ -711,11 +717,11 @@ describe('tokens', () => {
     new SignJWT({ sub: 'ana', role: 'admin', ...claims }).setProtectedHeader(header).sign(key ?? (await secret()));
   const soon = () => Math.floor(Date.now() / 1000) + 60;
 
-  it('takes a good one', async () => {
+  it('are accepted if valid', async () => {
     expect((await ask(await token({ alg: 'HS256' }, { exp: soon() }))).status).toBe(200);
   });
 
-  it('refuses one without a signature, by another algorithm, of another secret, expired, early or unsaid', async () => {
+  it('are refused without a signature, by another algorithm or secret, expired, not yet valid or without expiry', async () => {
     const unsigned = [
       { alg: 'none', typ: 'JWT' },
       { sub: 'ana', role: 'admin', exp: soon() },
@@ -745,19 +751,19 @@ describe('tokens', () => {
     }
   });
 
-  it('lets a role that nobody knows do nothing', async () => {
+  it('allow nothing with an unknown role', async () => {
     await problemOf(await ask(await token({ alg: 'HS256' }, { exp: soon(), role: 'root' })), 403, 'forbidden');
   });
 
-  it('takes no token from anywhere but the header', async () => {
+  it('are accepted in the header only', async () => {
     const good = await token({ alg: 'HS256' }, { exp: soon() });
     expect((await fetch(`${program().url}/api/models?token=${good}&access_token=${good}`)).status).toBe(401);
     const basic = { headers: { Authorization: `Basic ${good}` } };
     expect((await fetch(`${program().url}/api/models`, basic)).status).toBe(401);
   });
 
-  it('stops taking one that was good when it expires', async () => {
-    // Five seconds are allowed for clocks that differ; this one has one second of them left.
+  it('are refused when they expire, even if they were cached', async () => {
+    // Clocks may differ by five seconds; this token has one of these seconds left.
     const short = await token({ alg: 'HS256' }, { exp: Math.floor(Date.now() / 1000) - 4 });
     await ask(short);
     await until(async () => (await ask(short)).status === 401);

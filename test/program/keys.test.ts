@@ -25,7 +25,7 @@ const askWith = (key: string, method: string, path: string, json?: unknown, url 
   });
 
 describe('an API key', () => {
-  it('reaches as far as it was made to, and acts under its own name', async () => {
+  it('allows what it was created for, and acts under its own name', async () => {
     const { key } = await make('scorer', { allow: ['read', 'activate'], models: ['fraud'], environments: ['dev'] });
     expect((await askWith(key, 'GET', '/api/models/fraud/versions')).status).toBe(200);
     await problemOf(await askWith(key, 'GET', '/api/models/churn/versions'), 403, 'forbidden');
@@ -42,7 +42,7 @@ describe('an API key', () => {
     );
   });
 
-  it('that was used opens nothing any more when it has expired', async () => {
+  it('is refused when it has expired, even if it was cached', async () => {
     const { key } = await make(
       'brief',
       { allow: ['read'] },
@@ -53,7 +53,7 @@ describe('an API key', () => {
     await until(async () => (await read()) === 401);
   });
 
-  it('is shown once, and its secret is nowhere', async () => {
+  it('is shown once, and its secret is not stored', async () => {
     const { id, key } = await make('once', { allow: ['read'] });
     const text = JSON.stringify(await ok(started(), 'GET', '/api/keys'));
     expect(text).toContain(id);
@@ -62,7 +62,7 @@ describe('an API key', () => {
     expect(started().lines.join('\n')).not.toContain(key);
   });
 
-  it('opens nothing when it is altered, expired, revoked or none', async () => {
+  it('is refused if it is altered, expired, revoked or unknown', async () => {
     const { id, key } = await make('short', { allow: ['read'] });
     const expired = await make('expired', { allow: ['read'] }, { expires_at: '2026-01-01T00:00:00Z' });
     const altered = key.slice(0, -1) + (key.endsWith('A') ? 'B' : 'A');
@@ -75,7 +75,7 @@ describe('an API key', () => {
     await problemOf(await started().ask('DELETE', `/api/keys/${id}`), 404, 'unknown-key');
   });
 
-  it('says when it was used last, and a use does not bring it back', async () => {
+  it('has the time of its last use, and using a revoked key does not restore it', async () => {
     const { id, key } = await make('used', { allow: ['read'] });
     await askWith(key, 'GET', '/api/models');
     const keyOf = async () =>
@@ -86,7 +86,7 @@ describe('an API key', () => {
     expect(await keyOf()).toBeUndefined();
   });
 
-  it('is refused in a shape that is none', async () => {
+  it('is not created from an invalid body', async () => {
     for (const body of [
       { name: 'a b', reach: { allow: ['read'] } },
       { name: 'a', reach: { allow: [] } },
@@ -100,7 +100,7 @@ describe('an API key', () => {
     }
   });
 
-  it('is made, listed and revoked by the command line', async () => {
+  it('can be created, listed and revoked by the command line', async () => {
     const run = await cli(
       started(),
       'key',
@@ -125,7 +125,7 @@ describe('an API key', () => {
     expect((await cli(started(), 'key', 'revoke', id)).code).toBe(4);
   });
 
-  it('outlives a restart, and works while NATS is away', async () => {
+  it('is valid after a restart and while NATS is unavailable', async () => {
     const volume = await volumeFolder();
     const program = await startProgram(volume);
     const { key } = (await ok(program, 'POST', '/api/keys', { name: 'k', reach: { allow: ['read'] } })) as Made;

@@ -7,7 +7,7 @@ import { temporaryFolder } from '../support/folder.ts';
 import { startProgram } from '../support/program.ts';
 import { emptyProgram, natsServersOf, problemOf, publish, rawSocket, until, volumeFolder } from './support.ts';
 
-it('a caller who asks too often is told when to ask again, and others are served', async () => {
+it('a caller over its limit gets the time to retry, and other callers are served', async () => {
   const program = await emptyProgram(onTestFinished, { REGISTRY_RATE_LIMIT: '5' });
   const first = await program.ask('GET', '/api/models');
   expect(first.headers.get('ratelimit')).toMatch(/^"requests";r=4;t=60$/);
@@ -20,19 +20,21 @@ it('a caller who asks too often is told when to ask again, and others are served
   await problemOf(await program.ask('POST', '/api/registry/rollback', { reason: 'x' }), 429, 'too-many-requests');
   const other = { Authorization: `Bearer ${await program.token('user', 'somebody-else')}` };
   expect((await fetch(`${program.url}/api/models`, { headers: other })).status).toBe(200);
-  // Who is nobody in particular has the address's.
+  // Requests without a credential count for the address.
   for (let i = 0; i < 5; i++) expect((await fetch(`${program.url}/healthz`)).status).toBe(200);
   await problemOf(await fetch(`${program.url}/healthz`), 429, 'too-many-requests');
 });
 
-it('a subject that looks like an address does not use up the requests of that address', async () => {
+it('an actor named like an address does not use the limit of that address', async () => {
   const program = await emptyProgram(onTestFinished, { REGISTRY_RATE_LIMIT: '1' });
   const Authorization = `Bearer ${await program.token('user', 'from 127.0.0.1')}`;
   expect((await fetch(`${program.url}/api/models`, { headers: { Authorization } })).status).toBe(200);
   expect((await fetch(`${program.url}/healthz`)).status).toBe(200);
 });
 
-it('ten thousand wrong keys in a row are slowed down, and keep no good one out', { timeout: 120_000 }, async () => {
+it('ten thousand invalid keys in a row are throttled and do not lock out a valid one', {
+  timeout: 120_000,
+}, async () => {
   const program = await emptyProgram(onTestFinished);
   const counts: Record<string, number> = {};
   let sent = 0;
@@ -51,7 +53,7 @@ it('ten thousand wrong keys in a row are slowed down, and keep no good one out',
   expect(program.lines.join('\n')).not.toContain('A'.repeat(43));
 });
 
-it('headers that never end, or have no end of them, cost a connection and nothing more', {
+it('endless headers cost only their connection', {
   timeout: 60_000,
 }, async () => {
   const program = await emptyProgram(onTestFinished);
@@ -69,7 +71,7 @@ it('headers that never end, or have no end of them, cost a connection and nothin
   expect((await fetch(`${program.url}/healthz`)).status).toBe(200);
 });
 
-it('bodies that go on after their answers use up no descriptors', { timeout: 60_000 }, async () => {
+it('bodies that continue after their answers do not exhaust the descriptors', { timeout: 60_000 }, async () => {
   const few = ['sh', '-c', 'ulimit -n 400; exec "$@"', 'sh'];
   const program = await startProgram(await volumeFolder(), { REGISTRY_DISCOVERY: 'off' }, onTestFinished, few);
   const [pid] = await natsServersOf(program.volume);
@@ -93,7 +95,7 @@ it('bodies that go on after their answers use up no descriptors', { timeout: 60_
   expect(await natsServersOf(program.volume)).toEqual([pid]);
 });
 
-it('a body that takes its time is taken', async () => {
+it('a slow body is accepted', async () => {
   const program = await emptyProgram(onTestFinished);
   const { socket, received } = await rawSocket(program);
   const body = '{"name":"slow","reach":{"allow":["read"]}}';
@@ -108,7 +110,7 @@ it('a body that takes its time is taken', async () => {
   expect(received()).toContain('201');
 });
 
-it('a flood of notes ends in a clear refusal, stores nothing more, and never stands in the way of a rollback', async () => {
+it('a flood of notes is refused clearly, stores nothing more, and never blocks a rollback', async () => {
   const program = await emptyProgram(onTestFinished, { REGISTRY_COMMAND_LIMIT: '8' });
   await publish(program, '1.0.0');
   await publish(program, '2.0.0');
@@ -124,7 +126,7 @@ it('a flood of notes ends in a clear refusal, stores nothing more, and never sta
   const refused = await note('4');
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   await problemOf(refused, 429, 'too-many-commands');
-  // What is not stored costs nothing: the same again, a repeat, a rehearsal.
+  // A command that stores nothing costs nothing: unchanged notes, a retry, a dry run.
   expect((await note('3')).status).toBe(200);
   expect((await note('0', key)).status).toBe(200);
   const rollback = (fields: object) => program.ask('POST', '/api/registry/rollback', { reason: 'worse', ...fields });
@@ -134,7 +136,7 @@ it('a flood of notes ends in a clear refusal, stores nothing more, and never sta
   expect(history.events.map(({ type }) => type)).toHaveLength(9);
 });
 
-it('the policy sets the limit of a model, and only production limits activations by itself', async () => {
+it('the policy sets the limit of a model, and only production limits activations by default', async () => {
   const policy = join(await temporaryFolder(), 'policy.yaml');
   const lines = ['grants: [{ role: admin, allow: all }]', 'limits: [{ models: [small], commands_per_minute: 1 }]'];
   await writeFile(policy, lines.join('\n'));

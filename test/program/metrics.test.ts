@@ -11,7 +11,7 @@ const program = shared(emptyProgram);
 const root = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 
-/** Every sample by its name and labels, as Prometheus reads them. */
+/** Every sample, by its name and labels. */
 async function samples(from: Program = program()): Promise<Map<string, number>> {
   const response = await fetch(`${from.url}/metrics`);
   expect(response.status).toBe(200);
@@ -22,7 +22,7 @@ async function samples(from: Program = program()): Promise<Map<string, number>> 
   );
 }
 
-/** What a sample grew by while something was done. */
+/** Returns the growth of a sample during an action. */
 async function growth(of: string, what: () => Promise<unknown>, from?: Program): Promise<number> {
   const before = (await samples(from)).get(of) ?? 0;
   await what();
@@ -30,7 +30,7 @@ async function growth(of: string, what: () => Promise<unknown>, from?: Program):
 }
 
 describe('a command is counted', () => {
-  it('by what became of it, and moves by environment', async () => {
+  it('by outcome, and moves by environment', async () => {
     const base = '/api/models/counted';
     const activate = () => ok(program(), 'POST', `${base}/versions/1.0.0/activate`, {});
     await publish(program(), '1.0.0', { 'a.txt': 'a' }, 'counted');
@@ -59,12 +59,12 @@ describe('a command is counted', () => {
     expect(grown('signalbox_log_head_revision')).toBe(4);
   });
 
-  it('and a publish is timed', async () => {
+  it('and timed, if it publishes', async () => {
     const timed = () => publish(program(), '1.0.0', { 'a.txt': 'a' }, 'timed');
     expect(await growth('signalbox_publish_duration_seconds_count', timed)).toBe(1);
   });
 
-  it('where a folder of the volume was adopted, too', async () => {
+  it('also if it adopts a folder on the volume', async () => {
     const volume = await volumeFolder();
     await copySample('1.0.0', join(volume, 'versions/1.0.0'));
     const adopting = await startProgram(volume);
@@ -75,7 +75,7 @@ describe('a command is counted', () => {
 });
 
 describe('the manifest cache', () => {
-  it('misses after an event of the model, and hits from then on', async () => {
+  it('misses after an event of the model, then hits', async () => {
     await publish(program(), '1.0.0', { 'a.txt': 'a' }, 'cached');
     await ok(program(), 'POST', '/api/models/cached/versions/1.0.0/activate', {});
     const three = async () => {
@@ -93,7 +93,7 @@ describe('the manifest cache', () => {
 });
 
 describe('loaders', () => {
-  it('are counted by state, and timed until the last of them serves what was activated', async () => {
+  it('are counted by state, and timed until the last of them serves the activated version', async () => {
     const base = '/api/models/fleet';
     const one = await publish(program(), '1.0.0', { 'a.txt': 'a' }, 'fleet');
     const { revision } = await ok(program(), 'POST', `${base}/versions/1.0.0/activate`, { environment: 'staging' });
@@ -130,7 +130,7 @@ describe('loaders', () => {
   });
 });
 
-it('says how the log is followed, also while it is away', async () => {
+it('exports the state of the log, also while NATS is unavailable', async () => {
   const nats = await startNats(process.env.NATS_SERVER_BIN!);
   const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
   const state = async (name: string) => (await samples(program)).get(`signalbox_log_state{state="${name}"}`);
@@ -146,7 +146,7 @@ it('says how the log is followed, also while it is away', async () => {
   expect((await samples(program)).get('signalbox_projection_lag_seconds')).toBe(0);
 });
 
-it('begins every count that an alert looks at by its code, so that the first error shows', async () => {
+it('starts every count that an alert selects by its code at 0, so that the first error shows', async () => {
   const { groups } = parse(read('deploy/alerts.yml')) as { groups: { rules: { expr: string }[] }[] };
   const expressions = groups.flatMap(({ rules }) => rules).map(({ expr }) => expr);
   const watched = expressions.flatMap((expr) => [...expr.matchAll(/command="(\w+)", code=~"([^"]+)"/g)]);
@@ -170,8 +170,8 @@ it('counts answers by route and not by path', async () => {
   expect(counted.join()).not.toMatch(/nobody|nothing|\{\(/);
 });
 
-describe('what is shipped beside it', () => {
-  it('documents each metric and no other', async () => {
+describe('the documents, alerts and dashboard', () => {
+  it('document each metric and no other', async () => {
     const { families } = await exported();
     const documented = [...read('docs/metrics.md').matchAll(/^\| `(\w+)` \| (\w+)/gm)].map(([, name, kind]) => [
       name,
@@ -181,7 +181,7 @@ describe('what is shipped beside it', () => {
     expect(documented.toSorted()).toEqual(own.toSorted());
   });
 
-  it('alerts on and draws what is exported, by labels that are', async () => {
+  it('use exported metrics and labels only', async () => {
     const { names, labels } = await exported();
     const alerts = parse(read('deploy/alerts.yml')) as { groups: { rules: { alert: string; expr: string }[] }[] };
     const rules = alerts.groups.flatMap(({ rules }) => rules);

@@ -19,7 +19,7 @@ async function doctor({ url, volume }: Program): Promise<Check | undefined> {
   return (JSON.parse(stdout) as { checks: Check[] }).checks.find(({ name }) => name === 'artifacts');
 }
 
-it('a registry says which versions have no bytes on its volume, until they are there', {
+it('a server lists the versions whose bytes are not on its volume, until they are', {
   timeout: 120_000,
 }, async () => {
   // Two registries on one log, each with a volume of its own.
@@ -68,7 +68,7 @@ it('a registry says which versions have no bytes on its volume, until they are t
   expect(await readFile(join(served, 'c.txt'), 'utf8')).toBe('c');
 });
 
-it('says so of what was deleted from its own volume, and leaves the files that people see', async () => {
+it('lists a version whose blob was deleted, and leaves the files of the version', async () => {
   const program = await startProgram(await volumeFolder(), env);
   await publish(program, '1.0.0', { 'a.txt': 'a', 'b.txt': 'b' });
   await program.stop();

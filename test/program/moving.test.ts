@@ -7,7 +7,7 @@ import { freePort, startNats } from '../support/nats.ts';
 import { cliWith, type Program, type Run, startProgram } from '../support/program.ts';
 import { copySample, ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
 
-/** The commands of docs/moving.md, with the volume and the NATS that they are about. */
+/** The commands of docs/moving.md, with the volume and the NATS server of the test. */
 function commands(volume: string, NATS_URL: string) {
   const variables = { NATS_URL, REGISTRY_VOLUME: volume };
   return {
@@ -55,7 +55,7 @@ it('a registry moves from its embedded log to a NATS of its own, and back', { ti
   });
   const refusal = await external.refused();
   expect(refusal).toContain(
-    `The log is not the one that ${volume} was built from: that one had revision 2, this one is empty.`,
+    `The log is not the one that ${volume} was built from: that log had revision 2, this one is empty.`,
   );
   expect(refusal).toContain(`its log is in ${volume}/.nats: unset NATS_URL`);
   expect(refusal).toContain('docs/moving.md');
@@ -71,8 +71,8 @@ it('a registry moves from its embedded log to a NATS of its own, and back', { ti
   const longer = await wholeHistory(moved);
   await moved.stop();
 
-  // The embedded log is still there, and old.
-  expect(await embedded.refused()).toContain('that one had revision 4, this one ends at 2.');
+  // The embedded log still exists and is out of date.
+  expect(await embedded.refused()).toContain('that log had revision 4, this one ends at 2.');
   await external.export(join(files, 'back.jsonl'));
   await rename(join(volume, '.nats'), join(files, 'nats-before'));
   expect(await embedded.doctor()).toMatchObject({ status: 'wrong', detail: expect.stringContaining('is not in') });

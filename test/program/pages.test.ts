@@ -4,7 +4,7 @@ import { emptyProgram, ok, publish, send, versionForm, wholeHistory } from './su
 const MIB = 1024 * 1024;
 const VERSIONS = '/api/models/default/versions';
 
-/** Every page of a listing, as it came. */
+/** Returns every page of a listing. */
 async function pagesOf(ask: (query: string) => Promise<Response>) {
   const pages: { text: string; entries: unknown[] }[] = [];
   let token = '';
@@ -17,7 +17,7 @@ async function pagesOf(ask: (query: string) => Promise<Response>) {
   return pages;
 }
 
-it('a page of a listing ends at 1 MiB, and the next one goes on', { timeout: 60_000 }, async () => {
+it('a page of a listing ends at 1 MiB, and the next one continues', { timeout: 60_000 }, async () => {
   const program = await emptyProgram(onTestFinished);
   await publish(program, '1.0.0');
   const notes = (i: number) => `${i} ${'n'.repeat(16_000)}`;

@@ -178,7 +178,7 @@ describe.each(SERVERS)('on the $name nats-server', { timeout: 120_000 }, ({ bina
     await to.js.publish('registry.models.default', 'hello');
     expect(await cliWith(on(fresh), 'restore', at('log.jsonl'), '--yes')).toMatchObject({
       code: 7,
-      stderr: expect.stringContaining('something else at revision 1'),
+      stderr: expect.stringContaining('at revision 1. Delete it'),
     });
     await expect(serveOn(fresh, await volumeFolder())).rejects.toThrow('is not finished');
   });
@@ -220,7 +220,7 @@ describe('a log that changed', { timeout: 120_000 }, () => {
     await other.js.publish('registry.models.default', 'hello');
     expect(await check(at('kept'))).toMatchObject({
       code: 7,
-      stdout: expect.stringContaining('The chain of default breaks at revision 4: it is no event'),
+      stdout: expect.stringContaining('The chain of default breaks at revision 4: it is not an event'),
     });
 
     await other.jsm.streams.delete(STREAM);

@@ -5,13 +5,15 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { signToken } from '../../src/access/tokens.ts';
+import { ensureStream, STREAM } from '../../src/log/stream.ts';
+import { connected, startNats } from '../support/nats.ts';
 import { startProgram } from '../support/program.ts';
 import { ok, publish, shared, until, volumeFolder } from './support.ts';
 
 const SECRET = 's'.repeat(32);
 const COUNTS = { gaps: 0, frozen: 0, volume: 1, discovery: 1, history: 0 };
 
-/** A registry with something to name: a folder that is not adopted, and a file that was replaced. */
+/** A registry with two problems: a folder that cannot be adopted, and a file that was replaced. */
 const started = shared(async (ends) => {
   const program = await startProgram(await volumeFolder(ends), { REGISTRY_JWT_SECRET: SECRET }, ends);
   await publish(program, '1.0.0', { 'model.txt': 'one' }, 'fraud');
@@ -21,7 +23,6 @@ const started = shared(async (ends) => {
   await mkdir(join(program.volume, 'versions/2.0.0'), { recursive: true });
   await writeFile(join(program.volume, 'versions/2.0.0/metadata.json'), '{}');
   await symlink('/etc/hostname', join(program.volume, 'versions/2.0.0/link'));
-  // What was replaced is noticed at the next look at the version.
   await ok(program, 'POST', '/api/models/fraud/versions/1.0.0/activate', {});
   await until(async () => {
     const { counts } = await ok(program, 'GET', '/readyz');
@@ -37,13 +38,13 @@ const readyz = async (headers: Record<string, string> = {}) => {
 };
 
 describe('/readyz', () => {
-  it('says state and counts to everybody, and no more', async () => {
+  it('shows only the state and the counts without a credential', async () => {
     const answer = await readyz();
-    expect(answer).toEqual({ ready: true, log: 'live', counts: expect.any(Object) });
+    expect(answer).toEqual({ ready: true, writes: true, log: 'live', counts: expect.any(Object) });
     expect(answer).toMatchObject({ counts: COUNTS });
   });
 
-  it('lists what is wrong, by paths on the volume, to a caller that may read every model', async () => {
+  it('lists the problems, by paths relative to the volume, to a caller that may read every model', async () => {
     const answer = (await (await started().ask('GET', '/readyz')).json()) as Record<string, string[]>;
     expect(answer).toMatchObject({ counts: COUNTS, gaps: [], frozen: [], history: [] });
     expect(answer.volume).toEqual(['models/fraud/versions/1.0.0/model.txt is not what was published']);
@@ -51,13 +52,13 @@ describe('/readyz', () => {
     expect(JSON.stringify(answer)).not.toContain(started().volume);
   });
 
-  it('says no more to a caller that may read some models only', async () => {
+  it('shows only the counts to a caller that may read some models only', async () => {
     const reach = { allow: ['read'], models: ['fraud'] };
     const { key } = await ok(started(), 'POST', '/api/keys', { name: 'fraud', reach });
     expect(await readyz({ Authorization: `Bearer ${key}` })).toEqual(await readyz());
   });
 
-  it('does not fail for a credential that is wrong, expired or none, however often', async () => {
+  it('does not fail because of an invalid or expired credential, however often it is sent', async () => {
     const expired = await signToken(Buffer.from(SECRET), { actor: 'ana', role: 'admin' }, -60, new Date());
     const wrong: Record<string, string>[] = [
       { Authorization: 'Bearer x.y.z' },
@@ -67,8 +68,40 @@ describe('/readyz', () => {
       { 'Signature-Input': 'sig=()', Signature: 'sig=:AAAA:' },
     ];
     for (const headers of wrong) expect(await readyz(headers)).toEqual(await readyz());
-    // More than the credentials that may be wrong in a minute.
+    // More than the limit of invalid credentials per minute.
     for (let i = 0; i < 25; i++) expect(await readyz(wrong[0])).toEqual(await readyz());
+  });
+
+  it('is ready for reads without NATS, and for nothing on a log that was replaced', async () => {
+    const nats = await startNats(process.env.NATS_SERVER_BIN!);
+    const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_DISCOVERY: 'off' });
+    await publish(program, '1.0.0');
+    const state = async (query = '') => {
+      const response = await fetch(`${program.url}/readyz${query}`);
+      const { ready, writes, log } = (await response.json()) as Record<string, unknown>;
+      return { status: response.status, ready, writes, log };
+    };
+    expect(await state('?for=writes')).toEqual({ status: 200, ready: true, writes: true, log: 'live' });
+    await nats.kill();
+    const cutOff = { ready: true, writes: false, log: 'cut-off' };
+    await until(async () => (await state()).log === 'cut-off');
+    expect(await state()).toEqual({ status: 200, ...cutOff });
+    expect(await state('?for=reads')).toEqual({ status: 200, ...cutOff });
+    expect(await state('?for=writes')).toEqual({ status: 503, ...cutOff });
+    expect(await (await program.ask('GET', '/metrics')).text()).toMatch(/^signalbox_writable 0$/m);
+    await nats.start();
+    await until(async () => (await state('?for=writes')).status === 200);
+    expect(await (await program.ask('GET', '/metrics')).text()).toMatch(/^signalbox_writable 1$/m);
+
+    const other = await connected(nats);
+    await other.jsm.streams.delete(STREAM);
+    await ensureStream(other);
+    const diverged = { ready: false, writes: false, log: 'diverged' };
+    await until(async () => (await state()).log === 'diverged');
+    expect(await state()).toEqual({ status: 503, ...diverged });
+    expect(await state('?for=writes')).toEqual({ status: 503, ...diverged });
+    expect((await program.ask('GET', '/api/models/default/versions')).headers.get('registry-stale')).toBe('true');
+    expect((await fetch(`${program.url}/readyz?for=coffee`)).status).toBe(400);
   });
 
   it('does not wait for an identity provider that does not answer', async () => {

@@ -29,7 +29,7 @@ interface Answer {
 
 type Headers = Record<string, string | string[]>;
 
-/** A request with exactly these headers, as a browser behind a TLS proxy sends it unless they say otherwise. */
+/** Sends a request with exactly these headers, by default as a browser behind a TLS proxy. */
 function browse(method: string, path: string, headers: Headers = {}, body?: string, base = started().url) {
   const all = { Host: 'models.example.org', ...headers };
   return new Promise<Answer>((resolve, reject) => {
@@ -48,7 +48,7 @@ function browse(method: string, path: string, headers: Headers = {}, body?: stri
   });
 }
 
-/** The cookie of somebody who signs in. */
+/** Signs in and returns the cookie. */
 async function signIn(role: 'admin' | 'user' = 'admin', base = started().url, secret = SECRET): Promise<string> {
   const token = await signToken(Buffer.from(secret), { actor: 'ana', role }, 600, new Date());
   const { status, headers, json } = await browse(
@@ -79,7 +79,7 @@ const activate = (cookie: string, headers: Headers = {}, version = '1.0.0') =>
   );
 
 describe('a session', () => {
-  it('reads and commands as the one who signed in', async () => {
+  it('reads and sends commands as the user that signed in', async () => {
     const cookie = await signIn();
     const { json } = await browse('GET', '/api/identity', { Cookie: cookie });
     expect(json).toMatchObject({ actor: 'ana', permissions: expect.arrayContaining(['activate']) });
@@ -88,18 +88,18 @@ describe('a session', () => {
     expect(history.events).toMatchObject([{ actor: 'ana', type: 'version.activated' }]);
   });
 
-  it('allows what its role allows, and no more', async () => {
+  it('allows what its role allows and no more', async () => {
     const cookie = await signIn('user');
     expect((await browse('GET', '/api/models', { Cookie: cookie })).status).toBe(200);
     expect((await activate(cookie)).json.code).toBe('forbidden');
   });
 
-  it('ends with a cookie that takes it away', async () => {
+  it('is ended by an empty cookie', async () => {
     const { status, headers } = await browse('DELETE', '/api/session', { Cookie: await signIn() });
     expect([status, headers['set-cookie']]).toEqual([204, [expect.stringMatching(/^__Host-signalbox=;.*Max-Age=0/)]]);
   });
 
-  it('ends with the token that it began with', async () => {
+  it('ends when the token expires that began it', async () => {
     const token = await signToken(Buffer.from(SECRET), { actor: 'ana', role: 'user' }, 60, new Date());
     const { headers, json } = await browse('POST', '/api/session', { Authorization: `Bearer ${token}` });
     const { exp } = decodeJwt(token);
@@ -108,7 +108,7 @@ describe('a session', () => {
     expect(Number(maxAge)).toBeLessThanOrEqual(60);
   });
 
-  it('begins with a token only: not with a key, a session or nothing', async () => {
+  it('begins with a token, not with a key, a session or nothing', async () => {
     const made = await started().ask('POST', '/api/keys', { name: 'scorer', reach: { allow: ['read'] } });
     const { key } = (await made.json()) as { key: string };
     const begin = (headers: Headers) => browse('POST', '/api/session', headers);
@@ -129,7 +129,7 @@ describe('a page of another site', () => {
     ['a listed origin, which may call with tokens only', { Origin: 'https://console.example.org' }],
     ['a name that it has pointed here', { Host: 'evil.example' }],
     ['the address behind the proxy', { Host: '127.0.0.1:8080' }],
-  ])('moves nothing with %s', async (_, headers) => {
+  ])('changes nothing with %s', async (_, headers) => {
     const revision = async () => (await browse('GET', '/healthz')).headers['registry-revision'];
     const before = await revision();
     const cookie = await signIn();
@@ -138,13 +138,13 @@ describe('a page of another site', () => {
     expect(await revision()).toBe(before);
   });
 
-  it('moves nothing with a form', async () => {
+  it('changes nothing with a form', async () => {
     const Cookie = await signIn();
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', '']) {
       const headers = { Cookie, ...command, 'Content-Type': type };
       const { json } = await browse('POST', '/api/registry/rollback', headers, '{"reason":"x"}');
       expect(json.code, type).toBe('unsupported-media-type');
-      // Nor with one that has no body, or where forms are taken.
+      // Nor with an empty form, or on a route that accepts forms.
       const empty = await browse('POST', '/api/registry/models/1.0.0/activate', headers);
       expect(empty.json.code, type).toBe('unsupported-media-type');
       const published = await browse('POST', '/api/registry/models', headers, '--x--');
@@ -152,7 +152,7 @@ describe('a page of another site', () => {
     }
   });
 
-  it('reads nothing with a token it does not have, and may ask for nothing', async () => {
+  it('cannot read an answer, and gets no permission from a preflight request', async () => {
     const asked = await browse('OPTIONS', '/api/models', { Origin: 'https://evil.example' });
     expect(asked.status).toBe(405);
     const read = await browse('GET', '/openapi.json', { Origin: 'https://evil.example' });
@@ -161,7 +161,7 @@ describe('a page of another site', () => {
   });
 });
 
-it('a page of a listed origin may call with a token, and never with a cookie', async () => {
+it('a page of a listed origin may send requests with a token, but not with a cookie', async () => {
   const Origin = 'https://console.example.org';
   const asked = await browse('OPTIONS', '/api/registry/rollback', { Origin });
   expect(asked.status).toBe(204);
@@ -176,7 +176,7 @@ it('a page of a listed origin may call with a token, and never with a cookie', a
 });
 
 describe('a cookie', () => {
-  it('that is repeated, oversized, altered or another’s opens nothing', async () => {
+  it('is refused if it is repeated, oversized, altered or of another registry', async () => {
     const cookie = await signIn();
     const [name] = cookie.split('=');
     for (const wrong of [
@@ -196,14 +196,14 @@ describe('a cookie', () => {
     expect((await browse('GET', '/api/models', { Cookie: cookie.replace('__Host-', '') })).status).toBe(401);
   });
 
-  it('beside a token counts for nothing', async () => {
+  it('is ignored beside a token', async () => {
     const Authorization = `Bearer ${await started().token('user')}`;
     const { json } = await browse('GET', '/api/identity', { Cookie: await signIn(), Authorization });
     expect(json).toMatchObject({ actor: 'tester', permissions: ['read'] });
   });
 });
 
-it('a session outlives a new secret while the old one is listed, and no longer', async () => {
+it('a session stays valid after a change of the secret while the old one is listed', async () => {
   const volume = await volumeFolder();
   const begin = (secrets: string) =>
     startProgram(volume, { REGISTRY_JWT_SECRET: secrets, REGISTRY_PUBLIC_URL: PUBLIC });
@@ -222,7 +222,7 @@ it('a session outlives a new secret while the old one is listed, and no longer',
   expect(await reads(only.url, newer)).toBe(200);
 });
 
-it('without a public address, sessions are for this machine', async () => {
+it('without a public address, sessions are valid only at loopback addresses', async () => {
   const program = await startProgram(await volumeFolder(), { REGISTRY_JWT_SECRET: SECRET });
   const cookie = await signIn('admin', program.url);
   const { host } = new URL(program.url);
@@ -237,7 +237,7 @@ it('without a public address, sessions are for this machine', async () => {
   expect((await browse('GET', '/api/models', pointed, undefined, program.url)).json.code).toBe('foreign-origin');
 });
 
-it('every answer tells browsers to keep it to itself', async () => {
+it('every answer has the security headers', async () => {
   const { headers } = await browse('GET', '/healthz');
   expect(headers).toMatchObject({
     'x-content-type-options': 'nosniff',

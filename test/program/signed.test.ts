@@ -35,7 +35,7 @@ interface Asked {
   method?: string;
   path?: string;
   json?: unknown;
-  /** The host and port to sign, where these are not those that are asked. */
+  /** The host and port to sign, if not those of the request. */
   authority?: string;
   now?: Date;
 }
@@ -51,7 +51,7 @@ const make = (reach: object, more: object = {}, program = started()): Promise<Ma
   ok(program, 'POST', '/api/keys', { name: 'installer', reach, signing: true, ...more });
 const makeReader = () => make({ allow: ['read'] });
 
-/** What `fetch` takes for a signed request; sent a second time, it is the same to the byte. */
+/** Returns a signed request for `fetch`; sent again, it has the same bytes. */
 function signed(url: string, key: string, { method = 'GET', path = '/api/models', json, authority, now }: Asked = {}) {
   const body = json === undefined ? null : JSON.stringify(json);
   const headers: Record<string, string> =
@@ -75,7 +75,7 @@ const activation = (environment: string, path = '/api/models/fraud/versions/1.0.
 });
 
 describe('a signed request', () => {
-  it('reaches as far as its key, and acts under its name', async () => {
+  it('allows what its key allows, and acts under the name of the key', async () => {
     const { key, kind } = await make({ allow: ['read', 'activate'], models: ['fraud'], environments: ['dev'] });
     expect(kind).toBe('signing');
     expect((await ask(key, { path: '/api/models/fraud/versions?page_size=1&status=ready' })).status).toBe(200);
@@ -84,18 +84,18 @@ describe('a signed request', () => {
     expect((await ask(key, activation('dev'))).status).toBe(200);
     const { events } = await ok(started(), 'GET', '/api/models/fraud/history?type=version.activated');
     expect(events[0].actor).toBe('key:installer');
-    const secret = key.slice('sbs_0123456789ab_'.length); // it may have an underscore of its own
+    const secret = key.slice('sbs_0123456789ab_'.length); // the secret may contain an underscore
     expect(JSON.stringify(await ok(started(), 'GET', '/api/keys')) + started().lines.join()).not.toContain(secret);
   });
 
-  it('is signed under the path as it is sent', async () => {
+  it('is signed with the path as it is sent, which may be an alias', async () => {
     const { key } = await make({ allow: ['read', 'activate'] });
     expect((await ask(key, { path: '/api/registry/models/1.0.0' })).status).toBe(200);
     expect((await ask(key, activation('dev', '/api/registry/models/1.0.0/activate'))).status).toBe(200);
     expect((await ask(key, { method: 'HEAD' })).status).toBe(200);
   });
 
-  it('is refused with other bytes, another method, path, query or host', async () => {
+  it('is refused if the bytes, method, path, query or host differ', async () => {
     const { key } = await make({ allow: 'all' });
     const { url } = started();
     const before = await stored(started());
@@ -135,16 +135,16 @@ describe('a signed request', () => {
     });
   });
 
-  it('is refused when its clock is ten minutes off', async () => {
+  it('is refused if its clock differs by ten minutes', async () => {
     const { key } = await makeReader();
     for (const minutes of [-10, 10]) {
       const now = new Date(Date.now() + minutes * 60_000);
       const { detail } = await problemOf(await ask(key, { now }), 401, 'unauthenticated');
-      expect(detail).toContain('is yours right?');
+      expect(detail).toContain('Check your clock.');
     }
   });
 
-  it('is refused by a key that is unknown, expired, revoked or sent', async () => {
+  it('is refused with a key that is unknown, expired, revoked or a bearer key', async () => {
     const { id, key } = await makeReader();
     const expired = await make({ allow: ['read'] }, { expires_at: '2026-01-01T00:00:00Z' });
     const bearer = await ok(started(), 'POST', '/api/keys', { name: 'k', reach: { allow: ['read'] } });
@@ -154,12 +154,12 @@ describe('a signed request', () => {
     }
     expect((await ask(key)).status).toBe(200);
     const sent = await fetch(`${started().url}/api/models`, { headers: { Authorization: `Bearer ${key}` } });
-    expect((await problemOf(sent, 401, 'unauthenticated')).detail).toContain('never sent');
+    expect((await problemOf(sent, 401, 'unauthenticated')).detail).toContain('must not be sent');
     await ok(started(), 'DELETE', `/api/keys/${id}`);
     await problemOf(await ask(key), 401, 'unauthenticated');
   });
 
-  it('may be signed for the public address that a proxy hides', async () => {
+  it('can be signed for the public address behind a proxy', async () => {
     const program = await startProgram(await volumeFolder(), { REGISTRY_PUBLIC_URL: 'https://registry.example/' });
     const { key } = await make({ allow: ['read'] }, {}, program);
     expect((await ask(key, { authority: 'registry.example' }, program.url)).status).toBe(200);
@@ -169,7 +169,7 @@ describe('a signed request', () => {
 });
 
 describe('a nonce', () => {
-  it('is good once: on this server, on another, and after a restart', async () => {
+  it('is valid once: on this server, on another, and after a restart', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const env = {
       NATS_URL: nats.url,
@@ -183,7 +183,7 @@ describe('a nonce', () => {
     const replayed = signed(first.url, key, { authority: 'registry.example' });
     const refused = async (url: string) => {
       const response = await fetch(`${url}/api/models`, replayed);
-      expect((await problemOf(response, 401, 'unauthenticated')).detail).toContain('used before');
+      expect((await problemOf(response, 401, 'unauthenticated')).detail).toContain('already used');
     };
     expect((await fetch(`${first.url}/api/models`, replayed)).status).toBe(200);
     await refused(first.url);
@@ -199,7 +199,7 @@ describe('a nonce', () => {
     await refused(again.url);
   });
 
-  it('is stored only for requests within the limit of their key', async () => {
+  it('is stored only for requests within the limit of the key', async () => {
     const nats = await startNats(process.env.NATS_SERVER_BIN!);
     const program = await startProgram(await volumeFolder(), { NATS_URL: nats.url, REGISTRY_RATE_LIMIT: '5' });
     const { key } = await make({ allow: ['read'] }, {}, program);
@@ -212,7 +212,7 @@ describe('a nonce', () => {
     expect((await jsm.streams.info(`KV_${NONCES}`)).state.messages).toBe(5);
   });
 
-  it('is good once for many that come together', async () => {
+  it('is valid once among concurrent requests', async () => {
     const { key } = await makeReader();
     const same = signed(started().url, key);
     const answers = await Promise.all(Array.from({ length: 20 }, () => fetch(`${started().url}/api/models`, same)));
@@ -228,14 +228,14 @@ describe('Content-Digest', () => {
     ['JSON', 'POST', '/api/models/fraud/versions/1.0.0/activate', '{}', { 'Content-Type': 'application/json' }],
     ['a multipart version', 'POST', '/api/models/fraud/versions', versionForm({ version: '9.0.0' }, { a: 'b' }), {}],
     ['a broken multipart version', 'POST', '/api/models/fraud/versions', formOf([['a', 'b']]), {}],
-  ])('is checked of %s without a signature', async (name, method, path, body, headers) => {
+  ])('is checked for %s without a signature', async (name, method, path, body, headers) => {
     const before = await stored(started());
     const code = name.startsWith('a broken') ? 'invalid-request' : 'checksum-mismatch';
     await problemOf(await send(started(), method, path, body, { ...headers, ...other }), 400, code);
     expect(await stored(started())).toEqual(before);
   });
 
-  it('lets through what it fits, and algorithms that are not known', async () => {
+  it('accepts matching bytes and ignores unknown algorithms', async () => {
     const path = `/api/blobs/${sha256('fits')}`;
     for (const header of [digestField(digestOf('fits')), 'md5=:AAAA:']) {
       expect((await send(started(), 'PUT', path, 'fits', { 'Content-Digest': header })).ok).toBe(true);
@@ -247,7 +247,7 @@ describe('Content-Digest', () => {
 });
 
 describe('signing keys', () => {
-  it('are made by the command line, which then signs instead of sending a token', async () => {
+  it('are created by the command line, which then signs instead of sending a token', async () => {
     const run = await cli(started(), 'key', 'create', 'ci', '--signing', '--allow', 'read', 'activate', '--days', '30');
     expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(/^sbs_[0-9a-f]{12}_\S{43}\n$/) });
     const key = run.stdout.trim();
@@ -264,7 +264,7 @@ describe('signing keys', () => {
     expect((await cliWith(variables, 'list')).code).toBe(1);
   });
 
-  it('are not made where the registry has no secret to derive them from', async () => {
+  it('are not created if the registry has no secret to derive them from', async () => {
     const { publicKey, privateKey } = await generateKeyPair('EdDSA');
     const jwk = { ...(await exportJWK(publicKey)), kid: 'k', alg: 'EdDSA' };
     const provider = createServer((_, response) => response.end(JSON.stringify({ keys: [jwk] })));

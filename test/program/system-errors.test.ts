@@ -9,7 +9,7 @@ import { SERVERS, startNats } from '../support/nats.ts';
 import { cliWith, ELSEWHERE, MAIN, type Run } from '../support/program.ts';
 import { volumeFolder } from './support.ts';
 
-/** A server that speaks plain HTTP, and its port. */
+/** Starts a plain HTTP server and returns its port. */
 async function plainServer(): Promise<number> {
   const server = createServer((_, response) => response.end());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -91,7 +91,7 @@ describe('an invalid variable is reported with the rule and the value', () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
   });
 
-  it('but never a password', async () => {
+  it('but never with a password', async () => {
     const { stderr } = await cliWith({ REGISTRY_DSN: 'ftp://ana:topsecret@host' }, 'list');
     expect(stderr).toContain('REGISTRY_DSN: must start with http://');
     expect(stderr).not.toContain('topsecret');

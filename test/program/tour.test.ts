@@ -15,7 +15,7 @@ import {
   volumeFolder,
 } from './support.ts';
 
-// The tests of this file are one story and run in its order.
+// The tests of this file depend on each other and run in order.
 describe('the whole story', () => {
   const started = shared(async (ends) => {
     const volume = await volumeFolder(ends);
@@ -30,7 +30,7 @@ describe('the whole story', () => {
   };
   const active = (environment: string) => realpath(join(program().volume, 'active', environment));
 
-  it('adopts the versions that lie in the volume', async () => {
+  it('publishes the versions found on the volume', async () => {
     await until(async () => {
       const response = await program().ask('GET', '/api/models/default/versions');
       return response.ok && ((await response.json()) as { versions: unknown[] }).versions.length === 2;
@@ -49,18 +49,18 @@ describe('the whole story', () => {
     expect(first.manifest.artifacts.map(({ path }: { path: string }) => path)).toEqual(
       (await readdir(join(SAMPLES, '1.0.0'))).sort(),
     );
-    // Nobody waits for what discovery publishes: its links follow in their own time.
+    // No request waits for a version that discovery publishes: its links follow later.
     await until(async () => (await readlink(join(program().volume, 'latest'))) === 'versions/1.1.0');
   });
 
-  it('makes what it adopted read-only links to the blobs, with the same bytes', async () => {
+  it('replaces the files of found versions by read-only links to blobs with the same bytes', async () => {
     const path = join(program().volume, 'versions/1.0.0/model.joblib');
     await until(async () => (await stat(path)).nlink === 2);
     expect((await stat(path)).mode & 0o222).toBe(0);
     expect(await readFile(path)).toEqual(await readFile(join(SAMPLES, '1.0.0/model.joblib')));
   });
 
-  it('takes a third version from a folder by the command line', async () => {
+  it('publishes a third version from a folder by the command line', async () => {
     const run = await cli(program(), 'publish', join(SAMPLES, '1.1.0'), '--version', '1.2.0', '--notes', 'third');
     expect(run).toMatchObject({ code: 0, stdout: 'default 1.2.0 is published (revision 3).\n' });
     expect(await readlink(join(program().volume, 'latest'))).toBe('versions/1.2.0');
@@ -119,7 +119,7 @@ describe('the whole story', () => {
     expect(events.map(({ data }: { data: { notes: string } }) => data.notes)).toEqual(['two', 'one']);
   });
 
-  it('archives a version, which is then neither latest nor to be activated, and restores it', async () => {
+  it('archives a version, which is then neither the latest nor can be activated, and puts it back into use', async () => {
     expect((await cli(program(), 'archive', '1.2.0', '--reason', 'bad split')).stdout).toBe('1.2.0 is archived.\n');
     expect(await readlink(join(program().volume, 'latest'))).toBe('versions/1.1.0');
     const refused = await program().ask('POST', '/api/models/default/versions/1.2.0/activate', {});
@@ -136,7 +136,7 @@ describe('the whole story', () => {
     ]);
   });
 
-  it('deactivates, and a rollback puts the version back', async () => {
+  it('deactivates, and a rollback activates the version again', async () => {
     expect((await cli(program(), 'deactivate', '-e', 'production', '--reason', 'trial')).code).toBe(0);
     await expect(lstat(join(program().volume, 'active/production'))).rejects.toThrow('ENOENT');
     const none = await program().ask('GET', '/api/models/default/versions/active');
@@ -162,7 +162,7 @@ describe('the whole story', () => {
     });
   });
 
-  it('serves another model beside the default one', async () => {
+  it('serves another model than the default one', async () => {
     await publish(program(), '0.1.0', { 'weights/w.bin': 'w', 'readme.md': 'r' }, 'fraud');
     await ok(program(), 'POST', '/api/models/fraud/versions/0.1.0/activate', { environment: 'dev' });
     const folder = join(program().volume, 'models/fraud');
@@ -175,7 +175,7 @@ describe('the whole story', () => {
     expect((await cli(program(), 'show', '0.1.0', '-m', 'fraud')).stdout).toContain('readme.md (1 bytes)');
   });
 
-  it('answers the seeds’ spellings as the canonical ones', async () => {
+  it('answers aliases as the canonical paths', async () => {
     const pairs = [
       ['models', 'versions'],
       ['models?status=ready&page_size=2', 'versions?status=ready&page_size=2'],
@@ -211,7 +211,7 @@ describe('the whole story', () => {
     await ok(program(), 'POST', '/api/registry/models/1.1.0/restore', {});
   });
 
-  it('gives the gateway the short listing', async () => {
+  it('answers the summary for the gateway', async () => {
     expect(await ok(program(), 'GET', '/models')).toEqual({
       versions: ['1.0.0', '1.1.0', '1.2.0', '2.0.0-rc.1'].sort(),
       latest: '1.2.0',
@@ -222,7 +222,7 @@ describe('the whole story', () => {
     expect(metadata).toEqual(JSON.parse(await readFile(join(SAMPLES, '1.1.0/metadata.json'), 'utf8')));
   });
 
-  it('has a version of JSON whose blobs were stored before', async () => {
+  it('publishes a version as JSON after its blobs were stored', async () => {
     const files = { 'model.onnx': 'onnx' };
     const [artifact] = artifactsOf(files);
     const put = await fetch(`${program().url}/api/blobs/${artifact!.digest}`, {
@@ -237,13 +237,13 @@ describe('the whole story', () => {
     expect(await readFile(join(program().volume, 'versions/1.3.0/model.onnx'), 'utf8')).toBe('onnx');
   });
 
-  it('is after a restart as it was before', async () => {
+  it('answers the same after a restart', async () => {
     const before = await everything(program());
     await restart();
     expect(await everything(program())).toEqual(before);
   });
 
-  it('builds links and folders anew that went missing while it was stopped', async () => {
+  it('recreates links and folders that were deleted while it was stopped', async () => {
     const before = await visible(program().volume);
     const { program: old, ends } = started();
     await old.stop();

@@ -2,63 +2,13 @@ import { appendFile, copyFile, mkdir, readdir, readFile, rename, rm, truncate, w
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { RegistryEvent } from '../../src/domain/events.ts';
-import { Manifest } from '../../src/domain/manifest.ts';
-import { activeMap } from '../../src/domain/model.ts';
-import { encodeEvent } from '../../src/log/codec.ts';
 import { shortEpoch } from '../../src/log/identity.ts';
-import type { LogMessage } from '../../src/log/read.ts';
 import { startActivationHistory } from '../../src/projections/activation-history.ts';
-import type { EventListener } from '../../src/projections/projector.ts';
-import { applyMessage, emptyRegistry, entryOf } from '../../src/projections/registry.ts';
+import { entryOf } from '../../src/projections/registry.ts';
 import { temporaryFolder } from '../support/folder.ts';
+import { type Log, newLog } from './log-in-memory.ts';
 
-const digest = `sha256:${'0'.repeat(64)}` as const;
 const NAME = 'registry_activation_history.log';
-
-/** A log in memory, folded as the projector folds it. */
-function newLog(generation = 0, earlier: LogMessage[] = []) {
-  const registry = emptyRegistry(generation);
-  const messages = [...earlier];
-  const listeners: EventListener[] = [];
-  let state: 'live' | 'catching-up' = 'live';
-  for (const message of messages) applyMessage(registry, message);
-  const add = (type: RegistryEvent['type'], data: Record<string, unknown>, model = 'fraud') => {
-    const { model: state } = entryOf(registry, model);
-    const time = new Date(Date.UTC(2026, 2, 3, 14, 5, messages.length)).toISOString();
-    const head = { id: `e-${messages.length}`, model, time, actor: 'ana', request_id: `r-${messages.length + 1}` };
-    const body = encodeEvent({ ...head, type, data } as RegistryEvent, state.head);
-    const message = { revision: messages.length + 1, model, body };
-    messages.push(message);
-    const event = applyMessage(registry, message);
-    expect(entryOf(registry, model).frozen).toBeNull();
-    for (const listener of listeners) listener({ event: event!, revision: message.revision });
-  };
-  return {
-    registry,
-    messages,
-    projector: { registry: () => registry, state: () => state, onEvent: (l: EventListener) => listeners.push(l) },
-    readAt: async (revision: number) => messages[revision - 1] ?? null,
-    catchingUp: (is: boolean) => {
-      state = is ? 'catching-up' : 'live';
-    },
-    publish(version: string, model = 'fraud') {
-      const manifest = Manifest.parse({ artifacts: [{ path: 'model.joblib', digest, size: 1 }] });
-      const active = activeMap(entryOf(registry, model).model, ['production', 'staging']);
-      add('version.published', { version, manifest, manifest_digest: digest, notes: '', active }, model);
-    },
-    activate(version: string, model = 'fraud', environment = 'production') {
-      const { model: now } = entryOf(registry, model);
-      const target = now.versions.get(version)!;
-      const previous = now.environments.get(environment)?.top?.version ?? null;
-      const active = activeMap(now, ['production', 'staging'], { environment, target });
-      const data = { environment, version, previous, reason: 'better', runtime_checked: false, active };
-      add('version.activated', data, model);
-    },
-    moves: () => messages.flatMap(({ body, revision }) => (`${body}`.includes('version.activated') ? [revision] : [])),
-  };
-}
-type Log = ReturnType<typeof newLog>;
 
 /** A log with two models and this many activations. */
 function logWith(activations: number, ...rest: Parameters<typeof newLog>): Log {
@@ -73,7 +23,7 @@ function activateNext(log: Log): void {
   log.activate(now === '1.0.0' ? '1.1.0' : '1.0.0');
 }
 
-/** A folder with the file, and beside it what was rotated away. */
+/** A folder with the file and its rotations. */
 async function folder() {
   const volume = await temporaryFolder();
   const logs = join(volume, 'logs');
@@ -94,7 +44,7 @@ async function folder() {
     started,
     lines,
     revisions,
-    /** Runs until everything is written, and ends. */
+    /** Runs until everything is written, then closes. */
     async caughtUp(log: Log) {
       const history = started(log);
       await expect.poll(revisions, { timeout: 10_000 }).toEqual(log.moves());
@@ -107,7 +57,7 @@ async function folder() {
     },
   };
 
-  /** Of all files, the oldest first: what was rotated away is named by a number. */
+  /** The lines of all files, the oldest file first: rotations are numbered. */
   async function lines() {
     const names = (await readdir(logs).catch(() => [])).filter((name) => name !== NAME).sort();
     const texts = await Promise.all([...names, NAME].map((name) => readFile(join(logs, name), 'utf8').catch(() => '')));
@@ -116,7 +66,7 @@ async function folder() {
   }
 }
 
-test('a line says what was active before and after, who did it, why, and where it is in the log', async () => {
+test('a line has the active versions before and after, the actor, the reason and the position in the log', async () => {
   const log = logWith(1);
   log.publish('1.0.0', 'churn');
   log.activate('1.0.0', 'fraud', 'staging');
@@ -141,7 +91,7 @@ test('a line says what was active before and after, who did it, why, and where i
   });
 });
 
-test('follows what happens, in the order of the log', async () => {
+test('appends new moves, in the order of the log', async () => {
   const log = logWith(2);
   log.publish('1.0.0', 'churn');
   const { started, revisions } = await folder();
@@ -154,8 +104,8 @@ test('follows what happens, in the order of the log', async () => {
   await expect.poll(revisions).toEqual(log.moves());
 });
 
-describe('goes on without gap and duplicate', () => {
-  test('after half a line', async () => {
+describe('continues without gaps and duplicates', () => {
+  test('after a part of a line', async () => {
     const log = logWith(3);
     const { caughtUp, path, positionPath, lines } = await folder();
     await caughtUp(log);
@@ -169,7 +119,7 @@ describe('goes on without gap and duplicate', () => {
     expect(await lines()).toHaveLength(3);
   });
 
-  test('where the lines were written and their position was not', async () => {
+  test('if the lines were written but their position was not saved', async () => {
     const log = logWith(2);
     const { caughtUp, positionPath } = await folder();
     await caughtUp(log);
@@ -198,7 +148,7 @@ describe('goes on without gap and duplicate', () => {
     },
   );
 
-  test.each(['rename', 'copy-and-truncate'] as const)('after rotation to elsewhere by %s', async (how) => {
+  test.each(['rename', 'copy-and-truncate'] as const)('after rotation to another folder by %s', async (how) => {
     const log = logWith(2);
     const { caughtUp, rotate, revisions, volume, started } = await folder();
     await caughtUp(log);
@@ -208,7 +158,7 @@ describe('goes on without gap and duplicate', () => {
     await expect.poll(revisions).toEqual(log.moves().slice(-1));
   });
 
-  test('and with rotation while it runs', async () => {
+  test('with rotation while it runs', async () => {
     const log = logWith(1);
     const { started, revisions, rotate, logs } = await folder();
     started(log);
@@ -220,7 +170,7 @@ describe('goes on without gap and duplicate', () => {
     await expect.poll(revisions).toEqual(log.moves());
   });
 
-  test('through whatever a crash and a rotation can leave, in any order', async () => {
+  test('after crashes and rotations in any order', async () => {
     const log = logWith(3);
     const { caughtUp, path, positionPath, rotate, logs } = await folder();
     await caughtUp(log);
@@ -228,7 +178,7 @@ describe('goes on without gap and duplicate', () => {
       const saved = await readFile(positionPath);
       for (let n = Math.floor(Math.random() * 4); n > 0; n--) activateNext(log);
       await caughtUp(log);
-      // The crash: of what was written since the position was saved, the file has lost some of the end.
+      // In a crash, the file loses a part of the end of what was written since the position was saved.
       const crashed = Math.random() < 0.6;
       if (crashed) {
         await writeFile(positionPath, saved);
@@ -249,7 +199,7 @@ describe('goes on without gap and duplicate', () => {
   });
 });
 
-test('is made anew where file and position are lost', async () => {
+test('is written again if the file and the position are lost', async () => {
   const log = logWith(600); // more than a batch
   const { caughtUp, path, positionPath } = await folder();
   await caughtUp(log);
@@ -258,7 +208,7 @@ test('is made anew where file and position are lost', async () => {
   await caughtUp(log);
 });
 
-test('does not take the file of another log for its own', async () => {
+test('does not resume from the file of another log', async () => {
   const { caughtUp, revisions, path, started, volume } = await folder();
   const one = logWith(5);
   await caughtUp(one);
@@ -271,7 +221,7 @@ test('does not take the file of another log for its own', async () => {
   expect(await readFile(path, 'utf8')).toContain('"3.0.0"');
 });
 
-test('passes over lines that others wrote', async () => {
+test('ignores lines of other programs', async () => {
   const log = logWith(2);
   const { caughtUp, path, started } = await folder();
   await caughtUp(log);
@@ -281,7 +231,7 @@ test('passes over lines that others wrote', async () => {
   await expect.poll(async () => (await readFile(path, 'utf8')).trim().split('\n').length).toBe(5);
 });
 
-test('a log that was restored is gone on with from where it ends, once it is read', async () => {
+test('continues at the end of a restored log, once it is read', async () => {
   const { caughtUp, revisions, lines, started, positionPath } = await folder();
   const lost = logWith(5);
   await caughtUp(lost);
@@ -289,11 +239,11 @@ test('a log that was restored is gone on with from where it ends, once it is rea
   restored.catchingUp(true);
   const history = started(restored);
   activateNext(restored);
-  await history.close(); // it has looked, and left everything as it was
+  await history.close(); // it has run, and left everything unchanged
   expect(await revisions()).toEqual(lost.moves());
   restored.catchingUp(false);
   started(restored);
-  // What the restored log holds when it is read is taken to be old.
+  // Events in the restored log when it is first read count as written.
   await expect
     .poll(async () => JSON.parse(await readFile(positionPath, 'utf8')))
     .toMatchObject({ generation: 1, revision: 5 });
@@ -306,7 +256,7 @@ test('a log that was restored is gone on with from where it ends, once it is rea
     ]);
 });
 
-test('says that the disk does not take it, and makes up for it', async () => {
+test('reports that the file cannot be written, and adds the missing lines later', async () => {
   const log = logWith(2);
   const { logs, started, revisions } = await folder();
   await writeFile(logs, 'in the way');

@@ -7,7 +7,7 @@ import { reportOf } from '../support/loaders.ts';
 
 const START = Date.parse('2026-03-03T14:05:00Z');
 
-/** A fleet with a clock and reports of the test's own. */
+/** A fleet whose clock and reports the test controls. */
 function fleetAt(limit?: number, limitOfModel?: number) {
   let now = START;
   let listener: ReportListener | undefined;
@@ -30,7 +30,7 @@ function fleetAt(limit?: number, limitOfModel?: number) {
     names: (model = 'fraud') => fleet.of(model).map(({ instance }) => instance),
     of: fleet.of,
     report: (model: string, instance: string) => fleet.report(model, instance, reportOf()),
-    state: (...told: Parameters<ReportListener['state']>) => listener!.state(...told),
+    state: (...args: Parameters<ReportListener['state']>) => listener!.state(...args),
     pass: (seconds: number) => {
       now += seconds * 1000;
     },
@@ -56,7 +56,7 @@ test('shows the last report of each loader of a model', () => {
   expect(of('churn')).toEqual([]);
 });
 
-test('forgets who has stopped', () => {
+test('removes a loader that has stopped', () => {
   const { heard, names } = fleetAt();
   heard('a');
   heard('a', null);
@@ -64,7 +64,7 @@ test('forgets who has stopped', () => {
   expect(names()).toEqual([]);
 });
 
-test('forgets who was silent for 90 seconds', () => {
+test('removes a loader that was silent for 90 seconds', () => {
   const { heard, names, pass } = fleetAt();
   heard('a');
   pass(60);
@@ -78,14 +78,14 @@ test('forgets who was silent for 90 seconds', () => {
   expect(names()).toEqual(['b']);
 });
 
-test('counts from when it was heard, whatever the clock of NATS says', () => {
+test('counts the silence from the arrival of a report, not from its NATS timestamp', () => {
   const { heard, names, pass } = fleetAt();
   heard('a', reportOf(), { at: new Date(START - 3600_000) });
   pass(89);
   expect(names()).toEqual(['a']);
 });
 
-test('but from when it was said, if that was before anybody listened', () => {
+test('counts the silence from the NATS timestamp if the report is older than the watch', () => {
   const { heard, names, pass } = fleetAt();
   heard('old', reportOf(), { replayed: true, at: new Date(START - 100_000) });
   heard('a', reportOf(), { replayed: true, at: new Date(START - 60_000) });
@@ -97,7 +97,7 @@ test('but from when it was said, if that was before anybody listened', () => {
   expect(names()).toEqual([]);
 });
 
-test('keeps so many and no more, says so once, and takes others when there is room', () => {
+test('ignores loaders beyond the limit, logs it once, and accepts others when one is removed', () => {
   const { heard, names, lines, pass } = fleetAt(2);
   heard('a');
   pass(60);
@@ -112,7 +112,7 @@ test('keeps so many and no more, says so once, and takes others when there is ro
   expect(names()).toEqual(['b', 'c']);
 });
 
-test('says when reports are not heard, and when they are again', () => {
+test('logs when reports stop arriving, and when they arrive again', () => {
   const { state, lines } = fleetAt();
   state('live');
   state('cut-off', new Error('gone'));
@@ -121,7 +121,7 @@ test('says when reports are not heard, and when they are again', () => {
   expect(lines.map(({ level }) => level)).toEqual([30, 40, 30]);
 });
 
-test('takes so many loaders of a model, and those of others all the same', async () => {
+test('refuses loaders beyond the limit of a model, and accepts those of other models', async () => {
   const { heard, report, pass } = fleetAt(undefined, 2);
   for (const instance of ['a', 'b']) heard(instance);
   await report('fraud', 'b');
@@ -134,7 +134,7 @@ test('takes so many loaders of a model, and those of others all the same', async
   await report('fraud', 'd');
 });
 
-test('passes over what a model has too many of, and says so once, whoever else reports in between', () => {
+test('ignores loaders beyond the limit of a model, and logs it once, also if other models report in between', () => {
   const { heard, names, lines } = fleetAt(undefined, 2);
   for (const instance of ['a', 'b', 'c']) heard(instance);
   for (let i = 0; i < 5; i++) {
@@ -143,5 +143,5 @@ test('passes over what a model has too many of, and says so once, whoever else r
   }
   expect(names()).toEqual(['a', 'b']);
   expect(names('model-4')).toEqual(['other-4']);
-  expect(lines.filter(({ msg }) => msg.includes('passed over'))).toHaveLength(1);
+  expect(lines.filter(({ msg }) => msg.includes('ignored'))).toHaveLength(1);
 });

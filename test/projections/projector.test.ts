@@ -1,12 +1,13 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { append } from '../../src/log/append.ts';
+import { STREAM } from '../../src/log/stream.ts';
 import { startProjector } from '../../src/projections/projector.ts';
-import { type Log, notesEvent, publishedEvent, startLog, until } from '../log/support.ts';
+import { type Log, notesEvent, publishedEvent, reconnect, startLog, until } from '../log/support.ts';
 import { SERVERS } from '../support/nats.ts';
 
 describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
-  test('is ready at the head of the log, and reaches what is appended', async () => {
+  test('is ready at the head of the log, and reaches an appended event', async () => {
     const { log, projector } = await projected(binary());
     await projector.ready();
     expect(projector.state()).toBe('live');
@@ -16,7 +17,7 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     expect(projector.gaps()).toEqual([]);
   });
 
-  test('a message that cannot be followed is reached, too, and the rest goes on', async () => {
+  test('reaches a message that freezes its model, and follows the other models', async () => {
     const { log, projector } = await projected(binary());
     await append(log.nats, 'fraud', 0, notesEvent('fraud'));
     const { revision } = await append(log.nats, 'churn', 0, publishedEvent('churn', '1.0.0'));
@@ -26,7 +27,7 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     expect(models.get('churn')!.frozen).toBeNull();
   });
 
-  test('a listener that fails keeps the event from nobody else', async () => {
+  test('calls the other listeners if one fails', async () => {
     const { log, projector } = await projected(binary());
     const heard: (number | undefined)[] = [];
     projector.onEvent(() => {
@@ -41,7 +42,23 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     expect(projector.state()).toBe('live');
   });
 
-  test('serves what it has while the log is away', async () => {
+  test('is not complete until a restored log is read to its end', async () => {
+    const { log, projector } = await projected(binary());
+    await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+    await projector.reached(1);
+    const complete: boolean[] = [];
+    projector.onEvent(() => complete.push(projector.complete()));
+    const { config } = await log.nats.jsm.streams.info(STREAM);
+    const metadata = { application: 'signalbox', generation: '1' };
+    await log.nats.jsm.streams.update(STREAM, { ...config, metadata });
+    expect(projector.complete()).toBe(true);
+    await reconnect(log.nats);
+    await until(() => projector.registry().position.generation === 1 && projector.complete());
+    expect(projector.registry().models.has('fraud')).toBe(true);
+    expect(complete).toEqual([false, false]); // the restart, and the event
+  });
+
+  test('keeps the read model while NATS is unavailable', async () => {
     const { log, projector } = await projected(binary());
     await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
     await projector.reached(1);
@@ -53,7 +70,7 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
   });
 });
 
-test('what is not read back in time is of unknown outcome', async () => {
+test('an event that is not read back in time has an unknown outcome', async () => {
   const { projector } = await projected(SERVERS[0]!.binary());
   await expect(projector.reached(7)).rejects.toMatchObject({ code: 'outcome-unknown' });
 });

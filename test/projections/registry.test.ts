@@ -19,7 +19,7 @@ describe('folding the log', () => {
     ]);
   });
 
-  test('has a position at the last message: its hash, and that of the first as epoch', () => {
+  test('has the position of the last message, with its hash, and the hash of the first message as epoch', () => {
     const log = newLog(4);
     expect(log.registry.position).toEqual({ generation: 4, epoch: null, revision: 0, hash: null });
     log.event('fraud', published('1.0.0'));
@@ -35,8 +35,8 @@ describe('folding the log', () => {
   });
 });
 
-describe('a message that cannot be followed', () => {
-  test('freezes its model, and only it', () => {
+describe('a message that cannot be applied', () => {
+  test('freezes its own model only', () => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
     const before = structuredClone(entryOf(log.registry, 'fraud').model);
@@ -47,7 +47,7 @@ describe('a message that cannot be followed', () => {
     expect(log.registry.position.revision).toBe(3);
   });
 
-  test('nothing of a frozen model is applied any more, and the first reason stays', () => {
+  test('later events of a frozen model are not applied, and the first reason stays', () => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
     log.raw('fraud', 'hello');
@@ -61,16 +61,19 @@ describe('a message that cannot be followed', () => {
   });
 
   test.each<[string, (log: TestLog) => unknown]>([
-    ['a first event that says it follows another', (log) => log.event('new', published('1.0.0'), 'ab'.repeat(32))],
-    ['an event that says it is the first', (log) => log.event('fraud', notes('1.0.0', 'x'), NO_HEAD)],
-    ['an event whose prevhash is no hash', (log) => log.event('fraud', notes('1.0.0', 'x'), 'AB')],
+    ['a first event with a prevhash', (log) => log.event('new', published('1.0.0'), 'ab'.repeat(32))],
+    ['a later event without a prevhash', (log) => log.event('fraud', notes('1.0.0', 'x'), NO_HEAD)],
+    ['an event with an invalid prevhash', (log) => log.event('fraud', notes('1.0.0', 'x'), 'AB')],
     ['the same event again', (log) => log.raw('fraud', log.bodies[0]!)],
     ['an event about another model', (log) => log.event('fraud', { ...notes('1.0.0', 'x'), model: 'churn' })],
-    ['an event from before', (log) => log.event('fraud', { ...notes('1.0.0', 'x'), time: '2020-01-01T00:00:00Z' })],
+    [
+      'an event that is older than the previous one',
+      (log) => log.event('fraud', { ...notes('1.0.0', 'x'), time: '2020-01-01T00:00:00Z' }),
+    ],
     ['an event that breaks a rule', (log) => log.event('fraud', notes('9.9.9', 'x'))],
     ['an event with a wrong active map', (log) => log.event('fraud', wrongMap)],
-    ['a subject that is no model’s name', (log) => log.event('Not A Name', published('1.0.0'))],
-    ['an ignorable event off the chain', (log) => log.raw('fraud', ignorable(NO_HEAD))],
+    ['a subject that is not a valid model name', (log) => log.event('Not A Name', published('1.0.0'))],
+    ['an ignorable event that breaks the chain', (log) => log.raw('fraud', ignorable(NO_HEAD))],
   ])('%s freezes it', (_, write) => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
@@ -83,7 +86,7 @@ describe('a message that cannot be followed', () => {
   });
 });
 
-test('an ignorable event is a link of the chain and nothing else', () => {
+test('an ignorable event is a link of the chain, and changes nothing', () => {
   const log = newLog();
   log.event('fraud', published('1.0.0'));
   expect(log.raw('fraud', ignorable(hashOf(log.bodies[0]!)))).toBeNull();
@@ -95,7 +98,7 @@ test('an ignorable event is a link of the chain and nothing else', () => {
 interface TestLog {
   registry: Registry;
   bodies: Uint8Array[];
-  /** Folds the model's next event; the chain is kept unless `prevhash` is given. */
+  /** Folds the model's next event; `prevhash` follows from the chain by default. */
   event(subject: string, event: Partial<Parameters<typeof encodeEvent>[0]>, prevhash?: string): unknown;
   raw(subject: string, body: string | Uint8Array): unknown;
 }
@@ -143,7 +146,7 @@ const wrongMap = {
   },
 };
 
-/** A newer writer's event that this one may pass over. */
+/** An event of a newer version of Signalbox, which this one may ignore. */
 function ignorable(prevhash: string): Buffer {
   const event = { id: 'x', model: 'fraud', time: '2026-03-03T14:05:00Z', actor: 'ana', request_id: 'r' };
   const plain = JSON.parse(encodeEvent({ ...event, ...notes('1.0.0', '') }, prevhash).toString());

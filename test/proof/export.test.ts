@@ -7,14 +7,14 @@ import { exported, exportFile, foreign, messagesOf, NOW, shortLog } from '../aud
 import { sourceOf } from '../support/logbook.ts';
 
 describe('an exported log', () => {
-  test('has the exact bytes of every body, whatever they are', async () => {
+  test('has the exact bytes of every body', async () => {
     const bodies = ['', '\uFEFF{}', 'a\u0000\n"\\\u2028', Buffer.from([0xff, 0xfe, 0x22]), Buffer.alloc(500_000, 1)];
     const messages = [...shortLog(), ...bodies.map((body, i) => foreign(8 + i, body, 'someone'))];
     const file = await exportFile();
     expect(await file.read(await exported(sourceOf(messages)))).toEqual(messages);
   });
 
-  test('says what it is in the first line, and where the log stood in the last', async () => {
+  test('has a header in the first line and a checkpoint in the last', async () => {
     const bytes = await exported(sourceOf(shortLog()));
     const lines = bytes.toString().trimEnd().split('\n');
     const body = shortLog()[0]!.body;
@@ -40,7 +40,7 @@ describe('an exported log', () => {
     });
   });
 
-  test('of an empty log is one, too', async () => {
+  test('can be of an empty log', async () => {
     const file = await exportFile();
     expect(await file.read(await exported(sourceOf([])))).toEqual([]);
   });
@@ -51,7 +51,7 @@ describe('an exported log', () => {
     expect(file.ending().checkpoint.revision).toBe(7);
   });
 
-  test('lacks what the log lacks', async () => {
+  test('has the gaps of the log', async () => {
     const messages = shortLog().toSpliced(2, 1);
     expect(await (await exportFile()).read(await exported(sourceOf(messages)))).toEqual(messages);
   });
@@ -62,7 +62,7 @@ describe('the reader', { timeout: 120_000 }, () => {
   test.each([
     ['an export', undefined],
     ['a signed export', createPrivateKey(privatePem)],
-  ])('finds every byte of %s that is another one', async (_, key) => {
+  ])('refuses %s if any of its bytes is changed', async (_, key) => {
     const file = await exportFile();
     const bytes = await exported(sourceOf(shortLog().slice(0, 3)), key);
     for (let i = 0; i < bytes.length; i++) {
@@ -73,7 +73,7 @@ describe('the reader', { timeout: 120_000 }, () => {
     }
   });
 
-  test('finds every byte that is missing, and everything after it', async () => {
+  test('refuses an export if any of its bytes is missing, or everything after it', async () => {
     const file = await exportFile();
     const bytes = await exported(sourceOf(shortLog().slice(0, 2)));
     for (let i = 0; i < bytes.length; i++) {
@@ -84,44 +84,44 @@ describe('the reader', { timeout: 120_000 }, () => {
   });
 
   const edits: [string, (lines: string[]) => string[], string][] = [
-    ['a line twice', (lines) => lines.toSpliced(4, 0, lines[3]!), 'line 5: revision 3 comes after revision 3'],
+    ['a duplicate line', (lines) => lines.toSpliced(4, 0, lines[3]!), 'line 5: revision 3 comes after revision 3'],
     [
       'two lines swapped',
       (lines) => lines.toSpliced(3, 2, lines[4]!, lines[3]!),
       'line 5: revision 3 comes after revision 4',
     ],
-    ['a line missing', (lines) => lines.toSpliced(3, 1), 'Revisions 3 to 3 are missing'],
-    ['the tail missing', (lines) => lines.toSpliced(6, 2), 'line 7: the file was changed after it was written'],
-    ['the end cut off', (lines) => lines.slice(0, 6), 'line 7: the file was cut off, after revision 5'],
-    ['a last line twice', (lines) => [...lines, lines.at(-1)!], 'line 10: something follows the last line'],
-    ['an empty line', (lines) => lines.toSpliced(3, 0, ''), 'line 4: it is not as it was written, after revision 2'],
-    ['no first line', (lines) => lines.slice(1), 'line 1: no exported log begins like this'],
-    ['a second first line', (lines) => [lines[0]!, ...lines], 'line 2: it is not as it was written'],
-    ['a space more', (lines) => lines.with(3, lines[3]!.replace(',', ', ')), 'line 4: it is not as it was written'],
+    ['a missing line', (lines) => lines.toSpliced(3, 1), 'Revisions 3 to 3 are missing'],
+    ['a missing tail', (lines) => lines.toSpliced(6, 2), 'line 7: the file was changed after it was written'],
+    ['an end that is cut off', (lines) => lines.slice(0, 6), 'line 7: the file was cut off, after revision 5'],
+    ['a duplicate last line', (lines) => [...lines, lines.at(-1)!], 'line 10: something follows the last line'],
+    ['an empty line', (lines) => lines.toSpliced(3, 0, ''), 'line 4: the line after revision 2 was not'],
+    ['no first line', (lines) => lines.slice(1), 'line 1: it is not the first line of an exported log'],
+    ['a second first line', (lines) => [lines[0]!, ...lines], 'line 2: the line after revision 0 was not'],
+    ['another space', (lines) => lines.with(3, lines[3]!.replace(',', ', ')), 'line 4: the line after revision 2'],
     [
-      'a member more',
+      'an unknown field',
       (lines) => lines.with(3, lines[3]!.replace('}', ',"more":1}')),
-      'line 4: it is not as it was written',
+      'line 4: the line after revision 2 was not',
     ],
-    ['a body altered', (lines) => lines.with(5, lines[5]!.replace('recall', 'repair')), 'breaks at revision 6'],
-    ['a body in base64', (lines) => lines.with(3, inBase64(lines[3]!)), 'line 4: it is not as it was written'],
-    ['lines of Windows', (lines) => lines.map((line) => `${line}\r`), 'line 1: no exported log begins like this'],
+    ['an altered body', (lines) => lines.with(5, lines[5]!.replace('recall', 'repair')), 'breaks at revision 6'],
+    ['a body in base64', (lines) => lines.with(3, inBase64(lines[3]!)), 'line 4: the line after revision 2'],
+    ['CRLF line ends', (lines) => lines.map((line) => `${line}\r`), 'line 1: it is not the first line'],
     [
       'a line without an end',
       (lines) => lines.with(3, 'x'.repeat(MAX_LINE_BYTES + 1024 * 1024)),
-      'line 4: a line is longer',
+      'line 4: the line is longer',
     ],
-    ['nothing', () => [], 'line 1: the file is empty'],
+    ['no lines', () => [], 'line 1: the file is empty'],
   ];
 
-  test.each(edits)('names %s', async (_, edit, said) => {
+  test.each(edits)('refuses a file with %s', async (_, edit, message) => {
     const lines = (await exported(sourceOf(shortLog()))).toString().trimEnd().split('\n');
     const text = edit(lines)
       .map((line) => `${line}\n`)
       .join('');
     const failure = await (await exportFile()).read(text).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(HistoryBroken);
-    expect((failure as Error).message).toContain(said);
+    expect((failure as Error).message).toContain(message);
     expect((failure as Error).message).toMatch(/[^.]\.$/);
   });
 });

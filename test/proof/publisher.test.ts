@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { emptyChain, follow } from '../../src/proof/chain.ts';
+import { addMessage, emptyChain } from '../../src/proof/chain.ts';
 import { verifyCheckpoint } from '../../src/proof/checkpoint.ts';
 import { generateKeyPair } from '../../src/proof/checkpoint-key.ts';
 import { startPublisher } from '../../src/proof/publisher.ts';
@@ -10,12 +10,12 @@ import { NOW, shortLog } from '../audit/logs.ts';
 import { until } from '../program/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
-/** A publisher that looks every few milliseconds at a log to which `append` adds. */
+/** Starts a publisher that reads the state of a log every 5 ms. `append` adds a message to the log. */
 async function publishing(to: string) {
   const log = shortLog();
   const chain = emptyChain(2);
   const key = createPrivateKey(generateKeyPair().privatePem);
-  const said: string[] = [];
+  const lines: string[] = [];
   const state = { live: true, looks: 0 };
   const publisher = startPublisher({
     to,
@@ -25,7 +25,7 @@ async function publishing(to: string) {
       return state.live ? chain : null;
     },
     now: () => NOW,
-    log: { info: (_, message) => said.push(message), error: (_, message) => said.push(message) },
+    log: { info: (_, message) => lines.push(message), error: (_, message) => lines.push(message) },
     everyMs: 5,
   });
   onTestFinished(() => publisher.close());
@@ -33,12 +33,12 @@ async function publishing(to: string) {
     const before = state.looks;
     await until(() => state.looks > before + 2);
   };
-  return { key, state, said, looked, append: () => follow(chain, log[chain.revision]!) };
+  return { key, state, lines, looked, append: () => addMessage(chain, log[chain.revision]!) };
 }
 
-test('a checkpoint is published when the log has moved, and known to be where it is', async () => {
+test('publishes a checkpoint when the log has changed and its state is known', async () => {
   const folder = join(await temporaryFolder(), 'kept');
-  const { key, state, looked, append, said } = await publishing(folder);
+  const { key, state, looked, append, lines } = await publishing(folder);
   await looked();
   append();
   append();
@@ -51,7 +51,7 @@ test('a checkpoint is published when the log has moved, and known to be where it
   const names = ['2-000000000000.jws', '2-000000000002.jws', '2-000000000003.jws'];
   await until(async () => (await readdir(folder)).length === 3);
   expect(await readdir(folder)).toEqual(names);
-  expect(said).toEqual(names.map(() => 'published a checkpoint'));
+  expect(lines).toEqual(names.map(() => 'checkpoint published'));
   const jws = await readFile(join(folder, names[1]!), 'utf8');
   expect(await verifyCheckpoint(jws.trim(), createPublicKey(key))).toMatchObject({
     generation: 2,
@@ -60,7 +60,7 @@ test('a checkpoint is published when the log has moved, and known to be where it
   });
 });
 
-test('a checkpoint that is there is not written over', async () => {
+test('does not replace a checkpoint that exists', async () => {
   const folder = await temporaryFolder();
   const path = join(folder, '2-000000000000.jws');
   await writeFile(path, 'kept');
@@ -69,11 +69,11 @@ test('a checkpoint that is there is not written over', async () => {
   expect(await readFile(path, 'utf8')).toBe('kept');
 });
 
-test('one that could not be published is told, and tried again', async () => {
+test('logs a checkpoint that could not be published, and tries again', async () => {
   const folder = join(await temporaryFolder(), 'file');
   await writeFile(folder, 'in the way');
-  const { looked, said } = await publishing(folder);
+  const { looked, lines } = await publishing(folder);
   await looked();
-  expect(new Set(said)).toEqual(new Set(['a checkpoint was not published']));
-  expect(said.length).toBeGreaterThan(1);
+  expect(new Set(lines)).toEqual(new Set(['checkpoint not published; retrying later']));
+  expect(lines.length).toBeGreaterThan(1);
 });

@@ -11,10 +11,10 @@ import { connected, SERVERS, startNats } from '../support/nats.ts';
 const opened = (nats: Nats) => openStreamSource(nats, async () => {});
 const revisionsOf = (messages: RawMessage[]) => messages.map(({ revision }) => revision);
 
-/** Appends messages, many at a time, as no registry does. */
-async function fill(nats: Nats, count: number, said = 'body'): Promise<void> {
+/** Appends messages in parallel, which a registry never does. */
+async function fill(nats: Nats, count: number, text = 'body'): Promise<void> {
   const sent = upTo(count).map((i) =>
-    nats.js.publish(`registry.models.m${i % 3}`, `${said} ${i}`, { timeout: 30_000 }),
+    nats.js.publish(`registry.models.m${i % 3}`, `${text} ${i}`, { timeout: 30_000 }),
   );
   await Promise.all(sent);
 }
@@ -23,18 +23,18 @@ async function deleteConsumers({ jsm }: Nats): Promise<void> {
   for await (const { name } of jsm.consumers.list(STREAM)) await jsm.consumers.delete(STREAM, name);
 }
 
-/** Reads the first batch, lets something happen, and reads the rest. */
-async function interrupted(nats: Nats, happens: () => Promise<unknown>): Promise<RawMessage[]> {
+/** Reads the first batch, calls `interrupt`, and reads the rest. */
+async function interrupted(nats: Nats, interrupt: () => Promise<unknown>): Promise<RawMessage[]> {
   const messages: RawMessage[] = [];
   for await (const batch of (await opened(nats)).batches()) {
     messages.push(...batch);
-    if (messages.length === batch.length) await happens();
+    if (messages.length === batch.length) await interrupt();
   }
   return messages;
 }
 
 describe.each(SERVERS)('a stream of the $name server', { timeout: 60_000 }, ({ binary }) => {
-  test('is read to the head that it had', async () => {
+  test('is read to the head that it had when it was opened', async () => {
     const { nats } = await startLog(binary());
     await fill(nats, 1_200);
     const source = await opened(nats);
@@ -47,14 +47,14 @@ describe.each(SERVERS)('a stream of the $name server', { timeout: 60_000 }, ({ b
     expect(await nats.jsm.consumers.list(STREAM).next()).toEqual([]);
   });
 
-  test('is read when it is empty, and named where there is none', async () => {
+  test('is read if it is empty, and refused if it does not exist', async () => {
     const nats = await connected(await startNats(binary()));
     await expect(opened(nats)).rejects.toMatchObject({ code: 'not-found' });
     await ensureStream(nats);
     expect(await messagesOf(await opened(nats))).toEqual([]);
   });
 
-  test('shows what was taken out of it as a jump', async () => {
+  test('is read with gaps if messages were deleted', async () => {
     const nats = await connected(await startNats(binary()));
     await nats.jsm.streams.add({ name: STREAM, subjects: ['registry.models.*'] });
     await fill(nats, 10);
@@ -65,7 +65,7 @@ describe.each(SERVERS)('a stream of the $name server', { timeout: 60_000 }, ({ b
     expect(revisionsOf(await messagesOf(source))).toEqual([2, 3, 6, 7, 9]);
   });
 
-  test('is read to its end when the consumer is deleted, or the server comes back, in between', async () => {
+  test('is read to its end if the consumer is deleted or the server restarts in between', async () => {
     const { server, nats } = await startLog(binary());
     await fill(nats, 6_000);
     expect(revisionsOf(await interrupted(nats, () => deleteConsumers(nats)))).toEqual(upTo(6_000));
@@ -77,7 +77,7 @@ describe.each(SERVERS)('a stream of the $name server', { timeout: 60_000 }, ({ b
     expect(revisionsOf(await interrupted(nats, restart))).toEqual(upTo(6_000));
   });
 
-  test('is not read on when it has become another one', async () => {
+  test('is not read further if it was replaced', async () => {
     const { nats } = await startLog(binary());
     await fill(nats, 6_000);
     const replaced = interrupted(nats, async () => {
@@ -88,7 +88,7 @@ describe.each(SERVERS)('a stream of the $name server', { timeout: 60_000 }, ({ b
     await expect(replaced).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  test('is not read while it is being restored', async () => {
+  test('is refused during a restore', async () => {
     const nats = await connected(await startNats(binary()));
     await beginRestore(nats);
     await expect(opened(nats)).rejects.toMatchObject({ code: 'log-unavailable' });
@@ -100,7 +100,7 @@ describe.each(SERVERS)('a cluster of three $name servers', { timeout: 120_000 },
     const { servers, nats } = await startClusterLog(binary());
     await fill(nats, 6_000);
     const reader = await connected(servers[0]!);
-    // Consumers are placed at random: until one is on a node that its reader is not connected to.
+    // Consumers are placed at random: repeats until one is on a node that its reader is not connected to.
     for (let killed = false; !killed; ) {
       const messages = await interrupted(reader, async () => {
         const [consumer] = await nats.jsm.consumers.list(STREAM).next();

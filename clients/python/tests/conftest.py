@@ -1,4 +1,4 @@
-"""A real registry for the whole run, and a model, a cache and an environment of its own for each test."""
+"""Starts one registry for all tests. Each test has its own model name, cache and environment variables."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def model() -> str:
 
 @pytest.fixture
 def proxy(registry: RegistryProcess) -> Iterator[Proxy]:
-    """Stands before the registry; passes everything on until a test tells it otherwise."""
+    """A proxy in front of the registry. It forwards every request until a test sets a rule."""
     with Proxy(registry.url) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def loader_of() -> Iterator[Callable[..., Loader[Any]]]:
-    """Loaders of versions that `publish_value` makes, closed with the test."""
+    """Creates loaders for versions of `publish_value`, and closes them after the test."""
     loaders: list[Loader[Any]] = []
 
     def make(model: str, **options: Any) -> Loader[Any]:

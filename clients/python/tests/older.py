@@ -1,4 +1,4 @@
-"""Run by test_registry.py with the Python that has an older scikit-learn."""
+"""Run by test_registry.py in an environment with an older scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def save(model: str, version: str) -> dict[str, Any]:
 
 
 def follow(model: str, next_version: str) -> dict[str, Any]:
-    """Serves what is active, then sees a version activated that it cannot load."""
+    """Serves the active version, then activates one that it cannot load."""
     with Loader[Any](model) as loader:
         loader.ready(60)
         eventually(lambda: serves(loader, "1.5.0"))

@@ -1,4 +1,4 @@
-"""What the tests stand on: a registry process, a proxy that can lie, and versions that are one small file."""
+"""Test helpers: a registry process, a proxy that can tamper with answers, and versions with one small file."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PATIENCE = 30.0
 
 
 def eventually(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """What it gives as soon as that is true."""
+    """Calls `what` until its result is true, and returns that."""
     until = time.monotonic() + seconds
     while True:
         value = what()
         if value:
             return value
-        assert time.monotonic() < until, "it did not come about"
+        assert time.monotonic() < until, "condition not met in time"
         time.sleep(0.01)
 
 
@@ -42,7 +42,7 @@ def serves(loader: Loader[Any], version: str, state: str = "ready") -> bool:
 
 
 def error_of(loader: Loader[Any]) -> str | None:
-    """The code, once loading has failed."""
+    """Returns the error code if loading has failed."""
     status = loader.status()
     return status["error"]["code"] if status["state"] == "failed" and status["error"] else None
 
@@ -50,7 +50,7 @@ def error_of(loader: Loader[Any]) -> str | None:
 def publish_value(
     model: str, version: str, value: Any, files: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """A version whose model.json is the value; `files` go with it, JSON unless they are bytes."""
+    """Publishes a version with the value in model.json and additional `files`: bytes, or values written as JSON."""
     folder = Path(tempfile.mkdtemp(prefix="signalbox-version-"))
     try:
         for name, content in {"model.json": value, **(files or {})}.items():
@@ -94,20 +94,20 @@ class RegistryProcess:
         self._log.close()
 
     def _address(self) -> str | None:
-        said = os.pread(self._log.fileno(), 1 << 20, 0).decode()
-        found = re.search(r"^Signalbox serves on (\S+)", said, re.MULTILINE)
-        assert found or self._process.poll() is None, f"the registry ended before it served:\n{said}"
+        output = os.pread(self._log.fileno(), 1 << 20, 0).decode()
+        found = re.search(r"^Signalbox serves on (\S+)", output, re.MULTILINE)
+        assert found or self._process.poll() is None, f"the registry did not start:\n{output}"
         return found and found[1]
 
 
 class Exchange(http.server.BaseHTTPRequestHandler):
-    """One request that went through the proxy, for a rule to answer."""
+    """One request to the proxy, which a rule may answer."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
 
     def answer(self, status: int, body: bytes = b"", length: int | None = None, **headers: str) -> None:
-        """With `length` other than the body's, the connection ends short of it or has more than it said."""
+        """Answers the request. `length` sets a wrong Content-Length; -1 omits it."""
         self.close_connection = True
         self.send_response(status)
         for name, value in headers.items():
@@ -168,7 +168,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class Proxy:
-    """`rule` may answer a request itself, and says whether it did."""
+    """Forwards requests. `rule` may answer a request, and returns whether it did."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
@@ -191,7 +191,7 @@ class Proxy:
         self._thread.join()
 
     def cut(self) -> None:
-        """Ends every connection there is."""
+        """Closes every open connection."""
         for connection in list(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

@@ -9,8 +9,8 @@ from signalbox_registry.bundle import Bundle, Lease
 from signalbox_registry.fetch import Files
 
 
-def make(gone: list[str]) -> Bundle[str]:
-    return Bundle("model", "1.0.0", {}, Files(Path()), gone.append)
+def make(disposed: list[str]) -> Bundle[str]:
+    return Bundle("model", "1.0.0", {}, Files(Path()), disposed.append)
 
 
 def lend(bundle: Bundle[str]) -> Lease[str]:
@@ -19,50 +19,50 @@ def lend(bundle: Bundle[str]) -> Lease[str]:
     return lease
 
 
-def test_a_retired_bundle_goes_with_its_last_lease() -> None:
-    gone: list[str] = []
-    bundle = make(gone)
+def test_a_retired_bundle_is_disposed_of_with_its_last_lease() -> None:
+    disposed: list[str] = []
+    bundle = make(disposed)
     first, second = lend(bundle), lend(bundle)
     bundle.retire()
     assert bundle.lend() is None
     first.release()
     first.release()
-    assert gone == []
+    assert disposed == []
     with second as model:
         assert (model, second.model, second.version) == ("model", "model", "1.0.0")
-    assert gone == ["model"]
+    assert disposed == ["model"]
     bundle.retire()
-    assert gone == ["model"]
+    assert disposed == ["model"]
 
 
-def test_derived_is_built_once_and_goes_with_the_bundle() -> None:
-    gone: list[str] = []
-    bundle = make(gone)
+def test_a_derived_value_is_built_once_and_disposed_of_with_the_bundle() -> None:
+    disposed: list[str] = []
+    bundle = make(disposed)
     with lend(bundle):
-        assert [bundle.derived("index", lambda: "first", dispose=gone.append) for _ in range(2)] == ["first"] * 2
-        assert bundle.derived("index", lambda: "second", dispose=gone.append) == "first"
+        assert [bundle.derived("index", lambda: "first", dispose=disposed.append) for _ in range(2)] == ["first"] * 2
+        assert bundle.derived("index", lambda: "second", dispose=disposed.append) == "first"
         bundle.retire()
-        assert gone == []
-    assert gone == ["first", "model"]
+        assert disposed == []
+    assert disposed == ["first", "model"]
 
 
-def test_derived_is_built_again_when_its_time_has_passed_and_the_old_one_goes_when_nobody_can_hold_it() -> None:
-    gone: list[str] = []
-    bundle = make(gone)
+def test_a_derived_value_is_rebuilt_after_its_ttl_and_the_old_one_is_disposed_of_when_unused() -> None:
+    disposed: list[str] = []
+    bundle = make(disposed)
     early = lend(bundle)
-    assert bundle.derived("index", lambda: "first", ttl=0, dispose=gone.append) == "first"
-    assert bundle.derived("index", lambda: "second", ttl=60, dispose=gone.append) == "second"
+    assert bundle.derived("index", lambda: "first", ttl=0, dispose=disposed.append) == "first"
+    assert bundle.derived("index", lambda: "second", ttl=60, dispose=disposed.append) == "second"
     late = lend(bundle)
-    assert gone == []
+    assert disposed == []
     early.release()
-    assert gone == ["first"]
+    assert disposed == ["first"]
     assert bundle.derived("index", lambda: "third", ttl=60) == "second"
     late.release()
     bundle.retire()
-    assert gone == ["first", "second", "model"]
+    assert disposed == ["first", "second", "model"]
 
 
-def test_what_cannot_be_derived_is_tried_again() -> None:
+def test_a_derived_value_is_retried_after_an_error() -> None:
     bundle = make([])
 
     def broken() -> str:
@@ -73,7 +73,7 @@ def test_what_cannot_be_derived_is_tried_again() -> None:
     assert bundle.derived("index", lambda: "built") == "built"
 
 
-def test_threads_that_derive_at_once_build_once() -> None:
+def test_concurrent_threads_build_a_derived_value_once() -> None:
     bundle, built = make([]), []
     barrier = threading.Barrier(8)
 
@@ -89,9 +89,9 @@ def test_threads_that_derive_at_once_build_once() -> None:
     assert built == [1]
 
 
-def test_a_dispose_that_throws_fails_nobody() -> None:
+def test_an_error_in_dispose_is_not_raised() -> None:
     def broken(model: str) -> None:
-        raise RuntimeError("already gone")
+        raise RuntimeError("already disposed")
 
     bundle = Bundle("model", "1.0.0", {}, Files(Path()), broken)
     bundle.derived("index", lambda: "index", dispose=broken)

@@ -24,12 +24,12 @@ def stored(cache: Cache, content: bytes, path: str = "model.json") -> Artifact:
     return Artifact(path, f"sha256:{hex}", len(content))
 
 
-def laid_out(cache: Cache, number: int, artifact: Artifact) -> str:
-    """A version that was used `number` days ago, whose manifest goes by a name that is none of its digest."""
+def create_version(cache: Cache, number: int, artifact: Artifact) -> str:
+    """Creates a version last used `number` days ago. Its manifest's name is not its digest, which the cache ignores."""
     hex = str(number) * 64
     entry = {"path": artifact.path, "digest": artifact.digest, "size": artifact.size}
     cache.manifest(hex).write_text(json.dumps({"artifacts": [entry]}))
-    cache.lay_out(hex, [artifact])
+    cache.create_folder(hex, [artifact])
     for path in (cache.manifest(hex), cache.blob(artifact.hex)):
         aged(path, number)
     return hex
@@ -51,16 +51,16 @@ def cache(tmp_path: Path) -> Cache:
     return cache
 
 
-def test_what_was_not_used_for_longest_goes_first(cache: Cache, tmp_path: Path) -> None:
+def test_the_least_recently_used_version_is_deleted_first(cache: Cache, tmp_path: Path) -> None:
     artifacts = [stored(cache, bytes([number]) * 100) for number in range(5)]
-    hexes = [laid_out(cache, number, artifact) for number, artifact in enumerate(artifacts)]
+    hexes = [create_version(cache, number, artifact) for number, artifact in enumerate(artifacts)]
     cache.sweep(in_use={hexes[4]})
     left = [0, 1, 4]
     assert names(tmp_path / "cache" / "versions") == {hexes[number] for number in left}
     assert names(tmp_path / "cache" / "manifests") == {f"{hexes[number]}.json" for number in left}
     assert names(tmp_path / "cache" / "blobs" / "sha256") == {artifacts[number].hex for number in left}
     cache.touch(hexes[1])
-    laid_out(cache, 5, stored(cache, b"x" * 200))
+    create_version(cache, 5, stored(cache, b"x" * 200))
     cache.touch("5" * 64)
     cache.sweep(in_use=set())
     assert names(tmp_path / "cache" / "versions") == {"5" * 64}
@@ -68,19 +68,19 @@ def test_what_was_not_used_for_longest_goes_first(cache: Cache, tmp_path: Path) 
 
 def test_a_blob_of_several_versions_counts_once(cache: Cache, tmp_path: Path) -> None:
     artifact = stored(cache, b"x" * 200)
-    hexes = {laid_out(cache, number, artifact) for number in range(3)}
+    hexes = {create_version(cache, number, artifact) for number in range(3)}
     cache.sweep(in_use=set())
     assert names(tmp_path / "cache" / "versions") == hexes
 
 
-def test_a_young_blob_stays_for_whoever_fetches_it(cache: Cache) -> None:
+def test_a_young_blob_is_kept_for_the_process_that_fetches_it(cache: Cache) -> None:
     young, old = stored(cache, b"young"), stored(cache, b"old")
     aged(cache.blob(old.hex), 1)
     cache.sweep(in_use=set())
     assert (cache.blob(young.hex).exists(), cache.blob(old.hex).exists()) == (True, False)
 
 
-def test_what_a_killed_process_left_behind_goes(cache: Cache) -> None:
+def test_unfinished_files_of_a_killed_process_are_deleted(cache: Cache) -> None:
     old, fresh = cache.temporary("old"), cache.temporary("fresh")
     for path in (old, fresh):
         path.write_bytes(b"half")
@@ -89,35 +89,35 @@ def test_what_a_killed_process_left_behind_goes(cache: Cache) -> None:
     assert (old.exists(), fresh.exists()) == (False, True)
 
 
-def test_copies_where_links_fail(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_copied_if_links_fail(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
-        raise PermissionError("links are not permitted here")
+        raise PermissionError("links are not permitted")
 
     monkeypatch.setattr(os, "link", refused)
     artifact = stored(cache, b"content")
-    folder = cache.lay_out("0" * 64, [artifact])
+    folder = cache.create_folder("0" * 64, [artifact])
     assert (folder / "model.json").read_bytes() == b"content"
     before = folder.stat().st_ino
-    assert cache.lay_out("0" * 64, [artifact]).stat().st_ino == before
+    assert cache.create_folder("0" * 64, [artifact]).stat().st_ino == before
     (folder / "model.json").write_bytes(b"changed")
-    assert (cache.lay_out("0" * 64, [artifact]) / "model.json").read_bytes() == b"content"
+    assert (cache.create_folder("0" * 64, [artifact]) / "model.json").read_bytes() == b"content"
 
 
-def test_a_file_is_written_whole_or_not_at_all(cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_is_written_atomically(cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = cache.last_good("fraud", "production")
     cache.write(path, b"first")
 
     def broken(_: object) -> None:
-        raise OSError("the disk is gone")
+        raise OSError("disk error")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(OSError, match="disk error"):
         cache.write(path, b"second")
     assert path.read_bytes() == b"first"
     assert list((tmp_path / "cache" / "tmp").iterdir()) == []
 
 
-def test_the_cache_is_its_owners(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_cache(tmp_path: Path) -> None:
     Cache(tmp_path / "fresh", 1).prepare()
     assert (tmp_path / "fresh").stat().st_mode & 0o077 == 0
 
@@ -143,7 +143,7 @@ def artifact_json(path: object = "model.json", digest: object = "sha256:" + "0" 
         artifact_json(size=1.5),
     ],
 )
-def test_a_manifest_that_would_write_elsewhere_is_refused(body: bytes) -> None:
+def test_a_manifest_with_invalid_artifacts_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):
         parse_manifest(body)
 
@@ -174,7 +174,7 @@ def test_two_processes_fill_one_cache(model: str, tmp_path: Path) -> None:
     assert list((cache / "tmp").iterdir()) == []
 
 
-def test_a_small_cache_keeps_what_serves(model: str, tmp_path: Path) -> None:
+def test_a_small_cache_keeps_the_version_that_serves(model: str, tmp_path: Path) -> None:
     with Loader(model, hydrate=read_value, cache_bytes=150_000) as loader:
         for number in range(4):
             publish_value(model, f"1.{number}.0", number, {"weights.bin": os.urandom(100_000)})
@@ -187,6 +187,6 @@ def serving(loader: Loader[Any]) -> str | None:
     return (loader.status()["current"] or {}).get("version")
 
 
-def test_load_errors_say_whether_trying_again_can_help() -> None:
+def test_load_errors_state_whether_they_are_permanent() -> None:
     assert LoadError("digest-mismatch", "").permanent
     assert not LoadError("fetch-failed", "").permanent

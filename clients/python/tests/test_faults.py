@@ -1,4 +1,4 @@
-"""A registry, a network and a disk that do not do as they should."""
+"""Loaders with a faulty registry, network or disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BIG = os.urandom(300_000)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times that are minutes in production, in seconds."""
+    """Shortens intervals from minutes to seconds."""
     monkeypatch.setattr(source_module, "POLL_SECONDS", 0.5)
     monkeypatch.setattr(source_module, "STREAM_FIRST_SECONDS", 0.1)
     monkeypatch.setattr(source_module, "Backoff", lambda first, limit: Backoff(first / 10, limit / 100))
@@ -40,7 +40,7 @@ def publish_and_activate(model: str, version: str, value: Any, files: dict[str, 
 
 
 def tampering(part: str, answer: Callable[[Exchange], None], times: int = 10_000) -> Callable[[Exchange], bool]:
-    """Answers the first `times` requests for a path with `part` otherwise."""
+    """Returns a rule: `answer` answers the first `times` requests with `part` in their path."""
     left = [times]
     lock = threading.Lock()
 
@@ -57,21 +57,21 @@ def tampering(part: str, answer: Callable[[Exchange], None], times: int = 10_000
     return rule
 
 
-def test_an_artefact_that_was_altered_is_never_opened(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_a_changed_artifact_is_never_opened(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1)
     loader = loader_of(model, dsn=proxy.url)
     loader.ready(20)
     proxy.rule = tampering("/files/", lambda exchange: exchange.answer(200, b"9"))
     publish_and_activate(model, "1.1.0", 2)
     eventually(lambda: error_of(loader) == "digest-mismatch")
-    assert "model.json is not sha256:" in loader.status()["error"]["message"]
+    assert "model.json does not have the digest sha256:" in loader.status()["error"]["message"]
     assert (proxy.count("/files/"), loader.lease().model) == (2, 1)
     proxy.rule = None
     publish_and_activate(model, "1.2.0", 3)
     eventually(lambda: serves(loader, "1.2.0"))
 
 
-def test_an_artefact_that_is_too_large_is_broken_off(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_the_download_of_a_too_large_artifact_is_stopped(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1)
     flooded = threading.Event()
 
@@ -89,7 +89,7 @@ def test_an_artefact_that_is_too_large_is_broken_off(model: str, proxy: Proxy, l
     assert flooded.wait(20)
 
 
-def test_a_manifest_that_was_altered_is_refused(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_a_changed_manifest_is_refused(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1)
     proxy.rule = tampering("/manifest", lambda exchange: exchange.answer(200, b'{"artifacts":[]}'))
     loader = loader_of(model, dsn=proxy.url)
@@ -100,18 +100,18 @@ def test_a_manifest_that_was_altered_is_refused(model: str, proxy: Proxy, loader
     eventually(lambda: error_of(loader) == "digest-mismatch")
 
 
-def test_a_download_that_is_cut_goes_on_where_it_was(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_a_broken_download_is_resumed(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1, {"weights.bin": BIG})
     proxy.rule = tampering(
         "weights.bin", lambda exchange: exchange.answer(200, BIG[:100_000], length=len(BIG)), times=1
     )
     loader = loader_of(model, dsn=proxy.url)
     loader.ready(20)
-    asked = [request.headers.get("Range") for request in proxy.requests if "weights.bin" in request.path]
-    assert asked == [None, "bytes=100000-"]
+    ranges = [request.headers.get("Range") for request in proxy.requests if "weights.bin" in request.path]
+    assert ranges == [None, "bytes=100000-"]
 
 
-def test_a_download_that_goes_on_wrong_begins_anew(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_a_download_resumed_with_wrong_bytes_is_restarted(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1, {"weights.bin": BIG})
     cuts = [0]
 
@@ -129,7 +129,7 @@ def test_a_download_that_goes_on_wrong_begins_anew(model: str, proxy: Proxy, loa
     assert loader.lease().model == 1
 
 
-def test_an_artefact_that_always_ends_early_is_tried_again(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_an_artifact_that_always_ends_early_is_retried(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1, {"weights.bin": BIG})
     proxy.rule = tampering("weights.bin", lambda exchange: exchange.answer(200, BIG[:1000], length=-1))
     loader = loader_of(model, dsn=proxy.url)
@@ -139,7 +139,7 @@ def test_an_artefact_that_always_ends_early_is_tried_again(model: str, proxy: Pr
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 502, 503])
-def test_whatever_the_registry_answers_is_tried_again(
+def test_an_error_status_of_the_registry_is_retried(
     model: str, proxy: Proxy, loader_of: LoaderOf, status: int
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -149,7 +149,7 @@ def test_whatever_the_registry_answers_is_tried_again(
     assert loader.lease().model == 1
 
 
-def test_a_disk_that_is_full_is_told_and_tried_again(
+def test_a_full_disk_is_reported_and_retried(
     model: str, loader_of: LoaderOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -178,12 +178,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     path.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", path], capture_output=True)
     if mounted.returncode != 0:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("no file system can be mounted")
     yield path
     subprocess.run(["umount", "-l", path], check=True)
 
 
-def test_a_disk_that_is_really_full(model: str, loader_of: LoaderOf, small_disk: Path) -> None:
+def test_a_real_full_disk(model: str, loader_of: LoaderOf, small_disk: Path) -> None:
     publish_and_activate(model, "1.0.0", 1)
     loader = loader_of(model, cache_dir=small_disk)
     loader.ready(20)
@@ -194,7 +194,7 @@ def test_a_disk_that_is_really_full(model: str, loader_of: LoaderOf, small_disk:
     eventually(lambda: serves(loader, "1.2.0"))
 
 
-def test_a_cached_blob_that_was_damaged_is_fetched_again(
+def test_a_damaged_blob_in_the_cache_is_fetched_again(
     model: str, proxy: Proxy, loader_of: LoaderOf, tmp_path: Path
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -243,9 +243,9 @@ def streams_only(answer: Callable[[Exchange], None]) -> Callable[[Exchange], boo
         lambda exchange: exchange.answer(401, b"{}"),
         lambda exchange: exchange.connection.shutdown(socket.SHUT_RDWR),
     ],
-    ids=["no state", "no json", "no text", "no end", "no data", "a page", "502", "401", "nothing"],
+    ids=["no state", "not JSON", "not UTF-8", "no end", "no data", "HTML", "502", "401", "closed"],
 )
-def test_while_the_stream_is_rubbish_polls_follow_and_the_stream_is_tried_on(
+def test_polls_continue_while_the_stream_is_invalid_and_it_is_retried(
     model: str, proxy: Proxy, loader_of: LoaderOf, answer: Callable[[Exchange], None]
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -259,17 +259,17 @@ def test_while_the_stream_is_rubbish_polls_follow_and_the_stream_is_tried_on(
     polled = proxy.count_accepting("application/json")
     publish_and_activate(model, "1.2.0", 3)
     eventually(lambda: serves(loader, "1.2.0"))
-    assert proxy.count_accepting("application/json") <= polled + 1  # one may have been on its way
+    assert proxy.count_accepting("application/json") <= polled + 1  # one poll may have been in flight
 
 
-def test_a_stream_that_says_nothing_is_given_up_and_polls_are_conditional(
+def test_an_idle_stream_is_closed_and_polls_are_conditional(
     model: str, proxy: Proxy, loader_of: LoaderOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_module, "IDLE_SECONDS", 0.3)
     publish_and_activate(model, "1.0.0", 1)
 
     def drip(exchange: Exchange) -> None:
-        """Keeps the connection alive without an event."""
+        """Keeps the connection alive, but sends no event."""
         exchange.answer(200, length=-1, Content_Type="text/event-stream")
         until = time.monotonic() + 30
         while time.monotonic() < until:
@@ -283,7 +283,7 @@ def test_a_stream_that_says_nothing_is_given_up_and_polls_are_conditional(
     eventually(lambda: any(request.headers.get("If-None-Match") for request in proxy.requests))
 
 
-def test_a_cut_stream_is_taken_up_again_with_its_last_event_id(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_a_broken_stream_is_resumed_with_its_last_event_id(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1)
     loader = loader_of(model, dsn=proxy.url)
     loader.ready(20)
@@ -294,7 +294,7 @@ def test_a_cut_stream_is_taken_up_again_with_its_last_event_id(model: str, proxy
     assert any(request.headers.get("Last-Event-ID", "").startswith("0-") for request in proxy.requests)
 
 
-def test_another_log_is_not_taken_until_it_is_said_to_be_restored(
+def test_another_log_is_not_taken_until_its_generation_is_higher(
     model: str, proxy: Proxy, loader_of: LoaderOf
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -334,7 +334,7 @@ def test_another_log_is_not_taken_until_it_is_said_to_be_restored(
     assert loader.status()["target"]["revision"] == 1
 
 
-def test_a_registry_that_is_not_heard_of_makes_what_serves_stale(
+def test_the_loader_is_stale_while_the_registry_does_not_answer(
     model: str, proxy: Proxy, loader_of: LoaderOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -349,7 +349,7 @@ def test_a_registry_that_is_not_heard_of_makes_what_serves_stale(
     assert (loader.status()["state"], loader.lease().model) == ("ready", 1)
 
 
-def test_a_download_that_is_overtaken_is_broken_off(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
+def test_a_download_is_canceled_by_the_next_activation(model: str, proxy: Proxy, loader_of: LoaderOf) -> None:
     publish_and_activate(model, "1.0.0", 1)
     loader = loader_of(model, dsn=proxy.url)
     loader.ready(20)
@@ -370,20 +370,20 @@ def test_a_download_that_is_overtaken_is_broken_off(model: str, proxy: Proxy, lo
     release.set()
 
 
-def test_a_refused_report_is_the_last_one_and_is_warned_of_once(
+def test_reporting_stops_with_one_warning_when_a_report_is_forbidden(
     model: str, proxy: Proxy, loader_of: LoaderOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
-    refusal = b'{"code":"forbidden","detail":"This takes the permission report."}'
+    refusal = b'{"code":"forbidden","detail":"The permission report is missing."}'
     proxy.rule = tampering("/loaders/", lambda exchange: exchange.answer(403, refusal))
     loader = loader_of(model, dsn=proxy.url)
     loader.ready(20)
-    eventually(lambda: [record for record in caplog.records if "No reports are sent" in record.message])
+    eventually(lambda: [record for record in caplog.records if "Reporting stops" in record.message])
     loader.close()
     assert proxy.count("/loaders/") == 1
 
 
-def test_a_sealed_cache_serves_from_the_disk_what_the_registry_cannot_give(
+def test_the_last_good_version_serves_if_the_active_one_cannot_be_fetched(
     model: str, proxy: Proxy, loader_of: LoaderOf
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)
@@ -399,7 +399,7 @@ def test_a_sealed_cache_serves_from_the_disk_what_the_registry_cannot_give(
     eventually(lambda: serves(second, "1.1.0"))
 
 
-def test_hydrate_sees_only_what_was_verified(model: str, loader_of: LoaderOf, tmp_path: Path) -> None:
+def test_hydrate_sees_only_verified_files(model: str, loader_of: LoaderOf, tmp_path: Path) -> None:
     publish_and_activate(model, "1.0.0", 1, {"code.py": b"print(1)"})
     seen: list[str] = []
 
@@ -416,7 +416,7 @@ def test_hydrate_sees_only_what_was_verified(model: str, loader_of: LoaderOf, tm
     assert seen == ["code.py", "model.json"] * 2
 
 
-def test_a_registry_that_is_started_anew_is_followed_again(
+def test_a_restarted_registry_is_followed_again(
     model: str, loader_of: LoaderOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = RegistryProcess(tmp_path / "volume")

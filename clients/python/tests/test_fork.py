@@ -1,4 +1,4 @@
-"""Servers that fork: each process follows by itself, with the model that was loaded before."""
+"""Servers that fork: each process has its own loader, with the model that was loaded before the fork."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def app(environ, start_response):
 
 
 def in_child(run: Callable[[], Any]) -> Any:
-    """What it gives in a process that is forked here."""
+    """Runs a function in a forked process and returns its result."""
     read, write = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about forks with threads
         child = os.fork()
     if child == 0:
         try:
@@ -49,17 +49,17 @@ def in_child(run: Callable[[], Any]) -> Any:
             os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        said = pipe.read()
+        output = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(said)
+    return json.loads(output)
 
 
-def test_a_forked_process_follows_by_itself(model: str, loader_of: Callable[..., Loader[Any]]) -> None:
+def test_a_forked_process_has_its_own_loader(model: str, loader_of: Callable[..., Loader[Any]]) -> None:
     publish_value(model, "1.0.0", 1)
     publish_value(model, "1.1.0", 2)
     activate("1.0.0", "production", model=model)
-    gone: list[Any] = []
-    loader = loader_of(model, dispose=gone.append)
+    disposed: list[Any] = []
+    loader = loader_of(model, dispose=disposed.append)
     loader.ready(20)
     held = loader.lease()
 
@@ -79,12 +79,12 @@ def test_a_forked_process_follows_by_itself(model: str, loader_of: Callable[...,
     assert (at_once, value) == (1, 2)
     assert pid != os.getpid() and f"-{pid}-" in instance
     eventually(lambda: serves(loader, "1.1.0"))
-    assert gone == []
+    assert disposed == []
     held.release()
-    assert gone == [1]
+    assert disposed == [1]
 
 
-def test_a_loader_that_was_closed_stays_closed_in_a_child(model: str, loader_of: Callable[..., Loader[Any]]) -> None:
+def test_a_closed_loader_stays_closed_in_a_forked_process(model: str, loader_of: Callable[..., Loader[Any]]) -> None:
     loader = loader_of(model)
     loader.close()
 
@@ -127,7 +127,7 @@ def listens(address: Path) -> bool:
 
 
 def answers(address: Path, expected: set[str]) -> set[tuple[str, str]]:
-    """Version and instance of both workers, once both serve what is expected."""
+    """Returns version and instance of both workers, when both serve the expected version."""
     eventually(lambda: listens(address), 60)
 
     def both() -> set[tuple[str, str]]:

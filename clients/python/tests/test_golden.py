@@ -43,7 +43,7 @@ def test_a_value_agrees_with_itself(value: Any) -> None:
         pytest.param(1.5, 10**400, False, id="answered huge"),
     ],
 )
-def test_numbers_within_tolerance_and_all_else_exactly(expected: Any, answered: Any, agreed: bool) -> None:
+def test_numbers_agree_within_the_tolerance_others_exactly(expected: Any, answered: Any, agreed: bool) -> None:
     assert agrees(expected, answered, 1e-6) is agreed
 
 
@@ -52,18 +52,18 @@ def golden(**document: Any) -> bytes:
 
 
 @pytest.mark.parametrize("answer", [np.array([2.0]), (np.float32(2.0),), [2], [2.0000001]])
-def test_answers_are_compared_as_json_would_have_them(answer: Any) -> None:
+def test_answers_are_converted_to_json_before_they_are_compared(answer: Any) -> None:
     check_golden(parse_golden(golden()), lambda given: answer)
 
 
 @pytest.mark.parametrize("answer", [[2.1], 2.0, None, {"0": 2.0}])
-def test_another_answer_is_told(answer: Any) -> None:
-    with pytest.raises(LoadError, match=r"Golden request 0: \[2.0\] wanted, .* answered") as refused:
+def test_a_wrong_answer_is_reported(answer: Any) -> None:
+    with pytest.raises(LoadError, match=r"Golden request 0: expected \[2.0\], got .*\.") as refused:
         check_golden(parse_golden(golden()), lambda given: answer)
     assert refused.value.code == "golden-mismatch" and refused.value.permanent
 
 
-def test_a_model_that_throws_is_told() -> None:
+def test_an_error_of_the_model_is_reported() -> None:
     def broken(given: Any) -> Any:
         raise RuntimeError("no such feature")
 
@@ -87,7 +87,7 @@ def test_a_model_that_throws_is_told() -> None:
         b" " * (MAX_GOLDEN_BYTES + 1),
     ],
 )
-def test_what_has_no_golden_requests_is_a_mismatch(text: bytes) -> None:
+def test_an_invalid_golden_file_is_a_mismatch(text: bytes) -> None:
     with pytest.raises(LoadError) as refused:
         parse_golden(text)
     assert refused.value.code == "golden-mismatch"

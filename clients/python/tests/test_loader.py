@@ -1,4 +1,4 @@
-"""The loader against a real registry."""
+"""Tests the loader with a real registry."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def publish_two(model: str) -> None:
     activate("1.0.0", "production", model=model)
 
 
-def test_the_active_version_serves_and_what_becomes_active_replaces_it(model: str, loader_of: LoaderOf) -> None:
+def test_the_active_version_serves_and_is_replaced_on_activation(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
-    gone: list[Any] = []
-    loader = loader_of(model, dispose=gone.append)
+    disposed: list[Any] = []
+    loader = loader_of(model, dispose=disposed.append)
     loader.ready(20)
     with loader.lease() as value:
         assert value == 1
         activate("1.1.0", "production", model=model)
         eventually(lambda: serves(loader, "1.1.0"))
-        assert (value, gone) == (1, [])
-    assert gone == [1]
+        assert (value, disposed) == (1, [])
+    assert disposed == [1]
     with loader.bundle() as bundle:
         assert (bundle.model, bundle.version, bundle.manifest["flavor"]) == (2, "1.1.0", "custom")
         assert bundle.derived("doubled", lambda: bundle.model * 2) == 4
@@ -69,7 +69,7 @@ def test_the_report_is_as_documented_and_reaches_the_registry(model: str, loader
         eventually(lambda: client.call("GET", f"/api/models/{model}/loaders")["loaders"] == [])
 
 
-def test_nothing_active_is_no_target_and_what_served_serves_on(model: str, loader_of: LoaderOf) -> None:
+def test_without_an_active_version_the_last_one_continues_to_serve(model: str, loader_of: LoaderOf) -> None:
     loader = loader_of(model)
     eventually(lambda: loader.status()["state"] == "no-target")
     with pytest.raises(NotReady, match="No version of .* is active in production"):
@@ -83,14 +83,14 @@ def test_nothing_active_is_no_target_and_what_served_serves_on(model: str, loade
     assert loader.lease().model == 1
 
 
-def test_an_environment_that_the_registry_has_not_is_told_at_once(model: str, loader_of: LoaderOf) -> None:
+def test_an_unknown_environment_is_reported_at_once(model: str, loader_of: LoaderOf) -> None:
     loader = loader_of(model, environment="mars")
     with pytest.raises(NotReady, match="unknown-environment: .*mars.*production"):
         loader.ready(20)
     assert error_of(loader) == "unknown-environment"
 
 
-def test_a_version_that_does_not_fit_this_process_is_never_opened(model: str, loader_of: LoaderOf) -> None:
+def test_a_version_whose_requirements_are_not_met_is_never_opened(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
     publish_value(model, "2.0.0", 3, requires={"python": ">=3.10", "packages": {"httpx": "~=0.1.0", "absent": ">=1"}})
     opened: list[str] = []
@@ -111,14 +111,14 @@ def test_a_version_that_does_not_fit_this_process_is_never_opened(model: str, lo
     assert loader.status()["error"] is None
 
 
-def test_a_permanent_failure_with_nothing_to_serve_is_told_at_once(model: str, loader_of: LoaderOf) -> None:
+def test_ready_raises_at_once_on_a_permanent_failure(model: str, loader_of: LoaderOf) -> None:
     publish_value(model, "1.0.0", 1, requires={"packages": {"absent": ">=1"}})
     activate("1.0.0", "production", model=model)
     with pytest.raises(NotReady, match="runtime-mismatch: absent >=1 wanted, not installed"):
         loader_of(model).ready(20)
 
 
-def test_a_hydrate_that_throws_is_tried_again(model: str, loader_of: LoaderOf) -> None:
+def test_hydrate_is_retried_after_an_error(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
     failures = [SystemExit("no"), MemoryError("too large")]
 
@@ -136,12 +136,12 @@ def test_a_hydrate_that_throws_is_tried_again(model: str, loader_of: LoaderOf) -
     eventually(lambda: serves(loader, "1.1.0"))
 
 
-def test_a_hydrate_that_hangs_is_left_behind(model: str, loader_of: LoaderOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hydrate_that_hangs_is_abandoned(model: str, loader_of: LoaderOf, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_two(model)
     monkeypatch.setattr("signalbox_registry.engine.jittered", lambda seconds: 0.01)
     release = threading.Event()
     hung: list[int] = []
-    gone: list[Any] = []
+    disposed: list[Any] = []
 
     def hydrate(version: str, files: Files) -> Any:
         if version == "1.1.0":
@@ -150,7 +150,7 @@ def test_a_hydrate_that_hangs_is_left_behind(model: str, loader_of: LoaderOf, mo
             return "late"
         return read_value(version, files)
 
-    loader = loader_of(model, hydrate=hydrate, dispose=gone.append, load_timeout=1)
+    loader = loader_of(model, hydrate=hydrate, dispose=disposed.append, load_timeout=1)
     loader.ready(20)
     activate("1.1.0", "production", model=model)
     eventually(lambda: len(hung) == 3 and error_of(loader) == "load-timeout")
@@ -160,32 +160,32 @@ def test_a_hydrate_that_hangs_is_left_behind(model: str, loader_of: LoaderOf, mo
     eventually(lambda: serves(loader, "1.2.0"))
     assert len(hung) == 3
     release.set()
-    eventually(lambda: gone.count("late") == 3)
+    eventually(lambda: disposed.count("late") == 3)
 
 
-def test_golden_requests_are_asked_before_a_version_serves(model: str, loader_of: LoaderOf) -> None:
+def test_golden_requests_are_checked_before_a_version_serves(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
     golden = {"requests": [{"input": 3, "output": 6}]}
     publish_value(model, "1.2.0", 5, {"golden.json": golden})
     publish_value(model, "1.3.0", 2, {"golden.json": golden})
-    gone: list[Any] = []
-    loader = loader_of(model, predict=lambda value, row: value * row, dispose=gone.append)
+    disposed: list[Any] = []
+    loader = loader_of(model, predict=lambda value, row: value * row, dispose=disposed.append)
     loader.ready(20)
     activate("1.2.0", "production", model=model)
     eventually(lambda: error_of(loader) == "golden-mismatch")
-    assert loader.status()["error"]["message"] == "Golden request 0: 6 wanted, 15 answered."
-    assert (gone, loader.lease().model) == ([5], 1)
+    assert loader.status()["error"]["message"] == "Golden request 0: expected 6, got 15."
+    assert (disposed, loader.lease().model) == ([5], 1)
     activate("1.3.0", "production", model=model)
     eventually(lambda: serves(loader, "1.3.0"))
     assert loader.status()["warm_up_ms"] is not None
 
 
-def test_a_load_that_is_overtaken_never_serves(model: str, loader_of: LoaderOf) -> None:
+def test_a_version_replaced_during_its_load_never_serves(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
     publish_value(model, "1.2.0", 3)
     hydrating, release = threading.Event(), threading.Event()
     seen: list[str] = []
-    gone: list[Any] = []
+    disposed: list[Any] = []
 
     def hydrate(version: str, files: Files) -> Any:
         if version == "1.1.0":
@@ -194,19 +194,19 @@ def test_a_load_that_is_overtaken_never_serves(model: str, loader_of: LoaderOf) 
         seen.append(version)
         return read_value(version, files)
 
-    loader = loader_of(model, hydrate=hydrate, dispose=gone.append)
+    loader = loader_of(model, hydrate=hydrate, dispose=disposed.append)
     loader.ready(20)
     activate("1.1.0", "production", model=model)
     assert hydrating.wait(20)
     activate("1.2.0", "production", model=model)
     eventually(lambda: serves(loader, "1.2.0"))
     release.set()
-    eventually(lambda: sorted(gone) == [1, 2])
+    eventually(lambda: sorted(disposed) == [1, 2])
     assert seen == ["1.0.0", "1.2.0", "1.1.0"]
     assert loader.lease().model == 3
 
 
-def test_a_restart_without_the_registry_serves_what_served_last(
+def test_the_last_good_version_serves_after_a_restart_without_the_registry(
     model: str, loader_of: LoaderOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_two(model)
@@ -214,15 +214,15 @@ def test_a_restart_without_the_registry_serves_what_served_last(
     loader.ready(20)
     loader.close()
     began = time.monotonic()
-    away = loader_of(model, dsn="http://127.0.0.1:1")
-    away.ready(20)
+    offline = loader_of(model, dsn="http://127.0.0.1:1")
+    offline.ready(20)
     assert time.monotonic() - began >= 1.9
-    assert away.lease().model == 1
-    eventually(lambda: serves(away, "1.0.0"))
-    assert away.status()["stale"] is True
+    assert offline.lease().model == 1
+    eventually(lambda: serves(offline, "1.0.0"))
+    assert offline.status()["stale"] is True
 
 
-def test_a_target_that_cannot_be_loaded_at_the_start_leaves_what_served_last(model: str, loader_of: LoaderOf) -> None:
+def test_the_last_good_version_serves_if_the_first_target_cannot_be_loaded(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
     first = loader_of(model)
     first.ready(20)
@@ -237,13 +237,13 @@ def test_a_target_that_cannot_be_loaded_at_the_start_leaves_what_served_last(mod
     eventually(lambda: serves(second, "1.0.0") and not second.status()["stale"])
 
 
-def test_without_a_registry_and_without_a_last_good_version_it_says_so(model: str, loader_of: LoaderOf) -> None:
-    with pytest.raises(NotReady, match="has told nothing yet: ConnectError"):
+def test_ready_raises_without_a_registry_and_a_last_good_version(model: str, loader_of: LoaderOf) -> None:
+    with pytest.raises(NotReady, match="No answer from .* yet: ConnectError"):
         loader_of(model, dsn="http://127.0.0.1:1").ready(3)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"target": null}', b"\xff"])
-def test_a_last_good_file_that_cannot_be_read_is_passed_over(
+def test_an_invalid_last_good_file_is_ignored(
     model: str, loader_of: LoaderOf, tmp_path: Path, content: bytes
 ) -> None:
     publish_two(model)
@@ -254,7 +254,7 @@ def test_a_last_good_file_that_cannot_be_read_is_passed_over(
     assert loader.lease().model == 1
 
 
-def test_what_was_taken_last_holds_across_restarts(model: str, loader_of: LoaderOf, tmp_path: Path) -> None:
+def test_the_last_position_is_kept_across_restarts(model: str, loader_of: LoaderOf, tmp_path: Path) -> None:
     publish_two(model)
     first = loader_of(model)
     first.ready(20)
@@ -275,9 +275,9 @@ def test_legacy_serves_a_file_and_contacts_nothing(
     (tmp_path / "old-model.bin").write_text("41")
     (tmp_path / "encoder.json").write_text("1")
     monkeypatch.setenv("SIGNALBOX_LEGACY", str(tmp_path / "old-model.bin"))
-    asked: list[object] = []
-    monkeypatch.setattr(Client, "call", asked.append)
-    monkeypatch.setattr(Client, "stream", asked.append)
+    requested: list[object] = []
+    monkeypatch.setattr(Client, "call", requested.append)
+    monkeypatch.setattr(Client, "stream", requested.append)
     seen: list[str] = []
 
     def hydrate(version: str, files: Files) -> Any:
@@ -290,13 +290,13 @@ def test_legacy_serves_a_file_and_contacts_nothing(
         assert value == 42
     eventually(lambda: serves(loader, "legacy"))
     loader.close()
-    assert (seen, asked) == (["legacy"], [])
+    assert (seen, requested) == (["legacy"], [])
     assert not (tmp_path / "cache").exists()
 
 
 def test_requests_never_fail_while_versions_are_swapped(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
-    gone: set[int] = set()
+    disposed: set[int] = set()
     lock = threading.Lock()
 
     class Value:
@@ -309,7 +309,7 @@ def test_requests_never_fail_while_versions_are_swapped(model: str, loader_of: L
     def dispose(value: Value) -> None:
         value.disposed = True
         with lock:
-            gone.add(id(value))
+            disposed.add(id(value))
 
     loader = loader_of(model, hydrate=hydrate, dispose=dispose)
     loader.ready(20)
@@ -344,21 +344,21 @@ def test_requests_never_fail_while_versions_are_swapped(model: str, loader_of: L
             thread.join()
     assert failures == []
     assert min(requests) > 50
-    assert len(gone) <= 50
+    assert len(disposed) <= 50
 
 
 def test_closing_is_bounded_and_final(model: str, loader_of: LoaderOf) -> None:
     publish_two(model)
-    gone: list[Any] = []
-    with loader_of(model, dispose=gone.append) as loader:
+    disposed: list[Any] = []
+    with loader_of(model, dispose=disposed.append) as loader:
         loader.ready(20)
         lease = loader.lease()
         began = time.monotonic()
         loader.close()
         assert time.monotonic() - began < 6
-        assert gone == []
+        assert disposed == []
         lease.release()
-        assert gone == [1]
+        assert disposed == [1]
         assert loader.status()["state"] == "stopped"
         with pytest.raises(NotReady, match="closed"):
             loader.lease()
@@ -375,25 +375,25 @@ def test_a_loader_that_was_never_used_closes(model: str, loader_of: LoaderOf) ->
         loader.lease()
 
 
-def test_the_bytes_come_from_a_mounted_volume(
+def test_files_are_read_from_a_mounted_volume(
     model: str, loader_of: LoaderOf, registry: RegistryProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_value(model, "1.0.0", 1, {"größe/ä b%2F.json": [1]})
     activate("1.0.0", "production", model=model)
-    asked: list[str] = []
+    requested: list[str] = []
     stream = Client.stream
 
     def spied(self: Client, url: str, *more: Any) -> Any:
-        asked.append(url)
+        requested.append(url)
         return stream(self, url, *more)
 
     monkeypatch.setattr(Client, "stream", spied)
     loader = loader_of(model, volume=registry.volume)
     loader.ready(20)
-    assert not any("/files/" in url for url in asked)
+    assert not any("/files/" in url for url in requested)
 
 
-def test_paths_of_every_kind_are_fetched(model: str, loader_of: LoaderOf) -> None:
+def test_files_with_special_characters_in_their_paths_are_fetched(model: str, loader_of: LoaderOf) -> None:
     names = ["größe/ä b.json", "100%25.json", "a+b&c=d;e.json", "deep/er/still.json", "[x]{y}~'!().json"]
     publish_value(model, "1.0.0", 1, {**{name: name for name in names}, "empty.bin": b""})
     activate("1.0.0", "production", model=model)
@@ -414,15 +414,15 @@ def test_paths_of_every_kind_are_fetched(model: str, loader_of: LoaderOf) -> Non
     [
         ({"endpoint": "nats://127.0.0.1:4222"}, "HOT_RELOAD_ENDPOINT nats://"),
         ({"dsn": "ftp://registry"}, "http://"),
-        ({"environment": "../production"}, "no name of environment"),
+        ({"environment": "../production"}, "Invalid environment name"),
     ],
 )
-def test_wrong_options_are_refused_at_once(options: dict[str, str], why: str) -> None:
+def test_invalid_options_are_refused_at_once(options: dict[str, str], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Loader("fraud", hydrate=read_value, **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no name of model"):
+    with pytest.raises(ValueError, match="Invalid model name"):
         Loader("Fraud!", hydrate=read_value)
 
 
-def test_publish_is_reexported() -> None:
+def test_publish_is_exported() -> None:
     assert signalbox_registry.publish is publish

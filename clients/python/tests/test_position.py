@@ -19,7 +19,7 @@ LAST = Position(1, "a", 10, "id")
 
 
 @pytest.mark.parametrize(
-    ("said", "verdict"),
+    ("received", "verdict"),
     [
         (message(1, "a", 11), Verdict.TAKEN),
         (message(1, "a", 10), Verdict.TAKEN),
@@ -33,15 +33,15 @@ LAST = Position(1, "a", 10, "id")
         (message(2, None, 0, reset=True), Verdict.TAKEN),
     ],
 )
-def test_which_target_wins(said: Message, verdict: Verdict) -> None:
-    assert judge(LAST, said) is verdict
+def test_which_target_wins(received: Message, verdict: Verdict) -> None:
+    assert judge(LAST, received) is verdict
 
 
 def test_the_first_message_is_taken() -> None:
     assert judge(None, message(reset=True)) is Verdict.TAKEN
 
 
-def test_an_empty_log_that_gets_its_first_event_is_the_same_log() -> None:
+def test_an_empty_log_stays_the_same_log_with_its_first_event() -> None:
     assert judge(Position(0, None, 0, ""), message(0, "a", 1)) is Verdict.TAKEN
 
 
@@ -51,7 +51,7 @@ def snapshot(**changed: Any) -> dict[str, Any]:
     return {"revision": 31, "model": "fraud", "generation": 0, "epoch": "5f70a1b2", "active": active, **changed}
 
 
-def test_a_snapshot_is_read() -> None:
+def test_a_snapshot_is_parsed() -> None:
     read = parse_message(snapshot(stale=True), "fraud", "0-5f70a1b2-31-x", reset=True)
     assert read.position == Position(0, "5f70a1b2", 31, "0-5f70a1b2-31-x")
     assert read.active == {"production": Target("1.0.0", DIGEST, 31), "staging": None}
@@ -73,7 +73,7 @@ def test_a_snapshot_is_read() -> None:
         {"active": {"production": {"version": "1.0.0", "manifest_digest": "sha256:../../etc", "revision": 1}}},
     ],
 )
-def test_what_is_no_snapshot_is_malformed(wrong: dict[str, Any]) -> None:
+def test_an_invalid_snapshot_is_malformed(wrong: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         parse_message(snapshot(**wrong), "fraud", "id", reset=False)
 
@@ -92,7 +92,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from(["", *snapshot()]))
-def test_no_json_makes_anything_but_a_message_or_malformed(value: Any, key: str) -> None:
+def test_any_json_is_parsed_or_malformed(value: Any, key: str) -> None:
     try:
         parse_message(snapshot(**{key: value}) if key else value, "fraud", "id", reset=False)
     except Malformed:

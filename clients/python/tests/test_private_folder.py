@@ -1,4 +1,4 @@
-"""A cache folder that another user could change is refused."""
+"""Tests that a cache folder is refused if another user could change it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OWN = entry(ME, 0o700)
         ([OWN, entry(OTHER, 0o777, mounted=True)], False),
     ],
 )
-def test_a_chain_of_folders(chain: list[Entry], safe: bool) -> None:
+def test_which_folders_are_safe(chain: list[Entry], safe: bool) -> None:
     assert (first_unsafe(chain, ME) is None) is safe
 
 
@@ -60,14 +60,14 @@ def open_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_it_is_made_for_its_user_alone_whatever_the_umask(tmp_path: Path, open_umask: None) -> None:
+def test_the_cache_is_created_with_mode_0700_under_any_umask(tmp_path: Path, open_umask: None) -> None:
     Cache(tmp_path / "a" / "cache", 1).prepare()
     for folder in [tmp_path / "a", *(path for path in (tmp_path / "a").rglob("*") if path.is_dir())]:
         assert folder.stat().st_mode & 0o777 == 0o700, folder
 
 
 @pytest.mark.parametrize("name", [".", "versions", "blobs", "blobs/sha256", "last-good", "tmp"])
-def test_it_is_refused_where_anybody_can_write(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_every_user_can_write_to_is_refused(tmp_path: Path, name: str) -> None:
     cache = Cache(tmp_path / "cache", 1)
     cache.prepare()
     folder = tmp_path / "cache" / name
@@ -75,21 +75,21 @@ def test_it_is_refused_where_anybody_can_write(tmp_path: Path, name: str) -> Non
     found = rf"{re.escape(str(folder))} belongs to uid \d+ and gid \d+ with mode 0777, and this process runs as uid"
     with pytest.raises(UnsafeCacheFolder, match=found):
         cache.prepare()
-    with pytest.raises(UnsafeCacheFolder, match=f"Delete {tmp_path}/cache: the loader makes it again with mode 0700"):
+    with pytest.raises(UnsafeCacheFolder, match=f"Delete {tmp_path}/cache: the loader recreates it with mode 0700"):
         cache.prepare()
 
 
-def test_a_folder_that_anybody_could_rename_it_in_is_refused_and_a_sticky_one_not(tmp_path: Path) -> None:
+def test_a_parent_that_every_user_can_write_to_is_refused_unless_it_is_sticky(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(UnsafeCacheFolder, match=f"{tmp_path} belongs to"):
         Cache(tmp_path / "cache", 1).prepare()
     tmp_path.chmod(0o1777)
     Cache(tmp_path / "cache", 1).prepare()
-    with pytest.raises(UnsafeCacheFolder, match=f"Use a folder inside it, such as {tmp_path}/signalbox"):
+    with pytest.raises(UnsafeCacheFolder, match=f"Use a folder inside it, for example {tmp_path}/signalbox"):
         Cache(tmp_path, 1).prepare()
 
 
-def test_a_link_is_followed_once(tmp_path: Path) -> None:
+def test_a_link_to_the_cache_is_resolved_once(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to("there")
     cache = Cache(tmp_path / "link" / "cache", 1)
@@ -100,7 +100,7 @@ def test_a_link_is_followed_once(tmp_path: Path) -> None:
         cache.prepare()
 
 
-def test_a_loader_says_so_at_its_first_use(
+def test_a_loader_raises_at_its_first_use(
     model: str, tmp_path: Path, loader_of: Callable[..., Loader[Any]]
 ) -> None:
     (tmp_path / "cache").mkdir()
@@ -116,7 +116,7 @@ def test_a_loader_says_so_at_its_first_use(
     loader.status()
 
 
-def test_a_folder_that_became_another_users_while_a_loader_runs_is_not_loaded_from(
+def test_a_folder_that_becomes_writable_while_a_loader_runs_is_not_used(
     model: str, tmp_path: Path, loader_of: Callable[..., Loader[Any]]
 ) -> None:
     for version in ("1.0.0", "1.1.0"):
@@ -135,7 +135,7 @@ def test_a_folder_that_became_another_users_while_a_loader_runs_is_not_loaded_fr
 
 
 def prepared_by(uid: int, folder: Path) -> str:
-    """What a process of that user is told."""
+    """Returns the error output of a process of that user."""
     code = (
         "import os, pathlib; from signalbox_registry.cache import Cache\n"
         f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
@@ -147,7 +147,7 @@ def prepared_by(uid: int, folder: Path) -> str:
 
 if os.geteuid() == 0:
 
-    def test_a_folder_of_another_user_is_refused_whatever_its_mode(tmp_path: Path) -> None:
+    def test_a_folder_of_another_user_is_refused_with_any_mode(tmp_path: Path) -> None:
         for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
             folder.chmod(0o755)
         cache = tmp_path / "cache"

@@ -1,9 +1,11 @@
-"""What a training pipeline does, against a real registry."""
+"""Publishing and moving with a real registry, in Python and on the command line."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,10 +19,12 @@ import pytest
 from signalbox_registry import Problem, RegistryUnreachable, activate, deactivate, publish, rollback
 from signalbox_registry.__main__ import main
 from signalbox_registry.config import Registry
-from signalbox_registry.environment import same_minor
+from signalbox_registry.constraints import constraint_from
+from signalbox_registry.describe import canonical_manifest, describe, list_artifacts
+from signalbox_registry.folder import list_files
 from signalbox_registry.requires import python_version
 from signalbox_registry.tokens import Tokens, sign
-from support import Proxy, RegistryProcess, publish_value
+from support import Exchange, Proxy, RegistryProcess, eventually, publish_value
 
 
 @pytest.fixture
@@ -39,12 +43,13 @@ def folder(tmp_path: Path) -> Path:
         "params": {"C": 1.0, "kernel": None},
         "tags": {"not": 1},
         "lineage": {"dataset": {"rows": 5}},
+        "run": os.urandom(8).hex(),  # so that the registry does not have the file yet
     }
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder
 
 
-def test_a_folder_becomes_a_version(model: str, folder: Path, proxy: Proxy) -> None:
+def test_a_folder_is_published_as_a_version(model: str, folder: Path, proxy: Proxy) -> None:
     version = publish(folder, model=model, version="1.0.0", metrics={"accuracy": 0.95}, notes="first", dsn=proxy.url)
     manifest = version["manifest"]
     assert [artifact["path"] for artifact in manifest["artifacts"]] == [
@@ -62,8 +67,8 @@ def test_a_folder_becomes_a_version(model: str, folder: Path, proxy: Proxy) -> N
 
 def environment(*packages: str) -> dict[str, Any]:
     return {
-        "python": same_minor(python_version()),
-        "packages": {name: same_minor(metadata.version(name)) for name in packages},
+        "python": constraint_from(python_version()),
+        "packages": {name: constraint_from(metadata.version(name)) for name in packages},
     }
 
 
@@ -76,13 +81,13 @@ def environment(*packages: str) -> dict[str, Any]:
         ("model.safetensors", None),
     ],
 )
-def test_a_bare_model_requires_the_environment_that_publishes_it(
+def test_a_model_without_metadata_requires_the_runtime_of_this_process(
     model: str, tmp_path: Path, file: str, packages: tuple[str, ...] | None
 ) -> None:
     path = tmp_path / "bare" / file
     path.parent.mkdir(parents=True)
     path.write_bytes(os.urandom(100))
-    # A file that says other things says nothing of the runtime.
+    # Metadata without the runtime: a version must be a string.
     (tmp_path / "bare" / "metadata.json").write_text('{"metrics": {"auc": 0.9}, "python_version": 3.11}')
     manifest = publish(tmp_path / "bare", model=model, version="1.0.0")["manifest"]
     assert manifest["requires"] == ({} if packages is None else environment(*packages))
@@ -91,10 +96,32 @@ def test_a_bare_model_requires_the_environment_that_publishes_it(
     assert unbound["manifest"]["requires"] == {}
 
 
-def test_metadata_that_requires_nothing_is_believed(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "text", "requires"),
+    [
+        ("metadata.json", '{"requires": {}}', {}),
+        ("MLmodel", "flavors: {sklearn: {sklearn_version: 1.5.2}}", {"packages": {"scikit-learn": "~=1.5.0"}}),
+        ("requirements.txt", "numpy>=2\n", {"packages": {"numpy": ">=2"}}),
+    ],
+)
+def test_the_runtime_of_this_process_is_not_required_if_a_file_states_one(
+    model: str, tmp_path: Path, file: str, text: str, requires: dict[str, Any]
+) -> None:
     (tmp_path / "model.pkl").write_bytes(b"content")
-    (tmp_path / "metadata.json").write_text('{"requires": {}}')
-    assert publish(tmp_path, model=model, version="1.0.0")["manifest"]["requires"] == {}
+    (tmp_path / file).write_text(text)
+    assert publish(tmp_path, model=model, version="1.0.0")["manifest"]["requires"] == requires
+
+
+def test_the_registry_computes_the_same_manifest_digest(model: str, tmp_path: Path) -> None:
+    (tmp_path / "größe").mkdir()
+    for path in ("model.onnx", "größe/ä.txt", "größe/Z.txt"):
+        (tmp_path / path).write_text(path)
+    document = '{"metrics": {"a": 1e21, "b": 1e-7, "c": 0.1}, "tags": {"\\ud83d\\ude00": "é"}}'
+    (tmp_path / "metadata.json").write_text(document)
+    files = list_files(tmp_path)
+    text = canonical_manifest({**describe(files).fields, "artifacts": list_artifacts(files)})
+    published = publish(tmp_path, model=model, version="1.0.0")
+    assert published["manifest_digest"] == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 @pytest.mark.parametrize(
@@ -108,10 +135,10 @@ def test_metadata_that_requires_nothing_is_believed(model: str, tmp_path: Path) 
         ("1.5.2rc1", "~=1.5.0"),
     ],
 )
-def test_the_same_minor_release_is_what_the_registry_makes_of_a_fact(
+def test_the_registry_derives_the_same_constraint_from_a_version(
     model: str, tmp_path: Path, version: str, constraint: str
 ) -> None:
-    assert same_minor(version) == constraint
+    assert constraint_from(version) == constraint
     (tmp_path / "model.joblib").write_bytes(b"content")
     (tmp_path / "metadata.json").write_text(json.dumps({"joblib_version": version}))
     published = publish(tmp_path, model=model, version="1.0.0")
@@ -119,21 +146,21 @@ def test_the_same_minor_release_is_what_the_registry_makes_of_a_fact(
 
 
 def script(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own, as a training pipeline is one."""
+    """Runs code in another process."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src"), **variables}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_a_process_that_saved_a_model_of_another_library_requires_no_scikit_learn(tmp_path: Path) -> None:
-    described = "from signalbox_registry.publish import described; print('scikit-learn' in described({'m.joblib': 0})"
-    said = [script(f"{first}{described}['requires']['packages'])").stdout for first in ("", "import joblib; ")]
-    assert said == ["True\n", "False\n"]
+def test_scikit_learn_is_not_required_if_joblib_was_imported_without_it(tmp_path: Path) -> None:
+    required = "from signalbox_registry.describe import describe; print(describe({'m.joblib': None}).process_requires)"
+    outputs = ["scikit-learn" in script(f"{first}{required}").stdout for first in ("", "import joblib; ")]
+    assert outputs == [True, False]
 
 
 @pytest.mark.parametrize(
     "call", ["publish('.', version='1.0.0')", "activate('1.0.0', 'production')", "ModelRegistry().list_versions()"]
 )
-def test_without_a_token_the_error_is_short_and_says_what_to_do(tmp_path: Path, call: str) -> None:
+def test_without_a_token_the_error_is_short_and_states_what_to_do(tmp_path: Path, call: str) -> None:
     (tmp_path / "model.onnx").write_bytes(b"content")
     code = f"import os; os.chdir({str(tmp_path)!r}); from signalbox_registry import *; {call}"
     ended = script(code, REGISTRY_VOLUME="/nowhere", REGISTRY_TOKEN="")
@@ -146,21 +173,21 @@ def test_without_a_token_the_error_is_short_and_says_what_to_do(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("call", ["publish('.', version='1.0.0')", "activate('1.0.0', 'production')"])
-def test_a_registry_that_is_away_or_refuses_is_told_without_the_way_there(
+def test_an_unreachable_registry_and_a_refusal_are_reported_without_internal_frames(
     registry: RegistryProcess, tmp_path: Path, call: str
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(b"content")
     code = f"import os; os.chdir({str(tmp_path)!r}); from signalbox_registry import *; {call}"
-    away = script(code, REGISTRY_DSN="http://127.0.0.1:1")
-    assert "RegistryUnreachable: There is no answer from http://127.0.0.1:1" in away.stderr.splitlines()[-1]
+    unreachable = script(code, REGISTRY_DSN="http://127.0.0.1:1")
+    assert "RegistryUnreachable: There is no answer from http://127.0.0.1:1" in unreachable.stderr.splitlines()[-1]
     refused = script(code, REGISTRY_TOKEN="no-such-token")
     assert "errors.Problem: " in refused.stderr.splitlines()[-1]
-    for ended in (away, refused):
+    for ended in (unreachable, refused):
         assert not any(part in ended.stderr for part in ("site-packages", "concurrent"))
         assert ended.stderr.count('  File "') <= 8
 
 
-def test_a_repeated_call_publishes_and_sends_nothing_twice(model: str, folder: Path, proxy: Proxy) -> None:
+def test_a_repeated_call_sends_no_file_and_publishes_no_version_again(model: str, folder: Path, proxy: Proxy) -> None:
     first = publish(folder, model=model, bump="minor", dsn=proxy.url)
     sent = len([request for request in proxy.requests if request.command == "PUT"])
     again = publish(folder, model=model, bump="minor", dsn=proxy.url)
@@ -169,6 +196,65 @@ def test_a_repeated_call_publishes_and_sends_nothing_twice(model: str, folder: P
     assert len([request for request in proxy.requests if request.command == "PUT"]) == sent
     (folder / "extra.txt").write_text("more")
     assert publish(folder, model=model, bump="minor")["version"] == "0.2.0"
+
+
+def test_progress_counts_the_bytes_that_the_registry_lacks(model: str, folder: Path) -> None:
+    (folder / "large.bin").write_bytes(os.urandom(700_000))
+    seen: list[tuple[int, int]] = []
+    publish(folder, model=model, version="1.0.0", progress=lambda sent, total: seen.append((sent, total)))
+    total = 500_000 + 700_000 + (folder / "metadata.json").stat().st_size
+    assert len(seen) > 3 and seen == sorted(seen)
+    assert {of for _, of in seen} == {total} and seen[-1][0] == total
+    seen.clear()
+    (folder / "more.bin").write_bytes(os.urandom(10))
+    publish(folder, model=model, version="1.1.0", progress=lambda sent, total: seen.append((sent, total)))
+    assert seen == [(10, 10)]
+    publish(folder, model=model, version="1.2.0", progress=lambda sent, total: pytest.fail("nothing was to be sent"))
+
+
+def test_an_error_in_progress_ends_the_call(model: str, folder: Path) -> None:
+    def broken(sent: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(folder, model=model, version="1.0.0", progress=broken)
+    assert publish(folder, model=model, version="1.0.0")["version"] == "1.0.0"
+
+
+def test_after_a_broken_upload_the_next_call_sends_only_the_rest(model: str, folder: Path, proxy: Proxy) -> None:
+    def cut(exchange: Exchange) -> bool:
+        """Breaks the upload of the large file when the other one is there."""
+        if exchange.command != "PUT" or len(exchange.sent) < 500_000:
+            return False
+        eventually(lambda: len(sent()) == 2)
+        exchange.connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def sent() -> list[str]:
+        return [request.path for request in proxy.requests if request.command == "PUT"]
+
+    proxy.rule = cut
+    with pytest.raises(RegistryUnreachable):
+        publish(folder, model=model, version="1.0.0", dsn=proxy.url)
+    proxy.rule = None
+    proxy.requests.clear()
+    assert publish(folder, model=model, version="1.0.0", dsn=proxy.url)["version"] == "1.0.0"
+    digest = hashlib.sha256((folder / "model.joblib").read_bytes()).hexdigest()
+    assert sent() == [f"/api/blobs/sha256:{digest}"]
+
+
+def test_a_caller_that_may_not_ask_for_files_sends_all_of_them(model: str, folder: Path, proxy: Proxy) -> None:
+    publish(folder, model=model, version="1.0.0")
+
+    def refuse(exchange: Exchange) -> bool:
+        asks = exchange.command in ("HEAD", "GET") and "/blobs/" in exchange.path
+        if asks:
+            exchange.answer(403, b'{"code":"forbidden","detail":"The permission is missing."}')
+        return asks
+
+    proxy.rule = refuse
+    assert publish(folder, model=model, version="1.1.0", dsn=proxy.url)["version"] == "1.1.0"
+    assert len([request for request in proxy.requests if request.command == "PUT"]) == 2
 
 
 def test_refusals_are_problems_with_a_code(model: str, folder: Path) -> None:
@@ -185,7 +271,7 @@ def test_refusals_are_problems_with_a_code(model: str, folder: Path) -> None:
     assert nothing.value.code == "nothing-to-roll-back"
 
 
-def test_bad_folders_are_refused_before_anything_is_sent(model: str, folder: Path) -> None:
+def test_an_invalid_folder_is_refused_before_anything_is_sent(model: str, folder: Path) -> None:
     with pytest.raises(ValueError, match="version or bump"):
         publish(folder, model=model)
     (folder / "link").symlink_to("/etc/passwd")
@@ -225,42 +311,52 @@ def test_the_command_line(model: str, folder: Path, capsys: pytest.CaptureFixtur
         return code, capsys.readouterr().out
 
     assert run("publish", str(folder), "--bump", "major")[0] == 0
-    code, said = run("publish", str(folder), "--version", "1.1.0", "--notes", "same", "--json")
-    assert (code, json.loads(said)["version"]) == (0, "1.1.0")
+    code, output = run("publish", str(folder), "--version", "1.1.0", "--notes", "same", "--json")
+    assert (code, json.loads(output)["version"]) == (0, "1.1.0")
     assert run("latest") == (0, "1.1.0\n")
-    code, said = run("activate", "1.0.0", "--env", "production", "--expect", "none")
-    assert (code, said.split(" (")[0]) == (0, "production went from none to 1.0.0")
-    assert run("activate", "1.0.0", "--env", "production") == (0, "1.0.0 is active in production already.\n")
+    code, output = run("activate", "1.0.0", "--env", "production", "--expect", "none")
+    assert (code, output.split(" (")[0]) == (0, "production went from none to 1.0.0")
+    assert run("activate", "1.0.0", "--env", "production") == (0, "1.0.0 is already active in production.\n")
     assert run("activate", "1.1.0", "--env", "production", "--expect", "1.1.0")[0] == 3
     assert (
         run("activate", "1.1.0", "--env", "production", "--dry-run")[1] == "production would go from 1.0.0 to 1.1.0.\n"
     )
     assert run("activate", "1.1.0", "--env", "production")[0] == 0
     assert run("rollback", "--env", "production", "--reason", "worse", "--to", "1.0.0")[0] == 0
-    code, said = run("list")
-    assert (code, said) == (0, "1.1.0  ready  -\n1.0.0  ready  production\n")
+    code, output = run("list")
+    assert (code, output) == (0, "1.1.0  ready  -\n1.0.0  ready  production\n")
     assert [entry["version"] for entry in json.loads(run("list", "--json")[1])["versions"]] == ["1.1.0", "1.0.0"]
     assert run("deactivate", "--env", "production", "--reason", "done")[0] == 0
     assert run("activate", "9.9.9", "--env", "production")[0] == 4
     assert run("publish", str(folder / "absent"), "--version", "1.0.0")[0] == 1
 
 
-def test_the_command_line_says_what_it_requires_of_loaders(
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_command_line_draws_a_bar_on_a_terminal(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert main(["publish", str(folder), "--version", "1.0.0", "-m", model]) == 0
+    bar = f"\rSending {'█' * 30} 100 % of 0.5 MB\n"
+    assert (bar in capsys.readouterr().err) is terminal
+
+
+def test_the_command_line_prints_the_required_runtime(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def required(version: str, *flags: str) -> tuple[Any, str]:
         assert main(["publish", str(tmp_path), "--version", version, "-m", model, "--json", *flags]) == 0
-        said = capsys.readouterr()
-        return json.loads(said.out)["manifest"]["requires"], said.err
+        output = capsys.readouterr()
+        return json.loads(output.out)["manifest"]["requires"], output.err
 
     (tmp_path / "model.joblib").write_bytes(os.urandom(100))
-    wanted, told = required("1.0.0")
+    wanted, note = required("1.0.0")
     assert wanted == environment("joblib", "scikit-learn")
-    assert f"It requires this environment: python {wanted['python']}, joblib " in told
+    assert f"It requires the runtime of this process: python {wanted['python']}, joblib " in note
     assert required("1.1.0", "--no-requires") == ({}, "")
 
 
-def test_wrong_usage_and_an_absent_registry_have_codes_of_their_own(
+def test_wrong_usage_and_an_unreachable_registry_have_their_own_exit_codes(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong in (["publish", str(folder)], ["activate", "1.0.0"], ["rollback", "--env", "production"], []):
@@ -271,31 +367,31 @@ def test_wrong_usage_and_an_absent_registry_have_codes_of_their_own(
     monkeypatch.setenv("REGISTRY_VOLUME", "/nowhere")
     for verb in (["latest"], ["publish", str(folder), "--version", "1.0.0"]):
         assert main(verb) == 1
-        said = capsys.readouterr().err
-        assert said.startswith("signalbox: No token, and no secret at /nowhere/.signalbox/secret. Set REGISTRY_TOKEN")
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert output.startswith("signalbox: No token, and no secret at /nowhere/.signalbox/secret. Set REGISTRY_TOKEN")
+        assert output.count("\n") == 1
     monkeypatch.setenv("REGISTRY_TOKEN", "any")
     monkeypatch.setenv("REGISTRY_DSN", "http://127.0.0.1:1")
     assert main(["latest"]) == 5
     assert "There is no answer from http://127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_what_is_no_registry_is_unreachable(model: str, proxy: Proxy) -> None:
+def test_an_answer_that_is_not_from_a_registry_raises_unreachable(model: str, proxy: Proxy) -> None:
     def page(exchange: Any) -> bool:
         exchange.answer(200, b"<html>")
         return True
 
     proxy.rule = page
-    with pytest.raises(RegistryUnreachable, match="not as a registry does"):
+    with pytest.raises(RegistryUnreachable, match="not from a registry"):
         activate("1.0.0", "production", model=model, dsn=proxy.url)
 
 
-def test_a_local_token_is_signed_for_a_registry_on_this_machine_alone(
+def test_a_local_token_is_sent_only_to_a_registry_on_this_machine(
     registry: RegistryProcess, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for elsewhere in ("http://registry.example", "http://127.0.0.1.example.org", "http://127.example.org"):
+    for remote in ("http://registry.example", "http://127.0.0.1.example.org", "http://127.example.org"):
         with pytest.raises(Problem) as refused:
-            activate("1.0.0", "production", model=model, dsn=elsewhere)
+            activate("1.0.0", "production", model=model, dsn=remote)
         assert refused.value.code == "unauthenticated"
     monkeypatch.setenv("REGISTRY_VOLUME", "/nowhere")
     with pytest.raises(Problem, match="no secret at /nowhere"):
@@ -310,7 +406,7 @@ def test_a_local_token_is_signed_for_a_registry_on_this_machine_alone(
     assert expired.value.code == "unauthenticated"
 
 
-def test_a_local_token_is_made_anew_before_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_token_is_renewed_before_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "time", lambda: 1_000_000 + now[0])

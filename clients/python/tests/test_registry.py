@@ -1,4 +1,4 @@
-"""ModelRegistry with real models, and versions of scikit-learn that do not fit each other."""
+"""Tests ModelRegistry with real models and with two incompatible releases of scikit-learn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_models_are_saved_and_loaded_by_version(model: str) -> None:
         assert registry.get_active_model().C == 1.0
 
 
-def test_a_version_that_does_not_fit_is_not_opened(model: str) -> None:
+def test_a_version_whose_requirements_are_not_met_is_not_opened(model: str) -> None:
     publish_value(model, "1.0.0", 1, {"model.joblib": b"cos\nsystem\n(S'false'\ntR."}, requires={"python": "<3"})
     with ModelRegistry(model) as registry, pytest.raises(LoadError, match="python <3 wanted"):
         registry.get_model("1.0.0")
@@ -54,13 +54,13 @@ def test_a_version_that_does_not_fit_is_not_opened(model: str) -> None:
         registry.get_model("9.9.9")
 
 
-def test_without_joblib_it_says_what_is_missing(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_joblib_is_reported(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "joblib", None)
     with ModelRegistry(model) as registry, pytest.raises(ModuleNotFoundError, match="pip install joblib"):
         registry.save_model("1.0.0", object(), {})
 
 
-def test_versions_are_ordered_as_semantic_versioning_says() -> None:
+def test_versions_are_sorted_by_semantic_versioning() -> None:
     ordered = ["0.9.0", "1.0.0-1", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-rc.2", "1.0.0-rc.11",
                "1.0.0", "1.2.0", "1.10.0", "2.0.0-0", "2.0.0"]  # fmt: skip
     assert sorted(ordered[::-1], key=_precedence) == ordered
@@ -71,7 +71,7 @@ def older() -> Callable[..., dict[str, Any]]:
     """Runs older.py in an environment with scikit-learn 1.5."""
     python = os.environ.get("SIGNALBOX_OLDER_PYTHON")
     if not python:
-        pytest.skip("SIGNALBOX_OLDER_PYTHON names no Python with scikit-learn 1.5")
+        pytest.skip("SIGNALBOX_OLDER_PYTHON is not set to a Python with scikit-learn 1.5")
 
     def run(*arguments: str) -> dict[str, Any]:
         environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}"}
@@ -84,7 +84,7 @@ def older() -> Callable[..., dict[str, Any]]:
     return run
 
 
-def test_models_of_two_releases_of_scikit_learn_keep_apart(
+def test_a_model_of_another_scikit_learn_release_is_refused(
     model: str, loader_of: Callable[..., Loader[Any]], older: Callable[..., dict[str, Any]]
 ) -> None:
     with ModelRegistry(model) as registry:
@@ -98,12 +98,12 @@ def test_models_of_two_releases_of_scikit_learn_keep_apart(
     loader.ready(30)
     activate("1.5.0", "production", model=model)
     eventually(lambda: error_of(loader) == "runtime-mismatch")
-    told = loader.status()["error"]["message"]
-    assert f"scikit-learn ~=1.5.0 wanted, {sklearn.__version__} found" in told
+    message = loader.status()["error"]["message"]
+    assert f"scikit-learn ~=1.5.0 wanted, {sklearn.__version__} found" in message
     with loader.lease() as serving:
         assert serving.predict(rows).tolist() == [0] * 5
 
-    # There, what is refused here serves, and what serves here is refused.
+    # With scikit-learn 1.5, the version refused here serves, and the one that serves here is refused.
     there = older("follow", model, "1.9.0")
     assert there["first"] == {"state": "ready", "current": "1.5.0", "predicted": 0}
     assert there["then"]["state"] == "failed" and there["then"]["current"] == "1.5.0"

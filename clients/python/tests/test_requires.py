@@ -41,7 +41,7 @@ specifier = st.one_of(
 
 @settings(max_examples=1000, deadline=None)
 @given(version, st.lists(specifier, min_size=1, max_size=2).map(",".join))
-def test_specifiers_mean_what_packaging_says(version: str, specifiers: str) -> None:
+def test_specifiers_agree_with_packaging(version: str, specifiers: str) -> None:
     try:
         expected: object = SpecifierSet(specifiers).contains(version, prereleases=True)
     except InvalidSpecifier:
@@ -54,7 +54,7 @@ def test_specifiers_mean_what_packaging_says(version: str, specifiers: str) -> N
 
 
 @pytest.mark.parametrize("specifier", ["", "1.0", "=1.0", "~=1", "==1.*.0", ">=1.0.*", ">=1.0+x", "^1.0", "==1.0rc1.*"])
-def test_what_is_no_specifier_is_refused(specifier: str) -> None:
+def test_an_invalid_specifier_is_refused(specifier: str) -> None:
     if not specifier:
         assert satisfies("1.0", specifier)
         return
@@ -62,7 +62,7 @@ def test_what_is_no_specifier_is_refused(specifier: str) -> None:
         satisfies("1.0", specifier)
 
 
-def test_this_process_is_compared() -> None:
+def test_requires_are_checked_against_this_process() -> None:
     fitting = {"python": f"=={python_version()}", "packages": {"HTTPX": ">=0.27"}, "node": ">=99", "npm": {"x": "1"}}
     assert mismatches(fitting) == []
     unmet = mismatches(
@@ -74,5 +74,5 @@ def test_this_process_is_compared() -> None:
     assert unmet[3].startswith("pytest rubbish wanted, ")
 
 
-def test_nothing_required_is_nothing_unmet() -> None:
+def test_empty_requires_have_no_mismatch() -> None:
     assert mismatches({}) == []

@@ -14,11 +14,11 @@ EVENTS = [ServerSentEvent("snapshot", "{\n }", "7"), ServerSentEvent("heartbeat"
 
 
 @given(st.sampled_from(["\n", "\r\n", "\r"]), st.lists(st.integers(0, 200)))
-def test_events_however_they_are_cut(line_end: str, cuts: list[int]) -> None:
+def test_events_are_parsed_from_chunks_of_any_size(line_end: str, cuts: list[int]) -> None:
     sent = STREAM.replace("\n", line_end).encode()
     ends = sorted({min(cut, len(sent)) for cut in cuts} | {0, len(sent)})
     chunks = [sent[start:end] for start, end in zip(ends, ends[1:], strict=False)]
-    # A line end that is one carriage return may yet become two characters, so an event may wait for the next byte.
+    # A carriage return at the end may be half of a line end, so the last event may need one more byte.
     assert list(parse_events([b"", *chunks]))[:2] == EVENTS
 
 
@@ -30,6 +30,6 @@ def test_events_however_they_are_cut(line_end: str, cuts: list[int]) -> None:
         [b"data: x\n"] * (MAX_EVENT_BYTES // 7 + 1),
     ],
 )
-def test_rubbish_ends_the_stream(chunks: list[bytes]) -> None:
+def test_an_invalid_stream_raises(chunks: list[bytes]) -> None:
     with pytest.raises(Malformed):
         list(parse_events(chunks))

@@ -9,19 +9,19 @@ import type { ArtifactStore, BlobStat } from '../store.ts';
 import { verified } from '../verify.ts';
 import { batches, writeDurably } from '../write.ts';
 
-/** An artefact store in a folder, whose blobs other folders of the same file system may link to. */
+/** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
 export interface VolumeStore extends ArtifactStore {
   pathOf(digest: Digest): string;
 }
 
-/** Kept free of uploads: the log and the operator's own tools need to write when the disk is nearly full. */
+/** Uploads leave this much of the disk free: the log and the operator's tools must still be able to write. */
 export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
 const UNFINISHED = 'upload-';
 
 /**
- * Opens the store under `<volume>/blobs`. What was left unfinished goes: all of it where no other process may be at work
- * there, else what nobody wrote to for `abandonedMs`.
+ * Opens the store in `<volume>/blobs`, and deletes unfinished uploads: those without a write for `abandonedMs`. The default
+ * of 0 deletes all, and is only for a folder that no other process uses.
  */
 export async function openVolumeStore(
   volume: string,
@@ -46,7 +46,7 @@ export async function openVolumeStore(
       await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
-        // Wrong bytes for a blob that is there take the same way, and the same time, as for one that is not.
+        // The bytes are always written and verified, so that wrong bytes take equally long whether the blob exists or not.
         const sent = withReserve(verified(batches(bytes), digest, size), folder, reserve);
         const isNew = await writeDurably(unfinished, sent, async () => !(await renewed(pathOf(digest))));
         if (isNew) {
@@ -85,7 +85,7 @@ export async function openVolumeStore(
   };
 }
 
-/** Whether a blob is there; its grace begins again then. It stays the same file, which versions' folders link to. */
+/** Renews `stored_at` and returns true if the blob exists. Keeps the file, because versions' folders link to it. */
 async function renewed(path: string): Promise<boolean> {
   const now = new Date();
   const touched = utimes(path, now, now).then(() => true);
@@ -115,7 +115,7 @@ async function checkReserve(folder: string, reserve: number, size: number): Prom
 }
 
 function full(cause?: unknown): Problem {
-  return new Problem('volume-full', 'The volume has no room for these bytes; nothing was stored.', {}, cause);
+  return new Problem('volume-full', 'The volume has no space for these bytes. Nothing was stored.', {}, cause);
 }
 
 function unknown(digest: Digest, cause: unknown): Problem {

@@ -3,7 +3,7 @@ import { type Lane, numberedVersions, type Span, spanOf } from './lanes.ts';
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
 const NONE = '·';
 
-/** A picture in text: a row an environment, of `width` columns at most, and what its letters stand for. */
+/** Draws lanes as text: one row per environment, of at most `width` columns, and a legend of the letters. */
 export function bars(lanes: Lane[], span: Span, width: number): string[] {
   const label = Math.max(...lanes.map(({ environment }) => environment.length)) + 2;
   const cells = Math.max(width - label, 20);
@@ -15,7 +15,7 @@ export function bars(lanes: Lane[], span: Span, width: number): string[] {
 }
 
 function row({ tenures }: Lane, span: Span, cells: number, numbers: Map<string, number>): string {
-  // How much of each cell what fills most of it fills.
+  // Each cell shows the version that was active for most of it; `most` is that version's share.
   const most = new Array<number>(cells).fill(0);
   const shown = new Array<string>(cells).fill(' ');
   const size = (span.to - span.from || 1) / cells;
@@ -38,7 +38,7 @@ function axis({ from, to }: Span, cells: number): string {
   return `${first}${last!.padStart(Math.max(cells - first!.length, last!.length + 1))}`;
 }
 
-/** In lines of at most `width`. */
+/** Returns lines of at most `width` columns. */
 function legend(numbers: Map<string, number>, width: number): string[] {
   const entries = [...numbers].map(([version, number]) => `${LETTERS[number] ?? '#'} ${version}`);
   const lines: string[] = [];

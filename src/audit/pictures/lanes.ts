@@ -1,13 +1,13 @@
 import type { Tenure } from '../reports/tenure.ts';
 
-/** One environment of one model: its tenures, oldest first. */
+/** One environment of one model, with its tenures, oldest first. */
 export interface Lane {
   model: string;
   environment: string;
   tenures: Tenure[];
 }
 
-/** Tenures by model and environment: models by name, environments in the order in which they were first moved. */
+/** Groups tenures by model and environment. Models are sorted by name, environments by their first move. */
 export function lanesOf(tenures: Tenure[]): Lane[] {
   const lanes = new Map<string, Lane>();
   for (const tenure of tenures) {
@@ -20,18 +20,18 @@ export function lanesOf(tenures: Tenure[]): Lane[] {
   return [...lanes.values()].sort((a, b) => (a.model < b.model ? -1 : a.model > b.model ? 1 : 0));
 }
 
-/** From when to when, in milliseconds. */
+/** A period, in ms since 1970. */
 export interface Span {
   from: number;
   to: number;
 }
 
-/** When a tenure was, with `to` as the end of one that has not ended. */
+/** Returns the period of a tenure. One that has not ended ends at `to`. */
 export function spanOf({ began, ended }: Tenure, to: number): Span {
   return { from: Date.parse(began.time), to: ended ? Date.parse(ended.time) : to };
 }
 
-/** Each version that was ever active in some lanes, numbered in the order in which that happened. */
+/** Numbers the versions that were active in any of the lanes, in the order of their first activation. */
 export function numberedVersions(lanes: Lane[]): Map<string, number> {
   const moves = lanes.flatMap(({ tenures }) => tenures).sort((a, b) => a.began.revision - b.began.revision);
   const numbers = new Map<string, number>();

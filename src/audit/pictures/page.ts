@@ -1,25 +1,25 @@
+import { formatDuration } from '../duration.ts';
 import { type MoveMade, secondsOf, type Tenure } from '../reports/tenure.ts';
-import { spelledDuration } from './duration.ts';
 import { type Lane, numberedVersions, type Span } from './lanes.ts';
 import { escaped } from './markup.ts';
 import { paintOf } from './palette.ts';
 import { picture } from './picture.ts';
 
-/** What a timeline's page is of. */
-export interface PageOf {
+export interface Timeline {
   lanes: Lane[];
   span: Span;
-  /** The log's name and the revision up to which it was read. */
+  /** The log's name. */
   name: string;
+  /** The last revision that was read. */
   revision: number;
-  /** What does not fit in the history, a sentence each: it is not shown past there. */
+  /** Violations in the history, one sentence each. A model's timeline ends at its violation. */
   findings: string[];
 }
 
-/** One HTML page that needs nothing else: no script, no other file. */
-export function timelinePage({ lanes, span, name, revision, findings }: PageOf): string {
+/** Renders a self-contained HTML page, without scripts and without other files. */
+export function timelinePage({ lanes, span, name, revision, findings }: Timeline): string {
   const models = [...Map.groupBy(lanes, ({ model }) => model)].map(([model, own]) => section(model, own, span));
-  const nothing = lanes.length === 0 ? '<p>Nothing was ever active.</p>' : '';
+  const nothing = lanes.length === 0 ? '<p>No version was ever active.</p>' : '';
   const warnings = findings.map((what) => `<p class="finding">${escaped(what)}</p>`).join('\n');
   return `<!doctype html>
 <html lang="en">
@@ -27,12 +27,12 @@ export function timelinePage({ lanes, span, name, revision, findings }: PageOf):
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>What was active when</title>
+<title>Timeline of active versions</title>
 <style>${STYLE}</style>
 </head>
 <body>
-<h1>What was active when</h1>
-<p>${escaped(name)}, up to revision ${revision}. All times are UTC.</p>
+<h1>Timeline of active versions</h1>
+<p>${escaped(name)}, up to revision ${revision}. All times are in UTC.</p>
 ${warnings}${nothing}${models.join('\n')}
 </body>
 </html>
@@ -45,9 +45,9 @@ function section(model: string, lanes: Lane[], span: Span): string {
   return `<section>
 <h2>${escaped(model)}</h2>
 <div class="picture">${picture(lanes, span, numbers)}</div>
-<p class="legend"><span class="mark">▼</span> rolled back to here &nbsp; hatched: no version was active &nbsp; dotted: a color comes again for another version</p>
+<p class="legend"><span class="mark">▼</span> rollback to this version &nbsp; hatched: no active version &nbsp; dotted: another version with a color that is already used</p>
 <table>
-<thead><tr><th>Environment</th><th>Version</th><th>From</th><th>To</th><th>How long</th><th>By</th><th>Why</th><th>How it ended</th></tr></thead>
+<thead><tr><th>Environment</th><th>Version</th><th>From</th><th>To</th><th>Duration</th><th>By</th><th>Began</th><th>Ended</th></tr></thead>
 <tbody>
 ${rows.join('\n')}
 </tbody>
@@ -63,7 +63,7 @@ function row(tenure: Tenure, span: Span, numbers: Map<string, number>): string {
     version === null ? '<em>none</em>' : swatch + escaped(version),
     `${minute(began.time)} <small>${began.revision}</small>`,
     ended ? `${minute(ended.time)} <small>${ended.revision}</small>` : 'still',
-    spelledDuration(secondsOf(tenure, span.to)),
+    formatDuration(secondsOf(tenure, span.to)),
     escaped(began.actor),
     `${VERBS[began.type]}${began.reason === null ? '' : `: ${escaped(began.reason)}`}`,
     ended ? endOf(ended) : '',

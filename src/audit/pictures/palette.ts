@@ -1,7 +1,7 @@
-/** How a version is drawn. */
+/** The colors of a version. */
 export interface Paint {
   fill: string;
-  /** What can be read on it. */
+  /** The color of text on the fill. */
   text: string;
   dotted: boolean;
 }
@@ -10,8 +10,8 @@ const BLACK = '#111111';
 const WHITE = '#ffffff';
 
 /**
- * The colors of Okabe and Ito, "Color Universal Design" (2008), which people with any color vision tell apart. Their order
- * keeps neighbors far apart, the last and the first too: versions follow each other by their numbers.
+ * The colors of Okabe and Ito, "Color Universal Design" (2008), which are distinguishable with any color vision. They are
+ * ordered so that neighbors contrast, also the last and the first: consecutive versions get consecutive colors.
  */
 export const PALETTE: readonly Omit<Paint, 'dotted'>[] = [
   { fill: '#0072b2', text: WHITE }, // blue
@@ -23,7 +23,7 @@ export const PALETTE: readonly Omit<Paint, 'dotted'>[] = [
   { fill: '#009e73', text: BLACK }, // green
 ];
 
-/** After the last color they come again, dotted. */
+/** Returns the paint of the version with this number. After the last color the palette repeats, dotted. */
 export function paintOf(number: number): Paint {
   const color = PALETTE[number % PALETTE.length]!;
   return { ...color, dotted: Math.floor(number / PALETTE.length) % 2 === 1 };

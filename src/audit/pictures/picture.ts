@@ -20,12 +20,12 @@ const STEPS = [1, 5, 15]
     [1, 2, 7, 14, 30, 90, 365].map((n) => n * DAY),
   );
 
-/** The lanes of one model as SVG: time goes from left to right, each version has its color. */
+/** Draws the lanes of one model as SVG. Time runs from left to right, and each version has its own color. */
 export function picture(lanes: Lane[], span: Span, numbers: Map<string, number>): string {
   const height = TOP + lanes.length * (LANE + GAP) + 18;
   const x = (at: number) => LABEL + ((at - span.from) / (span.to - span.from || 1)) * (WIDTH - LABEL);
   const rows = lanes.map((lane, i) => laneOf(lane, TOP + i * (LANE + GAP), x, span, numbers));
-  return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="What was active when in ${escaped(lanes[0]!.model)}">
+  return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="Timeline of active versions of ${escaped(lanes[0]!.model)}">
 <defs><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line class="hatch" y2="6" stroke-width="1"/></pattern><pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse"><circle cx="3" cy="3" r="1.2"/></pattern></defs>
 ${ticks(span, x, height)}
 ${rows.join('\n')}
@@ -45,18 +45,18 @@ function laneOf(lane: Lane, y: number, x: (at: number) => number, span: Span, nu
 function barOf(tenure: Tenure, y: number, x: (at: number) => number, span: Span, numbers: Map<string, number>): string {
   const { version, began, ended } = tenure;
   const { from, to } = spanOf(tenure, span.to);
-  // A little apart from the next one; and however short, it is to be seen.
+  // One unit of space before the next bar. At least 2 units wide, so that a short tenure stays visible.
   const width = Math.max(x(to) - x(from) - 1, 2);
   const place = `x="${number(x(from))}" y="${y}" width="${number(width)}" height="${LANE}"`;
   const title = `${version ?? 'none'}, ${began.time} – ${ended?.time ?? 'still'}, ${began.actor}: ${began.reason ?? '–'}`;
-  const told = `<title>${escaped(title)}</title>`;
-  if (version === null) return `<rect ${place} fill="url(#none)">${told}</rect>`;
+  const tooltip = `<title>${escaped(title)}</title>`;
+  if (version === null) return `<rect ${place} fill="url(#none)">${tooltip}</rect>`;
   const { fill, text, dotted } = paintOf(numbers.get(version)!);
-  const bar = `<rect class="bar" fill="${fill}" rx="3" ${place}>${told}</rect>`;
+  const bar = `<rect class="bar" fill="${fill}" rx="3" ${place}>${tooltip}</rect>`;
   const dots = dotted ? `<rect fill="url(#dots)" rx="3" ${place} pointer-events="none"/>` : '';
   if (width < CHARACTER * version.length + 10) return bar + dots;
   const at = `x="${number(x(from) + 6)}" y="${y + LANE / 2 + 4}"`;
-  // The stroke keeps the dots away from the letters.
+  // The stroke covers the dots around the letters.
   const label = `<text class="label" style="fill:${text};stroke:${fill}" ${at} pointer-events="none">${escaped(version)}</text>`;
   return bar + dots + label;
 }

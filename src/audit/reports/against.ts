@@ -3,7 +3,7 @@ import type { Replay } from '../replay.ts';
 import { newModel } from '../rules/state.ts';
 import { type EnvironmentAt, type ModelAt, modelAt, registryAt } from './at.ts';
 
-/** What a registry said of a version, as far as a log can tell. */
+/** The fields of a version in a registry's answer that can be computed from the log. */
 export interface ListedVersion {
   version: string;
   status: string;
@@ -16,7 +16,7 @@ export interface ListedVersion {
   active_in: string[];
 }
 
-/** One answer of a registry, which says up to which revision it knows the log. */
+/** One answer of a registry. `revision` is the last revision that the registry had read. */
 export type Answer = { revision: number } & (
   | { kind: 'models'; models: { model: string; latest: string | null; active: Record<string, string | null> }[] }
   | { kind: 'versions'; model: string; versions: ListedVersion[] }
@@ -29,17 +29,17 @@ export interface Active {
   activated: { at: string; by: string; reason: string | null; revision: number };
 }
 
-/** Something that a registry answers and that does not follow from the log. */
+/** A value in a registry's answer that differs from the log. */
 export interface Difference {
   revision: number;
   model: string | null;
-  /** What of the model: `latest`, `active in production`, `1.0.0 notes`. */
+  /** The part of the model that differs: `latest`, `active in production`, `1.0.0 notes`. */
   what: string;
   expected: unknown;
   actual: unknown;
 }
 
-/** Holds an answer against the log, replayed to the answer's revision. */
+/** Compares an answer with the log, replayed to the answer's revision. */
 export function differencesOf(answer: Answer, { models }: Replay): Difference[] {
   const found: Difference[] = [];
   const compare = (model: string, what: string, expected: unknown, actual: unknown) => {
@@ -60,12 +60,12 @@ export function differencesOf(answer: Answer, { models }: Replay): Difference[] 
     compare(model, `active in ${environment}`, activeAt(stateOf(model).environments[environment]), active);
   } else {
     const at = stateOf(answer.model);
-    for (const listed of answer.versions) compareVersion(at, listed, (...told) => compare(answer.model, ...told));
+    for (const listed of answer.versions) compareVersion(at, listed, (...args) => compare(answer.model, ...args));
   }
   return found;
 }
 
-/** The models and versions of the log, at the revision of the first answer, that no answer names. */
+/** Returns the models and versions of the log, at the revision of the first answer, that no answer lists. */
 export function missingIn(answers: Answer[], replay: Replay): Difference[] {
   const models = new Set(
     answers.flatMap((answer) => (answer.kind === 'models' ? answer.models.map(({ model }) => model) : [])),
@@ -75,11 +75,11 @@ export function missingIn(answers: Answer[], replay: Replay): Difference[] {
     if (answer.kind === 'versions') for (const { version } of answer.versions) named.add(`${answer.model} ${version}`);
   }
   return registryAt(replay).flatMap(({ model, versions }) => {
-    const told = { revision: replay.revision, model, expected: 'listed', actual: 'not listed' };
-    if (versions.length > 0 && !models.has(model)) return [{ ...told, what: 'the model' }];
+    const unlisted = { revision: replay.revision, model, expected: 'listed', actual: 'not listed' };
+    if (versions.length > 0 && !models.has(model)) return [{ ...unlisted, what: 'the model' }];
     return versions
       .filter(({ version }) => !named.has(`${model} ${version}`))
-      .map(({ version }) => ({ ...told, what: version }));
+      .map(({ version }) => ({ ...unlisted, what: version }));
   });
 }
 

@@ -2,7 +2,7 @@ import type { Replay } from '../replay.ts';
 import type { Runtime } from '../rules/event.ts';
 import { activeIn, latestOf, type ModelState, newEnvironment, placesOf, type VersionState } from '../rules/state.ts';
 
-/** What was active in an environment, since when, by whom and why; version null for none, revision null for never moved. */
+/** The state of an environment. `version` is null if none is active; `revision` is null if it was never moved. */
 export interface EnvironmentAt {
   version: string | null;
   manifest_digest: string | null;
@@ -18,7 +18,7 @@ export interface EnvironmentAt {
 export interface ModelAt {
   model: string;
   latest: string | null;
-  /** Of its last event. */
+  /** The revision and time of the model's last event. */
   revision: number;
   time: string;
   environments: Record<string, EnvironmentAt>;
@@ -26,7 +26,7 @@ export interface ModelAt {
   versions: (VersionState & { active_in: string[] })[];
 }
 
-/** A registry as a replay left it, by the names of its models; with `environment`, only that one of each that has it. */
+/** Returns the models of a replay by name. With `environment`, only that environment of the models that have it. */
 export function registryAt({ models }: Replay, environment?: string): ModelAt[] {
   const sorted = [...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const having = sorted.filter((model) => environment === undefined || environmentsOf(model).includes(environment));
@@ -46,7 +46,7 @@ export function modelAt(model: ModelState, environments = environmentsOf(model))
   };
 }
 
-/** The environments that a model knows, in the order in which its last event names them. */
+/** Returns a model's environments, in the order of its last event. */
 export function environmentsOf({ named, environments }: ModelState): string[] {
   return [...new Set([...named, ...environments.keys()])];
 }

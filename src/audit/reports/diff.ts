@@ -4,17 +4,17 @@ import { type AuditEvent, isMove } from '../rules/event.ts';
 import type { Manifest } from '../rules/manifest.ts';
 import { activeIn, type ModelState } from '../rules/state.ts';
 
-/** One thing that is another at B than it was at A; null for what was not there. */
+/** One difference between two moments. `before` and `after` are null if there was no value. */
 export interface Change {
   model: string;
   what: 'version' | 'status' | 'notes' | 'active' | 'manifest' | 'runtime';
-  /** The version or environment that changed; for a manifest, the environment whose active version it is of. */
+  /** The version or environment that changed; for a manifest, the environment whose active version has it. */
   of: string;
-  /** For a manifest, which field; `artifacts/model.joblib` for a file. */
+  /** For a manifest, the field that changed; `artifacts/model.joblib` for a file. */
   field: string | null;
   before: unknown;
   after: unknown;
-  /** For what is active: how many times the environment was moved, and who did it last. */
+  /** For `active`: the number of moves of the environment. `by` and `revision` are those of the last move. */
   moves: number | null;
   by: string | null;
   revision: number | null;
@@ -33,7 +33,7 @@ export function moveCounter() {
   };
 }
 
-/** What changed from `a` to `b`, model by model; with `environment`, only what is of that one. */
+/** Returns the changes from `a` to `b`, sorted by model. With `environment`, only those of that environment. */
 export function changesBetween(
   a: Replay,
   b: Replay,
@@ -95,7 +95,7 @@ function change(
 
 type FieldChange = [field: string, before: unknown, after: unknown];
 
-/** The fields in which two manifests differ, down to single values; of a file, its digest and size as one. */
+/** Returns the fields in which two manifests differ, down to single values. A file's digest and size are one value. */
 function manifestChanges(before: Manifest, after: Manifest): FieldChange[] {
   const [a, b] = [fieldsOf(before), fieldsOf(after)];
   const names = [...new Set([...a.keys(), ...b.keys()])].sort();
@@ -111,7 +111,7 @@ function fieldsOf({ artifacts, ...rest }: Manifest): Map<string, unknown> {
   return fields;
 }
 
-/** Manifests are at most a hundred levels deep: see `checkManifest`. */
+/** Recursion is safe: `checkManifest` limits manifests to a hundred levels. */
 function leaves(path: string, value: unknown, into: Map<string, unknown>): void {
   if (typeof value !== 'object' || value === null) return void into.set(path, value);
   for (const [name, child] of Object.entries(value)) leaves(path === '' ? name : `${path}.${name}`, child, into);

@@ -1,29 +1,29 @@
 import type { Move } from '../rules/event.ts';
 import { type MoveMade, type Tenure, tenureKeeper } from './tenure.ts';
 
-/** A move that a rollback undid: what it had made active (or null), and how long that was so, all in all. */
+/** A move that a rollback undid: the version it had made active (null: none), and how long that was active in total. */
 export interface Reverted extends MoveMade {
   version: string | null;
   active_seconds: number;
 }
 
-/** An environment that went back to what was active there before. */
+/** A return of an environment to a version that was active there before. */
 export interface Rollback extends MoveMade {
   model: string;
   environment: string;
-  /** An activation that put back what was active there before the present version ever was, without saying so. */
+  /** True for an activation of a version that was active there before the replaced version ever was. */
   implicit: boolean;
   before: string | null;
   after: string | null;
-  /** How the version before had become active, and for how long it then was. */
+  /** The move that made `before` active, and for how long it then was. */
   before_began: MoveMade | null;
   before_seconds: number;
-  /** Newest first; of an implicit one, none. */
+  /** Newest first; empty if `implicit`. */
   reverted: Reverted[];
   overridden: boolean;
 }
 
-/** The moves of one environment that were not rolled back, and what was ever active there. */
+/** The moves of one environment that were not rolled back, and the versions that were ever active there. */
 interface Place {
   pushed: { made: Reverted; milliseconds: number }[];
   movedAt: number;
@@ -31,7 +31,7 @@ interface Place {
   first: Map<string, number>;
 }
 
-/** Takes every move, and answers with the rollback that it is, or null. */
+/** Returns a function that must be called for every move, in order. It returns the move's rollback, or null. */
 export function rollbackFinder(): (event: Move) => Rollback | null {
   const keep = tenureKeeper();
   const places = new Map<string, Place>();
@@ -56,7 +56,7 @@ export function rollbackFinder(): (event: Move) => Rollback | null {
   };
 }
 
-/** Whether a version was there before another one (or was there at all, where there is none now). */
+/** Whether a version was first active before the present one; if none is present, whether it was ever active. */
 function isOlder({ first }: Place, version: string, present: string | null): boolean {
   const then = first.get(version);
   return then !== undefined && (present === null || then < first.get(present)!);
@@ -72,6 +72,6 @@ function rollbackOf(event: Move, ended: Tenure | null, reverted: Reverted[], imp
   const before_seconds = ended ? Math.round((event.at - Date.parse(ended.began.time)) / 1000) : 0;
   const overridden = 'overridden' in data && (data.overridden?.length ?? 0) > 0;
   const made = { revision, type, time, actor, reason };
-  const told = { before, after, before_began: ended?.began ?? null, before_seconds, reverted, overridden };
-  return { ...made, model, environment, implicit, ...told };
+  const replaced = { before, after, before_began: ended?.began ?? null, before_seconds };
+  return { ...made, model, environment, implicit, ...replaced, reverted, overridden };
 }

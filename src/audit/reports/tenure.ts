@@ -1,6 +1,6 @@
 import type { Move } from '../rules/event.ts';
 
-/** How an environment came to something: the event that moved it. */
+/** The event that moved an environment. */
 export interface MoveMade {
   revision: number;
   type: Move['type'];
@@ -9,7 +9,7 @@ export interface MoveMade {
   reason: string | null;
 }
 
-/** A time in which one version (or none: null) was active in an environment; `ended` is null while it still is. */
+/** A period in which one version (null: none) was active in an environment. `ended` is null if it is still active. */
 export interface Tenure {
   model: string;
   environment: string;
@@ -18,7 +18,7 @@ export interface Tenure {
   ended: MoveMade | null;
 }
 
-/** Takes every move, and tells which tenure it ended (null for an environment's first) and which it began. */
+/** Returns a function to call for every move, in order: it returns the tenures that the move ended (or null) and began. */
 export function tenureKeeper(): (event: Move) => { ended: Tenure | null; began: Tenure } {
   const current = new Map<string, Tenure>();
   return ({ model, revision, type, time, actor, data }) => {
@@ -33,7 +33,7 @@ export function tenureKeeper(): (event: Move) => { ended: Tenure | null; began: 
   };
 }
 
-/** In whole seconds; up to `now` (in milliseconds) for one that has not ended. */
+/** Returns the length of a tenure in whole seconds, until `now` (ms since 1970) if it has not ended. */
 export function secondsOf({ began, ended }: Tenure, now: number): number {
   return Math.max(0, Math.round(((ended ? Date.parse(ended.time) : now) - Date.parse(began.time)) / 1000));
 }

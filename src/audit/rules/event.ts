@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { sha256Hex } from '../../domain/digest.ts';
 import { modelOf } from '../../log/stream.ts';
 import type { RawMessage } from '../../proof/source.ts';
-import { Misfit } from '../finding.ts';
+import { Violation } from '../finding.ts';
 import type { Manifest } from './manifest.ts';
 import { isName, isObject, readData, type Types } from './shape.ts';
 
@@ -79,14 +79,14 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 /**
  * Reads one message by itself; whether it follows from the earlier ones is checked later.
  *
- * @throws {Misfit}
+ * @throws {Violation}
  */
 export function readEvent({ revision, subject, body }: RawMessage, types?: Types): AuditEvent | Skipped {
   const model = modelOf(subject);
-  if (!isName(model)) throw new Misfit('subject', `${model} is not a valid model name.`);
+  if (!isName(model)) throw new Violation('subject', `${model} is not a valid model name.`);
   const fields = parse(body);
   checkEnvelope(fields);
-  if (fields.subject !== model) throw new Misfit('subject', 'It is about another model.', model, fields.subject);
+  if (fields.subject !== model) throw new Violation('subject', 'It is about another model.', model, fields.subject);
   const { time, actor, requestid: request_id, prevhash } = fields as Record<string, string>;
   const at = timeOf(time!);
   const envelope = { revision, model, time, at, actor, request_id, prevhash, hash: sha256Hex(body) } as Envelope;
@@ -95,19 +95,19 @@ export function readEvent({ revision, subject, body }: RawMessage, types?: Types
   if (data) return { ...envelope, type, data } as AuditEvent;
   if (fields.ignorable === true) return { ...envelope, type: null };
   const what = 'Its type or the version of its type is unknown, and it is not marked ignorable.';
-  throw new Misfit('type', what, null, fields.type);
+  throw new Violation('type', what, null, fields.type);
 }
 
 function parse(body: Buffer): Record<string, unknown> {
-  if (!isUtf8(body)) throw new Misfit('encoding', 'It is not UTF-8.');
+  if (!isUtf8(body)) throw new Violation('encoding', 'It is not UTF-8.');
   let value: unknown;
   try {
     value = JSON.parse(body.toString('utf8'));
   } catch {
-    throw new Misfit('encoding', 'It is not JSON.', null, body.toString('utf8', 0, 60));
+    throw new Violation('encoding', 'It is not JSON.', null, body.toString('utf8', 0, 60));
   }
   if (isObject(value)) return value;
-  throw new Misfit('shape', 'It is not a JSON object.');
+  throw new Violation('shape', 'It is not a JSON object.');
 }
 
 /** CloudEvents 1.0 in structured mode, with the registry's own extensions. */
@@ -129,14 +129,14 @@ function checkEnvelope(fields: Record<string, unknown>): void {
 }
 
 function expectThat(holds: boolean, fields: Record<string, unknown>, name: string, expected: string): void {
-  if (!holds) throw new Misfit('shape', `Its ${name} is wrong.`, expected, fields[name] ?? null);
+  if (!holds) throw new Violation('shape', `Its ${name} is wrong.`, expected, fields[name] ?? null);
 }
 
-/** Returns milliseconds since 1970. @throws {Misfit} */
+/** Returns milliseconds since 1970. @throws {Violation} */
 function timeOf(time: string): number {
   const at = TIME.test(time) ? Date.parse(time) : Number.NaN;
   // JavaScript reads 30 February as 2 March.
   const isDay = Number(time.slice(8, 10)) <= 28 || new Date(at || 0).toISOString().slice(0, 10) === time.slice(0, 10);
   if (!Number.isNaN(at) && isDay) return at;
-  throw new Misfit('shape', 'Its time is wrong.', 'a time, RFC 3339 in UTC', time);
+  throw new Violation('shape', 'Its time is wrong.', 'a time, RFC 3339 in UTC', time);
 }

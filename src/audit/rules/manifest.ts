@@ -1,7 +1,7 @@
 import canonicalize from 'canonicalize';
 import { sha256Hex } from '../../domain/digest.ts';
 import { Json } from '../../domain/json.ts';
-import { Misfit } from '../finding.ts';
+import { Violation } from '../finding.ts';
 
 export interface Artifact {
   path: string;
@@ -9,7 +9,6 @@ export interface Artifact {
   size: number;
 }
 
-/** What a version is. */
 export interface Manifest {
   flavor: string;
   artifacts: Artifact[];
@@ -25,25 +24,25 @@ const FIELDS = ['artifacts', 'flavor', 'lineage', 'metrics', 'params', 'requires
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /**
- * A manifest lists files by content, and its digest is the SHA-256 of its RFC 8785 form with the files in the order of
- * their paths.
+ * Checks the fields and artifacts of a manifest, and its digest: the SHA-256 of its RFC 8785 form, with the artifacts
+ * sorted by path.
  *
- * @throws {Misfit}
+ * @throws {Violation}
  */
 export function checkManifest(manifest: Record<string, unknown>, digest: string): void {
   const fields = Object.keys(manifest).sort();
-  if (fields.join() !== FIELDS.join()) throw new Misfit('manifest', 'The manifest has other fields.', FIELDS, fields);
-  // Before anything that recurses: what is nested too deeply would end the program.
-  if (!Json.safeParse(manifest).success) throw new Misfit('manifest', 'The manifest is nested too deeply to be one.');
-  if (typeof manifest.flavor !== 'string') throw new Misfit('manifest', 'The manifest’s flavor is no text.');
+  if (fields.join() !== FIELDS.join()) throw wrong('The manifest has wrong fields.', FIELDS, fields);
+  // Before any recursion, which deep nesting would end with a stack overflow.
+  if (!Json.safeParse(manifest).success) throw wrong('The manifest is nested too deeply.');
+  if (typeof manifest.flavor !== 'string') throw wrong('The manifest’s flavor is not a string.');
   for (const field of ['lineage', 'metrics', 'params', 'requires', 'tags']) {
     const value = manifest[field];
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) continue;
-    throw new Misfit('manifest', `The manifest’s ${field} is no object.`, null, value);
+    throw wrong(`The manifest’s ${field} is not an object.`, null, value);
   }
   checkArtifacts(manifest.artifacts);
   const actual = digestOf(manifest as unknown as Manifest);
-  if (actual !== digest) throw new Misfit('manifest', 'The manifest is not what its digest says.', digest, actual);
+  if (actual !== digest) throw wrong('The manifest does not match manifest_digest.', digest, actual);
 }
 
 function digestOf(manifest: Manifest): string {
@@ -51,32 +50,35 @@ function digestOf(manifest: Manifest): string {
   try {
     return `sha256:${sha256Hex(canonicalize({ ...manifest, artifacts })!)}`;
   } catch {
-    // RFC 8785 has no form for text that is not Unicode.
-    throw new Misfit('manifest', 'The manifest has no canonical form.');
+    // RFC 8785 does not allow strings with lone surrogates.
+    throw wrong('The manifest has no canonical form (RFC 8785).');
   }
 }
 
 function checkArtifacts(artifacts: unknown): asserts artifacts is Artifact[] {
-  if (!Array.isArray(artifacts) || artifacts.length === 0) throw new Misfit('manifest', 'The manifest lists no files.');
+  if (!Array.isArray(artifacts) || artifacts.length === 0) throw wrong('The manifest lists no files.');
   const paths = new Set<string>();
   for (const artifact of artifacts as Partial<Artifact>[]) {
     const { path, digest, size } = artifact ?? {};
-    if (typeof path !== 'string' || !isInside(path)) throw new Misfit('manifest', 'A file’s path is none.', null, path);
+    if (typeof path !== 'string' || !isInside(path)) throw wrong('Invalid artifact path.', null, path);
     if (typeof digest !== 'string' || !DIGEST.test(digest)) {
-      throw new Misfit('manifest', `The digest of ${path} is none.`, null, digest);
+      throw wrong(`The digest of ${path} is invalid.`, null, digest);
     }
-    if (!Number.isSafeInteger(size) || size! < 0)
-      throw new Misfit('manifest', `The size of ${path} is none.`, null, size);
-    // One file on systems that do not tell case.
+    if (!Number.isSafeInteger(size) || size! < 0) throw wrong(`The size of ${path} is invalid.`, null, size);
+    // Some file systems ignore case.
     paths.add(path.normalize('NFC').toLowerCase());
   }
-  if (paths.size < artifacts.length) throw new Misfit('manifest', 'The manifest lists a file twice.');
+  if (paths.size < artifacts.length) throw wrong('The manifest lists a file twice.');
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are refused
 const UNSAFE = /[\u0000-\u001f\u007f\\:*?"<>|]/;
 
-/** A path that leads nowhere but into the version’s own folder. */
+function wrong(what: string, expected: unknown = null, actual: unknown = null): Violation {
+  return new Violation('manifest', what, expected, actual);
+}
+
+/** Whether a path stays inside the version’s folder, and is valid on every file system. */
 function isInside(path: string): boolean {
   return path.split('/').every((name) => !['', '.', '..'].includes(name) && !UNSAFE.test(name));
 }

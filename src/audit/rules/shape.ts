@@ -1,4 +1,4 @@
-import { Misfit } from '../finding.ts';
+import { Violation } from '../finding.ts';
 import { checkManifest } from './manifest.ts';
 
 type Fields = Record<string, unknown>;
@@ -59,7 +59,7 @@ const types: Types = {
 /**
  * Returns the data of an event in the newest version of its type; null if the type or the version is unknown.
  *
- * @throws {Misfit} if the data does not have the shape of the version in which it was written
+ * @throws {Violation} if the data does not have the shape of the version in which it was written
  */
 export function readData(type: string, version: number, written: unknown, { shapes, steps } = types): Fields | null {
   const versions = Object.hasOwn(shapes, type) ? shapes[type]! : [];
@@ -72,15 +72,15 @@ export function readData(type: string, version: number, written: unknown, { shap
 }
 
 function checked(data: unknown, shape: Shape): Fields {
-  if (!isObject(data)) throw new Misfit('shape', 'Its data is not an object.');
+  if (!isObject(data)) throw new Violation('shape', 'Its data is not an object.');
   for (const [field, test] of Object.entries(shape)) if (!test(data[field])) throw wrong(data, field);
   // Every event has it, in every version.
   if (!isObject(data.active)) throw wrong(data, 'active');
   return data;
 }
 
-function wrong(data: Fields, field: string): Misfit {
-  return new Misfit('shape', `Its data’s ${field} is wrong or missing.`, null, data[field] ?? null);
+function wrong(data: Fields, field: string): Violation {
+  return new Violation('shape', `Its data’s ${field} is wrong or missing.`, null, data[field] ?? null);
 }
 
 /** Whether it is the name of a model or an environment. */

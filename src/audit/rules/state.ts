@@ -13,7 +13,7 @@ export interface VersionState {
   manifest: Manifest;
 }
 
-/** Who moved an environment last, and how. */
+/** The last move of an environment. */
 export interface Movement {
   type: string;
   revision: number;
@@ -23,25 +23,25 @@ export interface Movement {
 }
 
 export interface EnvironmentState {
-  /** What was made active, or was taken away (null), and not rolled back since; the newest last. */
+  /** The activations and deactivations (version null) that were not rolled back, newest last. */
   stack: { revision: number; version: string | null }[];
-  /** Whether what lies below the stack was forgotten. */
+  /** Whether older entries were dropped from the stack. */
   cut: boolean;
   moved: Movement | null;
   runtime: Runtime | null;
 }
 
-/** One model, as its events have made it. Versions in it are replaced, never changed. */
+/** The state of a model after some of its events. `VersionState` objects are replaced, never modified. */
 export interface ModelState {
   name: string;
-  /** Of the last event: its revision, hash, time and time in milliseconds. */
+  /** The last event's revision, hash and time; `at` is the time in ms since 1970. */
   revision: number;
   hash: string;
   time: string;
   at: number;
   versions: Map<string, VersionState>;
   environments: Map<string, EnvironmentState>;
-  /** The environments that the last event names, in its order: also those in which nothing was ever active. */
+  /** The environments in the last event's `active` map, in its order; also those that never had an active version. */
   named: string[];
 }
 
@@ -58,12 +58,12 @@ export function activeIn(model: ModelState, environment: string): string | null 
   return model.environments.get(environment)?.stack.at(-1)?.version ?? null;
 }
 
-/** The environments in which a version is active. */
+/** Returns the environments in which a version is active. */
 export function placesOf(model: ModelState, version: string): string[] {
   return [...model.environments.keys()].filter((environment) => activeIn(model, environment) === version);
 }
 
-/** The highest version in use that is no pre-release; if there is none, the highest pre-release; of nothing, null. */
+/** Returns the highest ready version that is not a pre-release, else the highest ready pre-release, else null. */
 export function latestOf(model: ModelState): string | null {
   const inUse = [...model.versions.values()].filter(({ status }) => status === 'ready').map(({ version }) => version);
   const sorted = semver.rsort(inUse);

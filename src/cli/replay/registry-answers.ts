@@ -1,4 +1,5 @@
 import { clientTokens } from '../../access/client-token.ts';
+import type { Page } from '../../api/page.ts';
 import type { ActiveView, ModelView, VersionView } from '../../api/views.ts';
 import type { Answer } from '../../audit/reports/against.ts';
 import { createClient, type RegistryClient, RegistryUnreachable } from '../../client/client.ts';
@@ -57,7 +58,7 @@ async function* pagesOf<T>(client: RegistryClient, path: string, key: string) {
   let page_token: string | undefined;
   do {
     const response = await client.open(path, { query: { page_size: 1000, page_token } });
-    const page = (await response.json()) as { next_page_token: string | null } & Record<string, T[]>;
+    const page = (await response.json()) as Page<string, T>;
     yield { revision: revisionOf(response), entries: page[key]! };
     page_token = page.next_page_token ?? undefined;
   } while (page_token !== undefined);

@@ -1,4 +1,4 @@
-import { spelledDuration } from '../../audit/pictures/duration.ts';
+import { formatDuration } from '../../audit/duration.ts';
 import { type Rollback, rollbackFinder } from '../../audit/reports/rollbacks.ts';
 import type { LogSource } from '../../proof/source.ts';
 import { type Cell, checkScope, movesOf, type Report, readLog, type Scope } from './report.ts';
@@ -47,7 +47,7 @@ export async function rollbackReport(source: LogSource, scope: Scope): Promise<R
 function rollbackRow(rollback: Rollback): Cell[] {
   const { revision, time, model, environment, implicit, before, after, actor, reason, reverted } = rollback;
   const undid = reverted.map(({ revision, version }) => `${revision} (${version ?? 'none'})`).join(', ');
-  const was = [spelledDuration(rollback.before_seconds), rollback.before_began?.actor ?? null];
+  const was = [formatDuration(rollback.before_seconds), rollback.before_began?.actor ?? null];
   const names = [before ?? 'none', after ?? 'none'];
   return [revision, time, model, environment, ...names, actor, reason, ...was, implicit ? 'implicit' : undid];
 }

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
+import { formatDuration } from '../../audit/duration.ts';
 import { bars } from '../../audit/pictures/bars.ts';
-import { spelledDuration } from '../../audit/pictures/duration.ts';
 import { lanesOf, type Span } from '../../audit/pictures/lanes.ts';
 import { timelinePage } from '../../audit/pictures/page.ts';
 import { secondsOf, type Tenure, tenureKeeper } from '../../audit/reports/tenure.ts';
@@ -47,7 +47,7 @@ function startOf(tenures: Tenure[]): number {
 function rowOf(tenure: Tenure, { to }: Span) {
   const { model, environment, version, began, ended } = tenure;
   const end = ended && `${ended.actor} (${ended.type.slice('version.'.length).replace('_', ' ')})`;
-  const long = spelledDuration(secondsOf(tenure, to));
+  const long = formatDuration(secondsOf(tenure, to));
   const times = [began.time, ended?.time ?? 'still', long];
   return [model, environment, version ?? 'none', ...times, began.actor, began.reason, end];
 }

@@ -11,7 +11,7 @@ const get = route({
   method: 'GET',
   path: '/api/blobs/:digest',
   permission: 'read',
-  summary: 'The bytes of a blob; HEAD tells whether it is there',
+  summary: 'The bytes of a blob; HEAD checks whether it exists',
   params,
   answer: { status: 200, type: 'application/octet-stream' },
   errors: ['unknown-blob', 'range-not-satisfiable'],
@@ -27,17 +27,17 @@ const put = route({
   method: 'PUT',
   path: '/api/blobs/:digest',
   permission: 'publish',
-  summary: 'Store a blob; one that no version refers to is kept 24 hours',
+  summary: 'Store a blob; without a version that refers to it, it is kept for 24 hours',
   event_type: 'blob.stored',
   params,
   rawBody: { 'application/octet-stream': null },
   answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
   errors: ['checksum-mismatch', 'volume-full'],
   async handle({ c, params: { digest }, actor }, { artifacts, blobAccess }) {
-    const known = await artifacts.stat(digest);
+    const existing = await artifacts.stat(digest);
     const { size } = await artifacts.put(digest, bodyBytes(c), contentLength(c));
     blobAccess.sent(actor, digest);
-    return { status: known ? 200 : 201, json: { digest, size }, log: { digest, size } };
+    return { status: existing ? 200 : 201, json: { digest, size }, log: { digest, size } };
   },
 });
 

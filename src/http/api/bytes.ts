@@ -7,8 +7,7 @@ import { notModified } from '../server/etag.ts';
 import type { Reply } from '../server/route.ts';
 
 /**
- * A blob's bytes, whole or the one range that is asked for; a list of ranges is answered with the whole, as RFC 9110
- * (section 14.2) allows.
+ * Answers a blob or one range of it. A request for several ranges gets the whole blob (RFC 9110, section 14.2).
  *
  * @throws {Problem} unknown-blob, range-not-satisfiable
  */
@@ -30,11 +29,11 @@ export async function blobReply(c: HttpContext, artifacts: ArtifactStore, digest
 function blobHeaders(digest: Digest) {
   return {
     ETag: `"${digest}"`,
-    // Of the whole blob, whatever range is answered.
+    // The digest of the whole blob, also for a range.
     'Repr-Digest': digestField(digest),
     'Accept-Ranges': 'bytes',
     'Content-Type': 'application/octet-stream',
-    // What was uploaded is never to be shown as a page of ours.
+    // Browsers must not show uploaded bytes as a page of the registry.
     'Content-Disposition': 'attachment',
     'Cache-Control': 'private, max-age=31536000, immutable',
   };
@@ -49,5 +48,5 @@ function rangeOf(c: HttpContext, etag: string, size: number): ByteRange | null {
   const end = first === '' || last === '' ? size - 1 : Math.min(Number(last), size - 1);
   if (first !== '' && last !== '' && Number(first) > Number(last)) return null;
   if (start <= end) return { start, end };
-  throw new Problem('range-not-satisfiable', `The file has ${size} bytes.`, { size });
+  throw new Problem('range-not-satisfiable', `The range is outside the file, which has ${size} bytes.`, { size });
 }

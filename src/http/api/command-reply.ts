@@ -29,8 +29,8 @@ export async function moveReply(outcome: Outcome, dry_run: boolean, services: Se
   const { model, event, revision } = outcome;
   if (event?.data === undefined || !('previous' in event.data))
     throw new TypeError(`${event?.type} does not move an environment`);
-  if (outcome.stored) await services.settled();
-  const warnings = [...outcome.warnings, ...(outcome.stored ? services.health().volume : [])];
+  if (outcome.stored) await services.settled(model.name);
+  const warnings = [...outcome.warnings, ...(outcome.stored ? services.volumeProblems(model.name) : [])];
   const checks = dry_run ? { checks: outcome.checks.map(checkView) } : {};
   const json = {
     ...moveView(model, event as Parameters<typeof moveView>[1], { revision, warnings, dry_run }),
@@ -42,6 +42,6 @@ export async function moveReply(outcome: Outcome, dry_run: boolean, services: Se
 /** Answers a command that changes a version with the version. */
 export async function versionReply(outcome: Outcome, version: string, services: Services): Promise<Reply> {
   const { model } = outcome;
-  if (outcome.stored) await services.settled();
+  if (outcome.stored) await services.settled(model.name);
   return { json: versionView(model, model.versions.get(version)!), log: { version, ...logOf(outcome) } };
 }

@@ -15,8 +15,8 @@ import { Runtime } from '../../domain/requires.ts';
 import { type Method, type Reply, type Route, route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 import { issuerOf, logOf, moveReply, versionReply } from './command-reply.ts';
-import { ofEnvironment, RUNTIME_PATH } from './runtime.ts';
-import { ofModel, ofVersion } from './versions.ts';
+import { ofEnvironment, ofModel, ofVersion } from './params.ts';
+import { RUNTIME_PATH } from './runtime.ts';
 
 /** The refusals that every command may give. */
 export const COMMAND_ERRORS: readonly ProblemCode[] = [

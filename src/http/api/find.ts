@@ -7,7 +7,7 @@ import type { Services } from '../services.ts';
 /** @throws {Problem} unknown-model */
 export function findModel({ registry }: Services, name: string): ModelEntry {
   const entry = entryOf(registry(), name);
-  if (entry.model.revision === 0) throw new Problem('unknown-model', `There is no model ${name}.`);
+  if (entry.model.revision === 0) throw new Problem('unknown-model', `There is no model ${name}. See GET /api/models.`);
   return entry;
 }
 

@@ -1,39 +1,21 @@
 import { z } from 'zod';
-import { allows, EVERY_MODEL } from '../../access/policy.ts';
+import { allows } from '../../access/policy.ts';
+import { Liveness, type ProblemLists, Readiness } from '../../api/health.ts';
+import { EVERY_MODEL } from '../../domain/permissions.ts';
 import { identifyIfAny } from '../caller/identify.ts';
 import type { HttpContext } from '../server/context.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 
-/** What an operator should look at. */
-const Lists = z.object({
-  gaps: z.array(z.object({ first: z.int(), last: z.int() })),
-  frozen: z.array(z.object({ model: z.string(), revision: z.int(), reason: z.string() })),
-  volume: z.array(z.string()),
-  artifacts: z.array(
-    z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()), missing: z.int() }),
-  ),
-  discovery: z.array(z.string()),
-  history: z.array(z.string()),
-});
-
-/** The further ones are counted by the metric signalbox_problems. */
+/** The metric signalbox_problems counts all of them. */
 const MAX_ARTIFACTS = 100;
-
-const Readiness = z.object({
-  ready: z.boolean(),
-  log: z.enum(['live', 'catching-up', 'cut-off', 'diverged']),
-  counts: z.record(Lists.keyof(), z.int()).meta({ description: 'How long each of the lists is' }),
-  // They name models, versions and files.
-  ...Lists.partial().shape,
-});
 
 const healthz = route({
   method: 'GET',
   path: '/healthz',
   permission: null,
-  summary: 'Whether the process answers at all',
-  answer: { status: 200, schema: z.object({ status: z.literal('ok') }) },
+  summary: 'Whether the process responds',
+  answer: { status: 200, schema: Liveness },
   errors: [],
   handle: () => ({ json: { status: 'ok' } }),
 });
@@ -43,30 +25,35 @@ const readyz = route({
   path: '/readyz',
   permission: null,
   summary:
-    'Whether the log is followed to its head (503 if not), and how much an operator should look at; with a credential that may read every model, what',
+    'Whether this server can answer reads (503 if not), or with for=writes, store events; and the number of problems. With a credential that may read every model, also the problems',
+  query: z.object({ for: z.enum(['reads', 'writes']).default('reads') }),
   answer: { status: 200, schema: Readiness },
   errors: [],
-  async handle({ c }, services) {
-    const { log, ...health } = services.health();
+  async handle({ c, query }, services) {
+    const { log, complete, ...health } = services.health();
     const lists = { ...health, frozen: frozenModels(services) } satisfies Record<
-      keyof typeof Lists.shape,
+      keyof ProblemLists,
       readonly unknown[]
     >;
     const counts = Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, list.length]));
-    const ready = log === 'live';
+    // Without NATS, reads are answered, marked stale. A server whose log was replaced does not recover by itself, and may
+    // contradict the others, which follow the log as it is now: requests should go to those.
+    const ready = complete && log !== 'diverged';
+    const writes = log === 'live';
+    const status = (query.for === 'writes' ? writes : ready) ? 200 : 503;
     const artifacts = lists.artifacts.slice(0, MAX_ARTIFACTS);
     const shown = (await mayReadEverything(c, services)) ? { ...lists, artifacts } : {};
-    return { status: ready ? 200 : 503, json: { ready, log, counts, ...shown } };
+    return { status, json: { ready, writes, log, counts, ...shown } };
   },
 });
 
-/** A wrong credential counts as none: a probe must not fail for it. */
+/** A probe must not fail because of an invalid credential, so it counts as no credential. */
 async function mayReadEverything(c: HttpContext, services: Services): Promise<boolean> {
   const caller = await identifyIfAny(c, services);
   return caller !== null && allows(services.policy, caller, { permission: 'read', model: EVERY_MODEL });
 }
 
-/** A model that cannot be followed does not take the registry down: the others are served as ever. */
+/** A frozen model does not make the server unready: the others are served. */
 function frozenModels({ registry }: Services) {
   const entries = [...registry().models.values()].filter(({ frozen }) => frozen !== null);
   return entries.map(({ model, frozen }) => ({ model: model.name, ...frozen! }));

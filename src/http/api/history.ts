@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageOf } from '../../api/page.ts';
 import { EventView } from '../../api/views.ts';
 import { EVENT_TYPES } from '../../domain/events.ts';
 import { EnvironmentName } from '../../domain/names.ts';
@@ -8,16 +9,16 @@ import { Paging, pageReply } from '../server/paging.ts';
 import { route } from '../server/route.ts';
 import { Time } from './at.ts';
 import { findModel } from './find.ts';
+import { ofModel } from './params.ts';
 import { readEvents } from './read-event.ts';
-import { ofModel } from './versions.ts';
 
 const Filters = z.object({
   type: z.enum(EVENT_TYPES).optional(),
   environment: EnvironmentName.optional(),
-  version: Version.optional().meta({ description: 'Events that name this version, as the new or the previous one' }),
+  version: Version.optional().meta({ description: 'Events with this version as the new or the previous one' }),
   actor: z.string().max(200).optional(),
-  since: Time.optional().meta({ format: 'date-time', description: 'Events of this moment and later' }),
-  until: Time.optional().meta({ format: 'date-time', description: 'Events of this moment and earlier' }),
+  since: Time.optional().meta({ format: 'date-time', description: 'Events at or after this time' }),
+  until: Time.optional().meta({ format: 'date-time', description: 'Events at or before this time' }),
   ...Paging,
 });
 
@@ -25,10 +26,10 @@ const history = route({
   method: 'GET',
   path: '/api/models/:model/history',
   permission: 'read',
-  summary: 'Every event of a model, newest first',
+  summary: 'The events of a model, newest first',
   params: ofModel,
   query: Filters,
-  answer: { status: 200, schema: z.object({ events: z.array(EventView), next_page_token: z.string().nullable() }) },
+  answer: { status: 200, schema: pageOf('events', EventView) },
   errors: ['unknown-model', 'log-unavailable'],
   async handle({ params, query }, services) {
     const entry = findModel(services, params.model);
@@ -50,10 +51,10 @@ const history = route({
 });
 
 function* newestFirst(history: HistoryEntry[], query: z.output<typeof Filters>): Generator<HistoryEntry> {
-  for (let i = history.length - 1; i >= 0; i--) if (fits(history[i]!, query)) yield history[i]!;
+  for (let i = history.length - 1; i >= 0; i--) if (matches(history[i]!, query)) yield history[i]!;
 }
 
-function fits(entry: HistoryEntry, query: z.output<typeof Filters>): boolean {
+function matches(entry: HistoryEntry, query: z.output<typeof Filters>): boolean {
   const { type, environment, version, actor, since, until } = query;
   if (type !== undefined && entry.type !== type) return false;
   if (actor !== undefined && entry.actor !== actor) return false;

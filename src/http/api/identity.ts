@@ -1,14 +1,15 @@
 import { z } from 'zod';
-import { PERMISSIONS } from '../../access/permissions.ts';
+import { IdentityView } from '../../api/identity.ts';
+import { PERMISSIONS } from '../../domain/permissions.ts';
 import { route } from '../server/route.ts';
 
 const identity = route({
   method: 'GET',
   path: '/api/identity',
   permission: 'identified',
-  summary: 'Who the credential says is calling, and what it allows somewhere at least',
+  summary: 'The caller, and each permission that it has for some model and environment',
   query: z.object({ model: z.string().optional() }),
-  answer: { status: 200, schema: z.object({ actor: z.string(), permissions: z.array(z.enum(PERMISSIONS)) }) },
+  answer: { status: 200, schema: IdentityView },
   errors: [],
   handle({ actor, may, query: { model } }) {
     return { json: { actor, permissions: PERMISSIONS.filter((permission) => may({ permission, model })) } };

@@ -1,27 +1,27 @@
 import { z } from 'zod';
 import { Problem } from '../../domain/errors.ts';
-import { convergence, FleetView, InstanceName, LoaderReport, type LoaderView } from '../../domain/fleet.ts';
+import { convergence, FleetView, LoaderReport, type LoaderView } from '../../domain/fleet.ts';
 import { activeMap } from '../../domain/model.ts';
-import { EnvironmentName, ModelName } from '../../domain/names.ts';
+import { EnvironmentName } from '../../domain/names.ts';
 import { entryOf } from '../../projections/registry.ts';
 import { route } from '../server/route.ts';
 import { findEnvironment } from './find.ts';
-import { ofModel } from './versions.ts';
+import { ofLoader, ofModel } from './params.ts';
 
 const report = route({
   method: 'PUT',
   path: '/api/models/:model/loaders/:instance',
   permission: 'report',
-  summary: 'What a loader says of itself; the state "stopped" takes it off the list',
+  summary: 'Report the state of a loader; the state "stopped" removes it from the list',
   event_type: 'loader.reported',
-  params: z.object({ model: ModelName, instance: InstanceName }),
+  params: ofLoader,
   body: LoaderReport,
   answer: { status: 204 },
   errors: ['too-many-requests', 'log-unavailable'],
   async handle({ params: { model, instance }, body }, { fleet }) {
     await fleet.report(model, instance, body).catch((cause: unknown) => {
       if (cause instanceof Problem) throw cause;
-      throw new Problem('log-unavailable', 'The report cannot be passed on now; report again.', {}, cause);
+      throw new Problem('log-unavailable', 'The report could not be stored. Send it again.', {}, cause);
     });
     return { status: 204, log: { instance, state: body.state, revision: body.current?.revision } };
   },
@@ -31,13 +31,13 @@ const list = route({
   method: 'GET',
   path: '/api/models/:model/loaders',
   permission: 'read',
-  summary: 'The loaders heard of in the last 90 seconds, and how far they have followed what is active',
+  summary: 'Loaders that reported in the last 90 seconds, and how many of them serve the active version',
   params: ofModel,
   query: z.object({ environment: EnvironmentName.optional() }),
   answer: { status: 200, schema: FleetView },
   errors: ['unknown-environment'],
   handle({ params: { model }, query: { environment } }, services) {
-    // A loader may wait for the first version of a model: one without events is no error here.
+    // A loader may wait for the first version of a model, so an unknown model is not an error here.
     const all = services.fleet.of(model).sort(byName);
     const active = activeMap(entryOf(services.registry(), model).model, services.environments);
     if (environment === undefined) return { json: { loaders: all, environments: convergence(active, all) } };

@@ -4,21 +4,21 @@ import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { check } from '../server/input.ts';
 
 /**
- * A manifest that was sent. Its size is looked at first: a schema takes time for each thing that is wrong.
+ * Parses a manifest. The size is checked first, as the schema takes time for each invalid field.
  *
  * @throws {Problem} too-large, invalid-request
  */
 export function checkManifest(json: unknown, where: string): PublishInput {
   const { notes: _, ...manifest } = Object(json) as { notes?: unknown };
   if (sizeOf(manifest, where) <= MAX_MANIFEST_BYTES) return check(PublishBody, json, where);
-  throw new Problem('too-large', `The manifest is over ${MAX_MANIFEST_BYTES} bytes.`);
+  throw new Problem('too-large', `The manifest is larger than ${MAX_MANIFEST_BYTES} bytes.`);
 }
 
 function sizeOf(value: unknown, where: string): number {
   try {
     return Buffer.byteLength(JSON.stringify(value));
   } catch (cause) {
-    // What was parsed has no cycles, and no numbers that JSON has not: it is nested too deeply for the stack.
+    // Parsed JSON can always be serialized unless it is nested too deeply for the stack.
     throw new Problem('invalid-request', `The ${where} is nested too deeply.`, {}, cause);
   }
 }

@@ -4,7 +4,7 @@ const metrics = route({
   method: 'GET',
   path: '/metrics',
   permission: null,
-  summary: 'What is counted and timed here, for Prometheus',
+  summary: 'Metrics of this server for Prometheus',
   answer: { status: 200, type: 'text/plain' },
   errors: [],
   async handle(_request, services) {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { ModelView, modelView } from '../../api/views.ts';
+import { pageOf } from '../../api/page.ts';
+import { ModelView, modelView, ShortLatestView, ShortModelView } from '../../api/views.ts';
 import { readSmallBlob } from '../../artifacts/read-small.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
@@ -18,9 +19,9 @@ const models = route({
   method: 'GET',
   path: '/api/models',
   permission: 'read',
-  summary: 'Every model, the one that changed last first',
+  summary: 'The models, the last changed one first',
   query: z.object(Paging),
-  answer: { status: 200, schema: z.object({ models: z.array(ModelView), next_page_token: z.string().nullable() }) },
+  answer: { status: 200, schema: pageOf('models', ModelView) },
   errors: [],
   handle({ query, may }, { registry, environments }) {
     const listing = ['models', registry().position.epoch];
@@ -44,12 +45,9 @@ const short = route({
   method: 'GET',
   path: '/models',
   permission: 'gateway',
-  summary: 'A model in short: its versions in order, the latest and the active one',
+  summary: 'A summary of a model: its versions in order, the latest and the active one',
   query: OfModel,
-  answer: {
-    status: 200,
-    schema: z.object({ versions: z.array(z.string()), latest: z.string().nullable(), active: z.string().nullable() }),
-  },
+  answer: { status: 200, schema: ShortModelView },
   errors: ['unknown-model'],
   handle({ query }, services) {
     const model = shortModel(services, query.model);
@@ -63,30 +61,30 @@ const shortLatest = route({
   method: 'GET',
   path: '/models/latest',
   permission: 'gateway',
-  summary: 'The latest version of a model and its metadata.json; null for one that is not JSON or too large',
+  summary: 'The latest version of a model and its metadata.json; null if that is too large or is not JSON',
   query: OfModel,
-  answer: { status: 200, schema: z.object({ version: z.string(), metadata: z.json() }) },
+  answer: { status: 200, schema: ShortLatestView },
   errors: ['unknown-model', 'unknown-version'],
   async handle({ query }, services) {
     const model = shortModel(services, query.model);
     const version = latestVersion(model);
-    if (version === null) throw new Problem('unknown-version', 'There is no version yet.');
+    if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
     return { json: { version, metadata: await metadataOf(model.versions.get(version)!, services.artifacts) } };
   },
 });
 
-/** The default model is there before its first version. @throws {Problem} unknown-model */
+/** Finds a model; the default model exists before its first version. @throws {Problem} unknown-model */
 function shortModel(services: Services, name: string): Model {
   const { model } = name === DEFAULT_MODEL ? entryOf(services.registry(), name) : findModel(services, name);
   return model;
 }
 
-/** The version's own `metadata.json`, null where it cannot be shown; what its manifest says where there is none. */
+/** Returns the version's `metadata.json`, or null if it cannot be shown; without that file, its manifest. */
 async function metadataOf({ manifest }: VersionState, artifacts: ArtifactStore): Promise<unknown> {
   const listed = manifest.artifacts.find(({ path }) => path === 'metadata.json');
   const text = listed && (await textOf(listed.digest, artifacts));
-  const { artifacts: _, ...said } = manifest;
-  return text === TOO_LARGE ? null : text ? shownJson(text) : said;
+  const { artifacts: _, ...metadata } = manifest;
+  return text === TOO_LARGE ? null : text ? shownJson(text) : metadata;
 }
 
 const TOO_LARGE = Symbol('too large');

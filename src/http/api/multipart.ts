@@ -9,17 +9,17 @@ import type { HttpContext } from '../server/context.ts';
 import type { Services } from '../services.ts';
 import { checkManifest } from './manifest-input.ts';
 
-/** The manifest, the most files that it may list, and one more: the parser drops further parts, and an extra one is an error. */
+/** The manifest, the most files that it may list, and one more to report: the parser drops the rest. */
 const MAX_PARTS = 1 + 1000 + 1;
 
 /**
- * Receives a version as multipart/form-data, in constant memory: the part `manifest` first, then one part per file, named
- * by its path. Each part is verified against the manifest while it streams into the store.
+ * Receives a version as multipart/form-data in constant memory: the part `manifest`, then one part per file, named by
+ * its path. Each part is verified against the manifest while it streams into the store.
  *
- * If the request is refused, files that were stored stay: another request may have sent the same bytes, or may have seen
- * that they are there. The collector deletes them after its grace period.
+ * If the request is refused, files that are already stored stay, as another request may have stored or found the same
+ * bytes. The collector deletes them after their grace period.
  *
- * @throws {Problem} invalid-request (a part that is missing, extra or repeated), checksum-mismatch with its `path`
+ * @throws {Problem} invalid-request (a missing, extra or repeated part), checksum-mismatch with its `path`
  */
 export async function receiveMultipart(
   { c, actor }: { c: HttpContext; actor: string },
@@ -53,8 +53,8 @@ export async function receiveMultipart(
 
   async function storePart({ artifacts: listed }: PublishInput, path: string, part: Readable): Promise<void> {
     const artifact = listed.find((candidate) => candidate.path === path);
-    if (!artifact) throw new Problem('invalid-request', `The manifest lists no ${path}.`, { path });
-    if (received.has(path)) throw new Problem('invalid-request', `The part ${path} came twice.`, { path });
+    if (!artifact) throw new Problem('invalid-request', `The manifest does not list ${path}.`, { path });
+    if (received.has(path)) throw new Problem('invalid-request', `The part ${path} is repeated.`, { path });
     received.add(path);
     await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
     blobAccess.sent(actor, artifact.digest);
@@ -67,39 +67,40 @@ export async function receiveMultipart(
     return complete(input, received);
   } catch (error) {
     await parts;
-    throw error instanceof Problem ? error : new Problem('invalid-request', 'The multipart body is broken.', {}, error);
+    throw error instanceof Problem ? error : new Problem('invalid-request', 'Invalid multipart body.', {}, error);
   }
 }
 
 function parserFor(c: HttpContext) {
   const headers = { 'content-type': c.req.header('content-type')! };
   try {
-    // Every part is a stream, `manifest` too: curl sends it with or without a file name.
+    // Each part is a stream, also `manifest`: curl sends it with or without a file name.
     return Busboy({ headers, isPartAFile: () => true, limits: { parts: MAX_PARTS, headerPairs: 20 } });
   } catch (cause) {
-    throw new Problem('invalid-request', 'The multipart body has no boundary.', {}, cause);
+    throw new Problem('invalid-request', 'The Content-Type multipart/form-data has no valid boundary.', {}, cause);
   }
 }
 
 async function readManifest(name: string, part: Readable): Promise<PublishInput> {
-  if (name !== 'manifest') throw new Problem('invalid-request', `The first part must be manifest, not ${name}.`);
+  if (name !== 'manifest') throw new Problem('invalid-request', `The first part must be "manifest", not "${name}".`);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of part) {
     size += chunk.length;
-    if (size > 2 * MAX_MANIFEST_BYTES) throw new Problem('too-large', 'The part manifest is too large.');
+    if (size > 2 * MAX_MANIFEST_BYTES)
+      throw new Problem('too-large', `The part "manifest" is larger than ${2 * MAX_MANIFEST_BYTES} bytes.`);
     chunks.push(chunk);
   }
   try {
     return checkManifest(JSON.parse(utf8(Buffer.concat(chunks))), 'part manifest');
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
-    throw new Problem('invalid-request', 'The part manifest is not JSON.', {}, cause);
+    throw new Problem('invalid-request', `The part "manifest" is not JSON: ${(cause as Error).message}.`, {}, cause);
   }
 }
 
 function complete(input: PublishInput | null, received: Set<string>): PublishInput {
-  if (input === null) throw new Problem('invalid-request', 'There is no part manifest.');
+  if (input === null) throw new Problem('invalid-request', 'The body has no part "manifest". Send it first.');
   const missing = input.artifacts.map(({ path }) => path).filter((path) => !received.has(path));
   if (missing.length === 0) return input;
   throw new Problem('invalid-request', `There is no part for ${missing.join(', ')}.`, { missing });

@@ -6,7 +6,7 @@ import { issuerOf, versionReply } from './command-reply.ts';
 import { COMMAND_ERRORS } from './commands.ts';
 import { checkManifest } from './manifest-input.ts';
 import { receiveMultipart } from './multipart.ts';
-import { ofModel } from './versions.ts';
+import { ofModel } from './params.ts';
 
 const MULTIPART = 'multipart/form-data';
 /** Room for the largest manifest and its notes, indented and escaped. */

@@ -8,7 +8,7 @@ const READ_AT_ONCE = 32;
 
 type Event = z.infer<typeof EventView>;
 
-/** Events that the index names, read from the log. @throws {Problem} log-unavailable */
+/** Reads events from the log by their revisions. @throws {Problem} log-unavailable */
 export async function readEvents(revisions: number[], services: Pick<Services, 'readAt'>): Promise<Event[]> {
   const events: Event[] = [];
   for (let i = 0; i < revisions.length; i += READ_AT_ONCE) {
@@ -20,7 +20,7 @@ export async function readEvents(revisions: number[], services: Pick<Services, '
 
 async function readEvent(revision: number, { readAt }: Pick<Services, 'readAt'>): Promise<Event> {
   const message = await readAt(revision).catch((cause: unknown) => {
-    throw new Problem('log-unavailable', 'The log cannot be read at the moment.', {}, cause);
+    throw new Problem('log-unavailable', 'The log cannot be read at the moment. Try again.', {}, cause);
   });
   const event = message && decodeEvent(message.body).event;
   if (!event) throw new Problem('log-unavailable', `The event ${revision} is no longer in the log.`, { revision });

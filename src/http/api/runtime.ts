@@ -1,19 +1,17 @@
-import { z } from 'zod';
 import { RuntimeView } from '../../api/views.ts';
 import { environmentOf } from '../../domain/model.ts';
-import { EnvironmentName, ModelName } from '../../domain/names.ts';
 import { route } from '../server/route.ts';
 import { findEnvironment, findModel } from './find.ts';
+import { ofEnvironment } from './params.ts';
 
-/** The path that the command `runtime` declares with `PUT`, behind the model's own. */
+/** The path after that of the model; commands.ts adds `PUT`. */
 export const RUNTIME_PATH = '/environments/:environment/runtime';
-export const ofEnvironment = z.object({ model: ModelName, environment: EnvironmentName });
 
 const declared = route({
   method: 'GET',
   path: `/api/models/:model${RUNTIME_PATH}`,
   permission: 'read',
-  summary: 'The runtime that was declared for an environment; null if none ever was',
+  summary: 'The runtime declared for an environment; null before the first declaration',
   params: ofEnvironment,
   answer: { status: 200, schema: RuntimeView },
   errors: ['unknown-environment', 'unknown-model'],

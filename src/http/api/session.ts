@@ -1,30 +1,21 @@
 import { z } from 'zod';
 import type { Session } from '../../access/sessions.ts';
+import { SessionView } from '../../api/session.ts';
 import { Problem } from '../../domain/errors.ts';
 import { route } from '../server/route.ts';
-
-const SessionView = z
-  .object({
-    actor: z.string(),
-    role: z.string().nullable(),
-    groups: z.array(z.string()),
-    expires_at: z.iso.datetime().meta({ description: 'Unless it is used before' }),
-    ends_at: z.iso.datetime().meta({ description: 'However much it is used: after a day, or with the token' }),
-  })
-  .meta({ id: 'Session' });
 
 const begin = route({
   method: 'POST',
   path: '/api/session',
   permission: 'identified',
-  summary: 'Sign in: exchange a token for a cookie that scripts of a page cannot read',
+  summary: 'Sign in: exchange a token for a cookie that scripts in a page cannot read',
   event_type: 'session.begun',
   body: z.strictObject({}),
   answer: { status: 201, schema: SessionView },
   errors: ['invalid-request'],
   async handle({ identity }, { sessions }) {
     if (identity.reaches || 'session' in identity) {
-      throw new Problem('invalid-request', 'A session begins with a token of a person’s, sent as Authorization.');
+      throw new Problem('invalid-request', 'Sign in with a personal token, not with an API key or a session.');
     }
     const { cookie, session } = await sessions.begin(identity);
     return { status: 201, headers: { 'Set-Cookie': cookie, 'Cache-Control': 'no-store' }, json: viewOf(session) };
@@ -42,7 +33,7 @@ const end = route({
   handle: (_request, { sessions }) => ({ status: 204, headers: { 'Set-Cookie': sessions.end() } }),
 });
 
-function viewOf({ actor, role, groups, session: { expires_at, ends_at } }: Session): z.infer<typeof SessionView> {
+function viewOf({ actor, role, groups, session: { expires_at, ends_at } }: Session): SessionView {
   return { actor, role, groups: [...groups], expires_at: expires_at.toISOString(), ends_at: ends_at.toISOString() };
 }
 

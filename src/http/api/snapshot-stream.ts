@@ -4,56 +4,55 @@ import { activeMap, environmentOf } from '../../domain/model.ts';
 import { positionId, shortEpoch } from '../../log/identity.ts';
 import { entryOf, type Registry } from '../../projections/registry.ts';
 
-export type StreamEvent = 'reset' | 'snapshot' | 'activation' | 'heartbeat';
+/** Why a snapshot is sent: the `event` of a server-sent event. */
+export type Occasion = 'reset' | 'snapshot' | 'activation' | 'heartbeat';
 
-/** Everyone who follows a model by server-sent events. */
-export interface EventStream {
-  /** Tells a follower, whose headers are sent, where things stand, and from then on what changes. */
+/** Sends snapshots of models to their followers as server-sent events. */
+export interface SnapshotStream {
+  /** Adds a follower, whose headers are sent: it gets a snapshot now and after each change. */
   join(model: string, follower: ServerResponse, reset: boolean): void;
-  /** Tells the followers of a model what is active now. */
-  tell(model: string): void;
-  /** How many follow at the moment. */
+  /** Sends a snapshot to the followers of a model whose active versions have changed. */
+  send(model: string): void;
+  /** Returns the number of followers. */
   followers(): number;
-  /** Ends every stream; followers come again. */
+  /** Ends every stream; followers reconnect. */
   endAll(): void;
   close(): void;
 }
 
-export interface EventStreamOptions {
+export interface SnapshotSources {
   registry(): Registry;
   environments: readonly string[];
   /** Whether the log cannot be followed at the moment. */
   stale(): boolean;
-  heartbeatMs?: number;
 }
 
 const HEARTBEAT_MS = 15_000;
-/** A stream ends after five to fifteen minutes, so that followers spread over servers anew. */
+/** A stream ends after 5 to 15 minutes, so that followers spread over the servers again. */
 const MIN_AGE_MS = 5 * 60_000;
 const MAX_AGE_MS = 15 * 60_000;
-/** Who reads this much too slowly is cut off: what it would be sent is out of date anyway. */
+/** A follower with more unread bytes is disconnected: what it would read is out of date. */
 const MAX_UNSENT_BYTES = 256 * 1024;
 
 /**
- * A model's event is encoded once and its bytes are shared by all who follow it; one timer beats for everybody. Writing
- * to the socket's own response keeps a follower at some 5 kB, a fifth of what a web stream each takes.
+ * Each snapshot is encoded once for all followers of its model, and one timer sends every heartbeat. Writing to Node's
+ * response takes about 5 kB per follower, a fifth of what a web stream takes.
  */
-export function createEventStream(options: EventStreamOptions): EventStream {
-  const { heartbeatMs = HEARTBEAT_MS } = options;
-  /** By model: its followers, and when each one's stream ends. */
+export function createSnapshotStream(sources: SnapshotSources, heartbeatMs = HEARTBEAT_MS): SnapshotStream {
+  /** By model: its followers, and when the stream of each ends. */
   const models = new Map<string, Map<ServerResponse, number>>();
   let closed = false;
   const heartbeat = setInterval(beat, heartbeatMs);
   heartbeat.unref();
 
-  return { join, tell: (model) => send(model, 'activation'), followers, endAll, close };
+  return { join, send: (model) => sendTo(model, 'activation'), followers, endAll, close };
 
   function join(model: string, follower: ServerResponse, reset: boolean): void {
     follower.write('retry: 2000\n\n');
     if (reset) follower.write(encode('reset', model));
     follower.write(encode('snapshot', model));
     if (closed) follower.end();
-    if (closed || follower.destroyed) return; // one that is gone already says so no more
+    if (closed || follower.destroyed) return; // emits no further 'close'
     const followers = models.get(model) ?? new Map<ServerResponse, number>();
     models.set(model, followers);
     followers.set(follower, performance.now() + MIN_AGE_MS + Math.random() * (MAX_AGE_MS - MIN_AGE_MS));
@@ -63,10 +62,10 @@ export function createEventStream(options: EventStreamOptions): EventStream {
     });
   }
 
-  function send(model: string, event: StreamEvent): void {
+  function sendTo(model: string, occasion: Occasion): void {
     const followers = models.get(model);
     if (!followers) return;
-    const bytes = encode(event, model);
+    const bytes = encode(occasion, model);
     for (const follower of followers.keys()) {
       if (follower.writableLength > MAX_UNSENT_BYTES) follower.destroy();
       else follower.write(bytes);
@@ -76,16 +75,15 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   function beat(): void {
     const now = performance.now();
     for (const [model, followers] of models) {
-      send(model, 'heartbeat');
+      sendTo(model, 'heartbeat');
       for (const [follower, until] of followers) if (until < now) follower.end();
     }
   }
 
-  function encode(event: StreamEvent, model: string): Buffer {
-    const { position } = options.registry();
-    return Buffer.from(
-      `id: ${positionId(position)}\nevent: ${event}\ndata: ${JSON.stringify(snapshotOf(options, model))}\n\n`,
-    );
+  function encode(occasion: Occasion, model: string): Buffer {
+    const id = positionId(sources.registry().position);
+    const data = JSON.stringify(snapshotOf(sources, model));
+    return Buffer.from(`id: ${id}\nevent: ${occasion}\ndata: ${data}\n\n`);
   }
 
   function followers(): number {
@@ -103,20 +101,16 @@ export function createEventStream(options: EventStreamOptions): EventStream {
   }
 }
 
-/** What is active of a model, and how far the log was read to say so. A name without events has nothing active. */
-export function snapshotOf(
-  { registry, environments, stale }: Pick<EventStreamOptions, 'registry' | 'environments' | 'stale'>,
-  model: string,
-): Snapshot {
-  const { position } = registry();
-  const folded = entryOf(registry(), model).model;
-  const pointers = Object.entries(activeMap(folded, environments));
+/** Returns what is active of a model. A name without events has nothing active. */
+export function snapshotOf({ registry, environments, stale }: SnapshotSources, name: string): Snapshot {
+  const { revision, generation, epoch } = registry().position;
+  const { model } = entryOf(registry(), name);
+  const pointers = Object.entries(activeMap(model, environments));
   const active = Object.fromEntries(
-    pointers.map(([name, pointer]) => {
-      const { request_id } = environmentOf(folded, name).moved ?? {};
-      return [name, pointer && { ...pointer, request_id }];
+    pointers.map(([environment, pointer]) => {
+      const { request_id } = environmentOf(model, environment).moved ?? {};
+      return [environment, pointer && { ...pointer, request_id }];
     }),
   ) as Snapshot['active'];
-  const { revision, generation, epoch } = position;
-  return { revision, model, generation, epoch: shortEpoch(epoch), active, ...(stale() && { stale: true }) };
+  return { revision, model: name, generation, epoch: shortEpoch(epoch), active, ...(stale() && { stale: true }) };
 }

@@ -1,15 +1,15 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import type { HttpContext } from '../server/context.ts';
 
-/** Which network a request comes from. */
+/** Returns the network that a request comes from. */
 export type CallerAddress = (c: HttpContext) => string;
 
 /**
- * The caller's address: the connection's own, or, where that is one of the trusted proxies', the last one in
- * X-Forwarded-For that is not. What stands before that, the caller may have written.
+ * Returns the address of the connection. If that is a trusted proxy, it returns the last address in X-Forwarded-For
+ * that is not: the caller may have written those before it.
  *
  * @param trusted addresses and networks, such as `10.0.0.0/8`
- * @throws {Error} for what is neither
+ * @throws {Error} for any other text
  */
 export function callerAddress(trusted: readonly string[]): CallerAddress {
   const proxies = new BlockList();
@@ -33,17 +33,17 @@ function addTo(list: BlockList, text: string): void {
   const longest = family === 'ipv6' ? 128 : 32;
   const length = prefix === undefined ? longest : Number(prefix);
   if (isIP(address) === 0 || !Number.isInteger(length) || length < 0 || length > longest) {
-    throw new Error(`REGISTRY_TRUSTED_PROXIES: ${text} is no address and no network.`);
+    throw new Error(`REGISTRY_TRUSTED_PROXIES: "${text}" is not an address or a network such as 10.0.0.0/8.`);
   }
   list.addSubnet(address, length, family);
 }
 
-/** An IPv4 address that a socket for both writes as `::ffff:10.0.0.1`. */
+/** Returns an IPv4 address without the prefix of a dual-stack socket, as in `::ffff:10.0.0.1`. */
 function plain(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }
 
-/** One caller has a whole /64 of IPv6 to choose from. */
+/** Returns the /64 of an IPv6 address, since one caller can use all of it. */
 function network(address: string): string {
   if (!isIPv6(address)) return address;
   const [head = '', tail] = address.split('%')[0]!.split('::');

@@ -7,12 +7,12 @@ import { subjectOf, type VerifyToken } from '../../access/tokens.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { HttpContext } from '../server/context.ts';
 import type { CallerAddress } from './address.ts';
-import type { Caller, Met } from './caller.ts';
+import type { Admit, Caller } from './caller.ts';
 import { checkOrigin } from './origin.ts';
 import { sessionCookie } from './session-cookie.ts';
 import { claimedSigner, identifySigner, type SigningServices } from './signed-request.ts';
 
-/** What a caller is identified with. */
+/** What identifies callers. */
 export interface CallerServices extends SigningServices {
   /** Verifies a token or an API key. */
   verify: VerifyToken;
@@ -22,25 +22,26 @@ export interface CallerServices extends SigningServices {
 }
 
 /**
- * The caller, by the credential that the request carries: a token or key, else a signature, else a session's cookie.
+ * Identifies the caller by a token or key, else by a signature, else by the cookie of a session.
  *
- * @throws {Problem} unauthenticated, too-many-attempts, too-many-requests, foreign-origin, log-unavailable; as `met`
+ * @throws {Problem} unauthenticated, too-many-attempts, too-many-requests, foreign-origin, log-unavailable; as `admit`
  */
-export function identify(c: HttpContext, services: CallerServices, met: Met): Caller | Promise<Caller> {
+export function identify(c: HttpContext, services: CallerServices, admit: Admit): Caller | Promise<Caller> {
   const authorization = c.req.header('authorization');
-  if (authorization !== undefined) return meeting(byToken(c, authorization, services), met);
-  if (c.req.header('signature-input') !== undefined) return bySignature(c, services, met);
+  if (authorization !== undefined) return admitting(byToken(c, authorization, services), admit);
+  if (c.req.header('signature-input') !== undefined) return bySignature(c, services, admit);
   const cookie = sessionCookie(c);
-  if (cookie !== undefined) return meeting(bySession(c, cookie, services), met);
-  throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
+  if (cookie !== undefined) return admitting(bySession(c, cookie, services), admit);
+  throw new Problem('unauthenticated', 'There is no credential. Send a token as "Authorization: Bearer <token>".');
 }
 
-/** How long an answer that needs no caller waits to know the caller: probes give up after a second. */
+/** How long an answer that does not depend on the caller waits for it: probes give up after one second. */
 const PATIENCE_MS = 500;
 
 /**
- * The caller, for routes that answer everybody and show some callers more; null without a valid credential, or where it is not
- * known in time, such as while the identity provider does not answer. The request was counted for its address.
+ * Identifies the caller of a route that needs no credential but shows some callers more. It returns null without a
+ * valid credential, or if identifying takes too long, as when the identity provider does not answer. The request is
+ * already counted for its address.
  */
 export async function identifyIfAny(c: HttpContext, services: CallerServices): Promise<Caller | null> {
   try {
@@ -52,25 +53,24 @@ export async function identifyIfAny(c: HttpContext, services: CallerServices): P
   }
 }
 
-/** Without a promise where there is none. */
-function meeting(caller: Caller | Promise<Caller>, met: Met): Caller | Promise<Caller> {
-  if (caller instanceof Promise) return caller.then((known) => meeting(known, met));
-  met(caller);
+function admitting(caller: Caller | Promise<Caller>, admit: Admit): Caller | Promise<Caller> {
+  if (caller instanceof Promise) return caller.then((known) => admitting(known, admit));
+  admit(caller);
   return caller;
 }
 
-function bySignature(c: HttpContext, services: CallerServices, met: Met): Identity | Promise<Identity> {
+function bySignature(c: HttpContext, services: CallerServices, admit: Admit): Identity | Promise<Identity> {
   return verified(
     c,
     services,
-    () => identifySigner(c, services, met),
+    () => identifySigner(c, services, admit),
     () => claimedSigner(c),
   );
 }
 
 function byToken(c: HttpContext, header: string, services: CallerServices): Identity | Promise<Identity> {
   if (!header.startsWith('Bearer ') && !/^bearer /i.test(header)) {
-    throw new Problem('unauthenticated', 'Send a token as "Authorization: Bearer <token>".');
+    throw new Problem('unauthenticated', 'Authorization must have the form "Bearer <token>".');
   }
   const credential = header.slice('Bearer '.length).trim();
   return verified(
@@ -91,7 +91,7 @@ function bySession(c: HttpContext, cookie: string, services: CallerServices): Se
   );
 }
 
-/** Without a promise where the credential is known; a refused one may be answered late. */
+/** Verifies without a promise if the credential is cached. A refusal may be delayed. */
 function verified<T extends Identity>(
   c: HttpContext,
   { signIns, callerAddress }: CallerServices,

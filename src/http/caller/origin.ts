@@ -6,8 +6,8 @@ import type { HttpContext } from '../server/context.ts';
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * What a browser sends by itself it may send for another site's page. A cookie counts only at the registry's public
- * address, or, where none is configured, at one of this machine; and a command under it must come from a page of that very
+ * Refuses cookies that a browser may have sent for the page of another site. A cookie is valid only at the public
+ * address of the registry, or, if none is set, at a loopback address. A command must also come from a page of that
  * address, as JSON, which no form can send.
  *
  * @throws {Problem} foreign-origin, unsupported-media-type
@@ -19,17 +19,17 @@ export function checkOrigin(c: HttpContext, publicUrl: URL | null): void {
     const where = publicUrl
       ? `the public address ${publicUrl.host}`
       : 'a loopback address, as REGISTRY_PUBLIC_URL is not set';
-    throw new Problem('foreign-origin', `Sessions are taken at ${where} only, and this was sent to ${host}.`);
+    throw new Problem('foreign-origin', `Sessions are valid only at ${where}. This request was sent to ${host}.`);
   }
   if (SAFE.has(c.req.method)) return;
   const origin = c.req.header('origin') ?? '';
   if (origin !== own.origin) {
     throw new Problem(
       'foreign-origin',
-      `A command by a session takes the origin ${own.origin}, not ${origin || 'none'}.`,
+      `Commands with a session need the Origin ${own.origin}. This request has ${origin || 'none'}.`,
     );
   }
-  // Any other method is not sent across sites unasked (Fetch standard, section 4.8).
+  // Browsers send other methods to another site only after a preflight request (Fetch standard, section 4.8).
   if (c.req.method === 'POST') checkType(c, 'application/json');
 }
 

@@ -2,7 +2,7 @@ import { SESSION_COOKIE } from '../../access/sessions.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { HttpContext } from '../server/context.ts';
 
-/** The session's cookie. @throws {Problem} unauthenticated where there are two: one of them is somebody else's */
+/** Returns the session cookie. @throws {Problem} unauthenticated if there are two: another site may have set one */
 export function sessionCookie(c: HttpContext): string | undefined {
   const header = c.req.header('cookie');
   if (header === undefined) return undefined;
@@ -11,6 +11,7 @@ export function sessionCookie(c: HttpContext): string | undefined {
     .split(';')
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(prefix));
-  if (another !== undefined) throw new Problem('unauthenticated', 'There are two session cookies.');
+  if (another !== undefined)
+    throw new Problem('unauthenticated', 'There are two session cookies. Delete the cookies of this site.');
   return cookie?.slice(prefix.length);
 }

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { SESSION_COOKIE } from '../../access/sessions.ts';
+import { ProblemDocument } from '../../api/problem.ts';
 import { type ProblemCode, problemTable } from '../../domain/errors.ts';
 import { aliasOf } from '../server/aliases.ts';
 import type { Route } from '../server/route.ts';
 
 type Json = Record<string, unknown>;
 
-/** The OpenAPI 3.1 document of the routes, from the very schemas that check what comes in. */
+/** Returns the OpenAPI 3.1 document of the routes, from the schemas that check the requests. */
 export function openApiDocument(routes: readonly Route[], version: string): Json {
   const schemas: Json = {};
   const paths: Record<string, Json> = {};
@@ -18,7 +19,7 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
     const alias = aliasOf(path);
     if (alias) paths[alias] = { ...paths[alias], [method]: withoutModel(operation) };
   }
-  schemas.Problem = problemSchema;
+  schemas.Problem = jsonSchema(ProblemDocument, 'input', schemas);
   return {
     openapi: '3.1.0',
     info: { title: 'Signalbox', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
@@ -40,20 +41,6 @@ const securitySchemes = {
   },
 };
 
-const problemSchema = {
-  type: 'object',
-  description: 'RFC 9457 problem details; further members depend on the code',
-  properties: {
-    type: { type: 'string' },
-    title: { type: 'string' },
-    status: { type: 'integer' },
-    code: { type: 'string', enum: problemTable.map(({ code }) => code) },
-    detail: { type: 'string' },
-    request_id: { type: 'string' },
-  },
-  required: ['type', 'title', 'status', 'code', 'detail', 'request_id'],
-};
-
 function operationOf(route: Route, schemas: Json): Json {
   const bodies = route.body ? { 'application/json': route.body } : route.rawBody;
   return {
@@ -65,7 +52,7 @@ function operationOf(route: Route, schemas: Json): Json {
   };
 }
 
-/** No body at all stands for an empty object. */
+/** A missing body counts as an empty object. */
 function needsBody({ body }: Route): boolean {
   return body === undefined || !body.safeParse({}).success;
 }
@@ -99,7 +86,7 @@ function successOf({ answer, summary }: Route, schemas: Json): Json {
   return { [answer.status]: { description: summary, content } };
 }
 
-/** Refusals by status, each with the codes that travel under it. */
+/** Returns the refusals by status, each with its problem codes. */
 function refusalsOf({ errors, permission, params, query, body, rawBody }: Route): Json {
   const codes = new Set<ProblemCode>([...errors, 'too-many-requests']);
   if (params || query || body || rawBody) codes.add('invalid-request');
@@ -115,7 +102,7 @@ function refusalsOf({ errors, permission, params, query, body, rawBody }: Route)
   return responses;
 }
 
-/** A schema as JSON Schema 2020-12, which OpenAPI 3.1 speaks; named ones go to the components. */
+/** Converts a schema to JSON Schema 2020-12, which OpenAPI 3.1 uses; named schemas become components. */
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
   const { $schema: _, $defs = {}, ...own } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
   const inComponents = (part: unknown) =>

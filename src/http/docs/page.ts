@@ -22,12 +22,12 @@ const STYLE = `
   table { border-collapse: collapse; } td { padding: .1rem .8rem .1rem 0; vertical-align: top; }
   :root { color-scheme: light dark; }`;
 
-/** Lets in this very style, and nothing else. */
+/** Allows only this style sheet. */
 export const DOCS_POLICY = `default-src 'none'; style-src 'sha256-${hash('sha256', STYLE, 'base64')}'; frame-ancestors 'none'`;
 
 /**
- * The API's documentation as one page that runs no script and loads nothing. The browsable renderers of OpenAPI on npm
- * either load fonts and scripts from elsewhere or report their installation to their makers.
+ * Returns the API documentation as a page that runs no scripts and loads nothing. The renderers of OpenAPI on npm load
+ * fonts and scripts from other servers or report their installation.
  */
 export function docsPage(document: Record<string, unknown>): string {
   const paths = Object.entries(document.paths as Record<string, Record<string, Operation>>);
@@ -44,9 +44,9 @@ export function docsPage(document: Record<string, unknown>): string {
   const page = html`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Signalbox API</title>
     <meta name="viewport" content="width=device-width"><style>${raw(STYLE)}</style></head><body>
     <h1>Signalbox API</h1>
-    <p>The same as <a href="/openapi.json">OpenAPI 3.1</a>. Send a token as <code>Authorization: Bearer …</code>;
+    <p>Also available as <a href="/openapi.json">OpenAPI 3.1</a>. Send a token as <code>Authorization: Bearer …</code>;
     <code>signalbox token</code> prints one.</p>
-    <h2>Routes</h2>${operations}<h2>Shapes</h2>${shapes}</body></html>`;
+    <h2>Routes</h2>${operations}<h2>Schemas</h2>${shapes}</body></html>`;
   return String(page);
 }
 
@@ -80,13 +80,13 @@ function json(value: unknown) {
   return html`<pre>${linked(JSON.stringify(value, null, 2) ?? '')}</pre>`;
 }
 
-/** JSON in which references lead to the shapes below. */
+/** Returns JSON with links from references to the schemas below. */
 function linked(text: string) {
   const parts = text.split(/"#\/components\/schemas\/([^"]+)"/);
   return parts.map((part, i) => (i % 2 === 0 ? part : html`"<a href="#${part}">${part}</a>"`));
 }
 
-/** A command that can be pasted, with the examples of the schemas; a body has to be written. */
+/** Returns a command with the examples of the schemas. The user has to write the body. */
 function exampleOf(method: string, path: string, { parameters, requestBody, ...operation }: Operation): string {
   const examples = new Map(parameters.map(({ name, schema }) => [name, (schema as { example?: string }).example]));
   const address = path.replace(/\{(\w+)\}/g, (whole, name) => examples.get(name) ?? whole);

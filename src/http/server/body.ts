@@ -3,19 +3,19 @@ import { Problem } from '../../domain/errors.ts';
 import { announcedDigest } from './content-digest.ts';
 import type { HttpContext } from './context.ts';
 
-/** Room for the longest notes, however they are escaped. */
+/** Enough for the longest notes with every character escaped. */
 const MAX_JSON_BYTES = 256 * 1024;
 
-/** How much of a body has to come in each window, at least: an upload may take hours, and must not fall asleep. */
+/** The least that must arrive in each period: an upload may take hours, but must not stall. */
 const PACE = { bytes: 16 * 1024, ms: 60_000 };
 
-/** How long JSON may take, all of it. */
+/** Time-out for a whole JSON body. */
 const JSON_WITHIN_MS = 60_000;
 
 /**
- * The request's bytes as they come, in place of whose end it throws if they are not what Content-Digest announces.
+ * Streams the bytes of a request. At their end it throws if they do not match Content-Digest.
  *
- * @throws {Problem} invalid-request where the caller stops before the end; checksum-mismatch
+ * @throws {Problem} invalid-request if the body is incomplete; checksum-mismatch
  */
 export function bodyBytes(c: HttpContext, pace = PACE): AsyncGenerator<Uint8Array> {
   const digest = announcedDigest(c.req.header('content-digest'));
@@ -23,19 +23,19 @@ export function bodyBytes(c: HttpContext, pace = PACE): AsyncGenerator<Uint8Arra
 }
 
 /**
- * From Node's own stream where there is one, without the web stream around it. A reader that stops early leaves the
- * connection whole, for the refusal to be sent on.
+ * Reads Node's stream if there is one, without the web stream around it. The connection stays open if the consumer
+ * stops early, so that the refusal can be sent.
  */
 async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator<Uint8Array> {
   const incoming = c.env?.incoming;
   const bytes = incoming ? incoming.iterator({ destroyOnReturn: false }) : c.req.raw.body;
   if (!bytes) return;
   let received = 0;
-  // While we ourselves are at work on what came, nothing is to be expected of the caller.
+  // While the consumer processes a chunk, the caller cannot send the next one.
   let waiting = true;
   const watch = setInterval(() => {
     const slow = waiting && received < pace.bytes && !incoming?.complete;
-    if (slow) incoming?.destroy(new Error(`less than ${pace.bytes} bytes came in ${pace.ms} ms`));
+    if (slow) incoming?.destroy(new Error(`fewer than ${pace.bytes} bytes arrived in ${pace.ms} ms`));
     received = 0;
   }, pace.ms);
   try {
@@ -46,13 +46,13 @@ async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator
       waiting = true;
     }
   } catch (cause) {
-    throw new Problem('invalid-request', 'The body was cut off.', {}, cause);
+    throw new Problem('invalid-request', 'The body is incomplete or came too slowly. Send it again.', {}, cause);
   } finally {
     clearInterval(watch);
   }
 }
 
-/** @throws {Problem} unsupported-media-type, too-large, invalid-request, checksum-mismatch; no body at all is an empty object */
+/** Parses a body; {} if empty. @throws {Problem} unsupported-media-type, too-large, invalid-request; as `bodyBytes` */
 export async function readJson(c: HttpContext, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
   const text = await readText(c, maxBytes);
   if (text === '') return {};
@@ -60,7 +60,7 @@ export async function readJson(c: HttpContext, maxBytes = MAX_JSON_BYTES): Promi
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Problem('invalid-request', 'The body is not JSON.', {}, cause);
+    throw new Problem('invalid-request', `The body is not valid JSON: ${(cause as Error).message}.`, {}, cause);
   }
 }
 
@@ -69,7 +69,7 @@ async function readText(c: HttpContext, maxBytes: number): Promise<string> {
   let size = 0;
   for await (const chunk of bodyBytes(c, { bytes: maxBytes, ms: JSON_WITHIN_MS })) {
     size += chunk.length;
-    if (size > maxBytes) throw new Problem('too-large', `The body is over ${maxBytes} bytes.`);
+    if (size > maxBytes) throw new Problem('too-large', `The body is larger than ${maxBytes} bytes.`);
     chunks.push(chunk);
   }
   return utf8(Buffer.concat(chunks));
@@ -77,7 +77,7 @@ async function readText(c: HttpContext, maxBytes: number): Promise<string> {
 
 const strict = new TextDecoder('utf-8', { fatal: true });
 
-/** @throws {Problem} invalid-request: what is not UTF-8 would be stored as something else than was sent */
+/** Decodes strictly, so that the text that is stored is the text that was sent. @throws {Problem} invalid-request */
 export function utf8(bytes: Uint8Array): string {
   try {
     return strict.decode(bytes);
@@ -86,18 +86,19 @@ export function utf8(bytes: Uint8Array): string {
   }
 }
 
-/** The media type of the request, without its parameters. */
+/** Returns the media type of the request, without its parameters. */
 export function mediaType(c: HttpContext): string {
   return (c.req.header('content-type') ?? '').split(';')[0]!.trim().toLowerCase();
 }
 
 /** @throws {Problem} unsupported-media-type */
 export function checkType(c: HttpContext, ...types: string[]): void {
-  if (types.includes(mediaType(c))) return;
-  throw new Problem('unsupported-media-type', `Send the body as ${types.join(' or ')}.`);
+  const type = mediaType(c);
+  if (types.includes(type)) return;
+  throw new Problem('unsupported-media-type', `Send the body as ${types.join(' or ')}, not ${type || 'untyped'}.`);
 }
 
-/** The announced size of the body, or undefined for one sent in chunks. */
+/** Returns the announced size of the body; undefined for a chunked one. */
 export function contentLength(c: HttpContext): number | undefined {
   const text = c.req.header('content-length');
   return text === undefined ? undefined : Number(text);

@@ -1,11 +1,11 @@
-/** What browsers are told with every answer: this is data, to be shown nowhere else. */
+/** Returns the headers that keep browsers from showing answers as pages or inside other pages. */
 export function securityHeaders(publicUrl: URL | null): Record<string, string> {
   return {
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
     'Referrer-Policy': 'no-referrer',
     'Cross-Origin-Resource-Policy': 'same-origin',
-    // A browser heeds it over TLS only, and what terminates that may be a proxy (RFC 6797, section 8.1).
+    // Browsers ignore it without TLS (RFC 6797, section 8.1), which a proxy may terminate.
     ...(publicUrl?.protocol === 'https:' && { 'Strict-Transport-Security': 'max-age=31536000' }),
   };
 }
@@ -13,7 +13,7 @@ export function securityHeaders(publicUrl: URL | null): Record<string, string> {
 const EXPOSED = 'ETag, Location, RateLimit, Registry-Revision, Registry-Stale, Repr-Digest, Retry-After, X-Request-Id';
 const ACCEPTED = 'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-None-Match, Range, X-Request-Id';
 
-/** Lets pages of the listed origins read the answer, to requests with a token: cookies do not go there (Fetch, 3.3). */
+/** Lets pages of the listed origins read answers to requests with a token; cookies are not sent (Fetch, section 3.3). */
 export function corsHeaders(origin: string | undefined, allowed: readonly string[]): Record<string, string> {
   const readable = origin !== undefined && allowed.includes(origin);
   return {
@@ -22,7 +22,7 @@ export function corsHeaders(origin: string | undefined, allowed: readonly string
   };
 }
 
-/** What a page may send, where a browser asks beforehand. */
+/** Answers a preflight request. */
 export function preflightHeaders(methods: readonly string[]): Record<string, string> {
   return {
     'Access-Control-Allow-Methods': methods.join(', '),

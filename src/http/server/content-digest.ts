@@ -3,7 +3,7 @@ import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 
 /**
- * The SHA-256 that a Content-Digest header announces (RFC 9530); null where there is none, or only those of other algorithms.
+ * Returns the SHA-256 of a Content-Digest header (RFC 9530); null if it has only other algorithms or is missing.
  *
  * @throws {Problem} invalid-request
  */
@@ -12,13 +12,13 @@ export function announcedDigest(header: string | undefined): Digest | null {
   const [bytes] = parse(header).get('sha-256') ?? [];
   if (bytes === undefined) return null;
   if (bytes instanceof ArrayBuffer && bytes.byteLength === 32) return `sha256:${Buffer.from(bytes).toString('hex')}`;
-  throw new Problem('invalid-request', 'Content-Digest has no SHA-256 under sha-256.');
+  throw new Problem('invalid-request', 'The sha-256 of Content-Digest is not 32 bytes in base64 between colons.');
 }
 
 function parse(header: string) {
   try {
     return parseDictionary(header);
   } catch (cause) {
-    throw new Problem('invalid-request', 'Content-Digest cannot be read.', {}, cause);
+    throw new Problem('invalid-request', 'Content-Digest is not valid. Send sha-256=:<base64>: (RFC 9530).', {}, cause);
   }
 }

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, Hono } from 'hono';
 
-/** A request and its response under way, with Node's own objects for both in `env`. */
+/** A request and its response; `env` has Node's objects for both. */
 export type HttpContext = Context<{ Bindings: HttpBindings }>;
 export type HttpApp = Hono<{ Bindings: HttpBindings }>;
 /** Answers one request of the server. */

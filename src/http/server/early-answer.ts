@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Fetch } from './context.ts';
 
-/** How long a caller that still sends has to read its answer. */
+/** How long a caller that is still sending can read its answer. */
 const LINGER_MS = 2_000;
 
 /**
- * Closes the connection after a request that was answered before its body has ended: nobody reads the rest, and a caller
- * that sends it slowly would hold the connection for as long as it likes.
+ * Closes the connection after a request that is answered before its body has ended. The rest is not read, and a caller
+ * that sends it slowly would keep the connection open without a limit.
  */
 export function closingEarly(fetch: Fetch): Fetch {
   return (request, env) => (hasBody(env.incoming) ? answer(request, env) : fetch(request, env));
@@ -14,7 +14,7 @@ export function closingEarly(fetch: Fetch): Fetch {
   async function answer(...[request, env]: Parameters<Fetch>): Promise<Response> {
     const { incoming, outgoing } = env;
     const response = await fetch(request, env);
-    // A small body often arrives with the head. Node parses it after the handler has begun.
+    // A small body often arrives with the head, but Node parses it after the handler has begun.
     if (!incoming.complete) await new Promise(setImmediate);
     if (incoming.complete) outgoing.once('finish', () => incoming.resume());
     else closeAfter(incoming, outgoing as ServerResponse);
@@ -34,8 +34,8 @@ function closeAfter(incoming: IncomingMessage, outgoing: ServerResponse): void {
 }
 
 /**
- * Ends our side, and goes on reading for a moment. Closing at once would reset the connection, and the caller might lose an
- * answer that it has not read yet (RFC 9112, section 9.6).
+ * Ends our side and keeps reading for a moment. Closing at once would reset the connection, and the caller could lose
+ * an answer that it has not read yet (RFC 9112, section 9.6).
  */
 function linger(incoming: IncomingMessage): void {
   const { socket } = incoming;

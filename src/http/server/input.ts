@@ -6,34 +6,32 @@ import type { HttpContext } from './context.ts';
 import { cut } from './problem.ts';
 import type { Route } from './route.ts';
 
-/** What an address says, in the shapes that its route asks for. */
-export interface Named {
+/** The path and query of a request, parsed by the schemas of its route. */
+export interface Address {
   params: unknown;
   query: unknown;
 }
 
-const MAX_REMEMBERED_LENGTH = 300;
+const MAX_CACHED_LENGTH = 300;
 
 /**
- * Reads path and query of a route's requests. The last thousand addresses that were right are remembered: services ask
- * for the same one all day, and checking it costs more than answering. What it returns is not to be changed.
- *
- * @throws {Problem} invalid-request
+ * Returns a function that parses path and query, and throws `invalid-request`. The last thousand valid addresses are
+ * cached, as services repeat one all day and checking costs more than answering. Callers must not change the result.
  */
-export function addressReader(route: Route): (c: HttpContext) => Named {
-  const remembered = new BoundedMap<string, Named>(1000);
+export function addressReader(route: Route): (c: HttpContext) => Address {
+  const cached = new BoundedMap<string, Address>(1000);
   return (c) => {
     const { url } = c.req;
-    const known = remembered.get(url);
-    if (known) return known;
+    const address = cached.get(url);
+    if (address) return address;
     const params = route.params ? check(route.params, c.req.param(), 'path') : {};
     const query = route.query ? check(route.query, queryOf(url), 'query') : {};
-    if (url.length <= MAX_REMEMBERED_LENGTH) remembered.set(url, { params, query });
+    if (url.length <= MAX_CACHED_LENGTH) cached.set(url, { params, query });
     return { params, query };
   };
 }
 
-/** A parameter that comes twice is an array, which no schema takes. */
+/** A repeated parameter becomes an array, which every schema refuses. */
 function queryOf(url: string): unknown {
   const start = url.indexOf('?');
   return start === -1 ? {} : parseQuery(url.slice(start + 1));
@@ -42,7 +40,7 @@ function queryOf(url: string): unknown {
 const MAX_ERRORS = 20;
 const MAX_ERROR_LENGTH = 300;
 
-/** @throws {Problem} invalid-request, naming the first fields that are wrong */
+/** Parses `value`. @throws {Problem} invalid-request, with the first invalid fields */
 export function check<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;

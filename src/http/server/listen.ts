@@ -8,11 +8,11 @@ import { oneAtATime } from './pipelining.ts';
 import { closeStalled } from './stalled.ts';
 
 const DRAIN_MS = 5_000;
-/** How long a caller may read nothing of its answer. */
+/** How long a caller can read nothing of its answer. */
 const STALLED_MS = 120_000;
 
 const LIMITS = {
-  // Node's default cuts any request that takes over five minutes, and an upload may; body.ts cuts one that falls asleep.
+  // Node's default ends requests after five minutes, and an upload may take longer; body.ts ends one that stalls.
   requestTimeout: 0,
   headersTimeout: 20_000,
   maxHeaderSize: 16 * 1024,
@@ -25,10 +25,10 @@ export interface ListenOptions {
   stalledMs?: number;
 }
 
-/** Serves the app; `close` lets running requests end for five seconds. @throws {Error} where the address is taken */
+/** Serves the app; `close` waits up to 5 s for running requests. @throws {Error} if the address is in use */
 export async function listen(app: HttpApp, { hostname, port, stalledMs = STALLED_MS }: ListenOptions) {
   const fetch = closingEarly(oneAtATime(app.fetch));
-  // The adapter closes after an early answer, too, but not after that of a GET with a body.
+  // The adapter's own clean-up after early answers leaves out a GET with a body.
   const server = createAdaptorServer({
     fetch: (request, env) => fetch(request, env as HttpBindings),
     serverOptions: LIMITS,
@@ -44,7 +44,7 @@ export async function listen(app: HttpApp, { hostname, port, stalledMs = STALLED
   async function close(): Promise<void> {
     const closed = once(server, 'close');
     server.close();
-    // A connection is idle once its running request is answered, so it is looked at again and again.
+    // A connection becomes idle when its request is answered, so this is repeated.
     const idle = setInterval(() => server.closeIdleConnections(), 50);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     server.closeIdleConnections();

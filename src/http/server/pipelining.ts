@@ -4,8 +4,8 @@ import type { Socket } from 'node:net';
 import type { Fetch } from './context.ts';
 
 /**
- * Handles a request only when the one before it on the same connection is answered. Node would hand over all requests
- * that arrive together, and keep hundreds of answers for a caller that reads none.
+ * Handles a request after the previous one on the same connection is answered. Node hands over all pipelined requests
+ * at once, and would keep hundreds of answers for a caller that reads none.
  */
 export function oneAtATime(fetch: Fetch): Fetch {
   const newest = new WeakMap<Socket, ServerResponse>();
@@ -16,7 +16,7 @@ export function oneAtATime(fetch: Fetch): Fetch {
     return before === undefined || before.writableFinished ? handle() : once(before, 'finish').then(handle);
 
     function handle(): Response | Promise<Response> {
-      // Behind an answer with "Connection: close" nobody would see this one's.
+      // After an answer with "Connection: close", no other answer is sent.
       return socket.writableEnded ? new Response(null, { status: 503 }) : fetch(request, env);
     }
   };

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Listens there for a moment. @throws {Error} as listening does, where the address is taken or not this machine's */
+/** Listens at an address and stops at once. @throws {Error} if it is in use, or not an address of this machine */
 export async function probe(hostname: string, port: number): Promise<void> {
   const server = createServer();
   try {

@@ -1,7 +1,8 @@
+import type { ProblemDocument } from '../../api/problem.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Reply } from './route.ts';
 
-/** A refusal as an RFC 9457 problem document. What is no `Problem` is told as `internal`, without its text. At most 64 KiB. */
+/** Returns a problem document (RFC 9457) of at most 64 KiB. Other errors become `internal`, without their text. */
 export function problemReply(error: unknown, request_id: string): Reply {
   const problem = error instanceof Problem ? error : new Problem('internal', 'See the log of the registry.', {}, error);
   return {
@@ -11,14 +12,14 @@ export function problemReply(error: unknown, request_id: string): Reply {
   };
 }
 
-/** Callers choose names and values that refusals repeat: what is longer than this is cut. */
+/** Refusals repeat names and values of the caller: longer ones are cut. */
 const MAX_DOCUMENT_BYTES = 64 * 1024;
 const MAX_DETAIL = 4_000;
 const MAX_TEXT = 300;
 const MAX_ENTRIES = 20;
 
 function documentOf({ code, title, status, message, fields }: Problem, request_id: string): string {
-  const told = {
+  const document: ProblemDocument = {
     type: `urn:signalbox:error:${code}`,
     title,
     status,
@@ -26,13 +27,13 @@ function documentOf({ code, title, status, message, fields }: Problem, request_i
     detail: cut(message, MAX_DETAIL),
     request_id,
   };
-  const whole = JSON.stringify({ ...told, ...fields });
+  const whole = JSON.stringify({ ...document, ...fields });
   if (Buffer.byteLength(whole) <= MAX_DOCUMENT_BYTES) return whole;
-  const shortened = JSON.stringify({ ...told, ...(shorten(fields) as object) });
-  return Buffer.byteLength(shortened) <= MAX_DOCUMENT_BYTES ? shortened : JSON.stringify(told);
+  const shortened = JSON.stringify({ ...document, ...(shorten(fields) as object) });
+  return Buffer.byteLength(shortened) <= MAX_DOCUMENT_BYTES ? shortened : JSON.stringify(document);
 }
 
-/** The same with its texts and lists cut. What a `Problem` carries is flat: a list of objects is the deepest. */
+/** Cuts texts and lists. The fields of a `Problem` are flat: a list of objects is the deepest. */
 function shorten(value: unknown): unknown {
   if (typeof value === 'string') return cut(value, MAX_TEXT);
   if (Array.isArray(value)) return value.slice(0, MAX_ENTRIES).map(shorten);
@@ -41,7 +42,7 @@ function shorten(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, member]) => [cut(key, MAX_TEXT), shorten(member)]));
 }
 
-/** The text, and that it goes on where it is longer; no half characters. */
+/** Returns the text, or its beginning and an ellipsis. It does not split a surrogate pair. */
 export function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length).toWellFormed()}…`;
 }
@@ -50,7 +51,7 @@ function extraHeaders({ code, status, fields }: Problem): Record<string, string>
   if (code === 'unauthenticated') return { 'WWW-Authenticate': 'Bearer' };
   if (code === 'method-not-allowed') return { Allow: (fields.methods as string[]).join(', ') };
   if (code === 'range-not-satisfiable') return { 'Content-Range': `bytes */${fields.size}` };
-  // Seconds after which asking again makes sense (RFC 9110, section 10.2.3).
+  // In seconds (RFC 9110, section 10.2.3).
   if (typeof fields.retry_after === 'number') return { 'Retry-After': String(fields.retry_after) };
   return status === 503 ? { 'Retry-After': '1' } : {};
 }

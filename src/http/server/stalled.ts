@@ -1,8 +1,8 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Looks at each connection this often before it counts as stalled. */
-const LOOKS = 4;
+/** How often a connection is checked within `stalledMs`. */
+const CHECKS = 4;
 
 interface Seen {
   sent: string;
@@ -10,8 +10,8 @@ interface Seen {
 }
 
 /**
- * Closes connections on which there is something to send and nothing of it leaves for `stalledMs`: what a caller does not
- * read is held in memory. A reader that takes anything at all in that time keeps its connection.
+ * Closes connections that have data to send and send none of it for `stalledMs`: unread data is held in memory. A
+ * caller that reads any of it in that time keeps its connection.
  */
 export function closeStalled(server: Server, stalledMs: number): void {
   const connections = new Map<Socket, Seen>();
@@ -19,11 +19,11 @@ export function closeStalled(server: Server, stalledMs: number): void {
     connections.set(socket, { sent: '', since: performance.now() });
     socket.once('close', () => connections.delete(socket));
   });
-  const timer = setInterval(look, stalledMs / LOOKS);
+  const timer = setInterval(check, stalledMs / CHECKS);
   timer.unref();
   server.once('close', () => clearInterval(timer));
 
-  function look(): void {
+  function check(): void {
     const now = performance.now();
     for (const [socket, seen] of connections) {
       const sent = sentBy(socket);
@@ -34,8 +34,8 @@ export function closeStalled(server: Server, stalledMs: number): void {
 }
 
 /**
- * How far writing has come. The first number moves with each chunk; within one, only the handle knows what is left, as
- * Node's own time-out of sockets does (`_onTimeout` in lib/net.js).
+ * Returns a text that changes when data is sent. The first number changes with each chunk; within a chunk, only the
+ * handle knows the rest. Node's own socket time-out uses it as well (`_onTimeout` in lib/net.js).
  */
 function sentBy(socket: Socket): string {
   const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null };

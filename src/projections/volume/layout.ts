@@ -3,7 +3,7 @@ import { join, relative, sep } from 'node:path';
 import { DEFAULT_MODEL } from '../../domain/names.ts';
 import { isErrno } from '../../files/errno.ts';
 
-/** Where a model's folders are: the default model's at the top of the volume, every other one's under `models/`. */
+/** Returns the folder of a model: the volume itself for the default model, `models/<name>` for others. */
 export function modelFolder(volume: string, model: string): string {
   return model === DEFAULT_MODEL ? volume : join(volume, 'models', model);
 }
@@ -17,8 +17,8 @@ export function versionFolder(volume: string, model: string, version: string): s
 }
 
 /**
- * What stands in the way of a folder on the volume: a link or a file in the place of one of its folders. Whoever writes
- * through a link writes elsewhere.
+ * Returns the first link or file in the path of a folder on the volume, or null. Writing through a link would write
+ * elsewhere.
  */
 export async function obstacleTo(volume: string, folder: string): Promise<string | null> {
   let path = volume;

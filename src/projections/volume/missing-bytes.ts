@@ -1,34 +1,38 @@
+import type { Logger } from 'pino';
 import { missingIn } from '../../artifacts/missing.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { activeVersion, type Model, type VersionState } from '../../domain/model.ts';
 import { entryOf, type Registry } from '../registry.ts';
 
-/** A published version of which this registry cannot serve every file. */
+/** A published version with files that this server cannot serve. */
 export interface IncompleteVersion {
   model: string;
   version: string;
-  /** Where it is active. */
+  /** The environments in which it is active. */
   environments: string[];
-  /** How many of its files have no bytes here. */
+  /** The number of its files whose bytes are not on this volume. */
   missing: number;
 }
 
 /**
- * The versions whose bytes this volume lacks: another registry of the same log took them, or somebody deleted them here.
- * The log cannot tell, so it is looked at whenever a version is laid.
+ * The versions whose bytes this volume lacks: they were published through a server with another volume, or deleted here.
+ * The log does not show it, so the store is asked whenever a version's folder is brought up to date.
  */
 export class MissingBytes {
   readonly #store: ArtifactStore;
   readonly #registry: () => Registry;
+  readonly #log: Logger;
   readonly #found = new Map<string, { model: string; version: string; missing: number }>();
+  #reported = 0;
 
-  constructor(store: ArtifactStore, registry: () => Registry) {
+  constructor(store: ArtifactStore, registry: () => Registry, log: Logger) {
     this.#store = store;
     this.#registry = registry;
+    this.#log = log;
   }
 
-  /** Looks for a version's bytes; returns what is missing. */
+  /** Returns the digests of a version that the store lacks. */
   async look(model: string, { version, manifest }: VersionState): Promise<Set<Digest>> {
     const missing = await missingIn(this.#store, manifest.artifacts);
     const key = `${model} ${version}`;
@@ -37,7 +41,7 @@ export class MissingBytes {
     return new Set(missing.map(({ digest }) => digest));
   }
 
-  /** All but archived ones, those that are active somewhere first. */
+  /** Returns all except archived ones; active versions come first. */
   versions(): IncompleteVersion[] {
     const all = [...this.#found.values()].flatMap(({ model: name, version, missing }) => {
       const { model } = entryOf(this.#registry(), name);
@@ -46,6 +50,16 @@ export class MissingBytes {
     });
     return all.sort((a, b) => b.environments.length - a.environments.length);
   }
+
+  /** Logs the versions if there are more than at the last call. */
+  readonly report = (): void => {
+    const versions = this.versions();
+    if (versions.length > this.#reported) {
+      const first = versions.slice(0, 5).map(({ model, version }) => `${model} ${version}`);
+      this.#log.error({ versions: versions.length, first }, 'the volume lacks the bytes of published versions');
+    }
+    this.#reported = versions.length;
+  };
 
   clear(): void {
     this.#found.clear();

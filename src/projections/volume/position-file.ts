@@ -16,7 +16,7 @@ export function positionFile(volume: string): string {
   return join(volume, '.signalbox', 'position.json');
 }
 
-/** How far the log was followed when the volume was last written; null for a new volume. */
+/** Returns the position in the log that the volume shows; null for a new volume. */
 export async function readPosition(volume: string): Promise<LogPosition | null> {
   const text = await readFile(positionFile(volume), 'utf8').catch(ifMissing(null));
   if (text === null) return null;

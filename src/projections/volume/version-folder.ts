@@ -12,11 +12,11 @@ import { listFiles } from '../../files/folder.ts';
 import { placeBlob } from '../../files/place.ts';
 
 /**
- * Makes a version's folder hold its artefacts as plain files, and returns what stands in the way. A new folder appears
- * whole or not at all; in one that is there, what is missing is added and what differs is reported and left alone. Files
- * whose bytes the store lacks are passed over.
+ * Makes a version's folder contain its artifacts as plain files. A new folder appears complete or not at all. In an existing
+ * folder, missing files are added; files that differ or do not belong to the version are left unchanged, and returned as
+ * problems. Files whose bytes the store lacks are skipped.
  */
-export async function layVersion(
+export async function writeVersion(
   folder: string,
   version: VersionState,
   store: VolumeStore,
@@ -33,8 +33,8 @@ export async function layVersion(
     await rename(unfinished, folder);
     return [];
   }
-  if (!(await lstat(folder)).isDirectory()) return [`${folder} is no folder of its own`];
-  const files = await listFiles(folder); // throws at a link, through which files elsewhere would be replaced
+  if (!(await lstat(folder)).isDirectory()) return [`${folder} must be a folder, not a link or a file`];
+  const files = await listFiles(folder); // throws at a link: files elsewhere would be replaced through it
   const problems: string[] = [];
   for (const artifact of artifacts) {
     if (lacking.has(artifact.digest)) continue;
@@ -45,21 +45,21 @@ export async function layVersion(
   }
   const listed = new Set(artifacts.map(({ path }) => path));
   const extra = files.filter(({ path }) => !listed.has(path));
-  return [...problems, ...extra.map(({ path }) => `${join(folder, path)} is no part of what was published`)];
+  return [...problems, ...extra.map(({ path }) => `${join(folder, path)} is not part of the published version`)];
 }
 
-type State = 'laid' | 'missing' | 'equal' | 'other';
+type State = 'written' | 'missing' | 'equal' | 'other';
 
-/** `laid` is our own link or copy; `equal` has the bytes, but is a file of its own that somebody may write to. */
+/** `written` is our own link or copy; `equal` has the same bytes, but is a separate file that can be written to. */
 async function compare(path: string, artifact: Artifact, store: VolumeStore, date: Date): Promise<State> {
   const [file, blob] = await Promise.all([statOrNull(path), statOrNull(store.pathOf(artifact.digest))]);
   if (!file) return 'missing';
-  if (blob && file.ino === blob.ino && file.dev === blob.dev) return 'laid';
+  if (blob && file.ino === blob.ino && file.dev === blob.dev) return 'written';
   if (file.size !== artifact.size) return 'other';
-  if (file.mtimeMs === date.getTime()) return 'laid'; // a copy of ours: nobody wrote to it since
+  if (file.mtimeMs === date.getTime()) return 'written'; // our copy, unchanged since
   try {
     for await (const _ of verified(createReadStream(path), artifact.digest, artifact.size));
-    return blob ? 'equal' : 'laid';
+    return blob ? 'equal' : 'written';
   } catch (error) {
     if (error instanceof Problem && error.code === 'checksum-mismatch') return 'other';
     throw error;

@@ -8,35 +8,36 @@ import { temporaryFolder } from '../../support/folder.ts';
 
 const MIB = 1024 * 1024;
 const digestOf = (bytes: Uint8Array): Digest => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-const there = Buffer.alloc(4 * MIB, 'there');
+const stored = Buffer.alloc(4 * MIB, 'stored');
 
-async function* chunks(bytes: Buffer, between?: () => Promise<void>) {
+/** Calls `beforeEnd` after the last chunk. */
+async function* chunks(bytes: Buffer, beforeEnd?: () => Promise<void>) {
   for (let i = 0; i < bytes.length; i += MIB) yield bytes.subarray(i, i + MIB);
-  await between?.();
+  await beforeEnd?.();
 }
 
-it('wrong bytes take the same way for a blob that is there as for one that is not', async () => {
+it('writes and refuses wrong bytes in the same way, whether the blob exists or not', async () => {
   const volume = await temporaryFolder();
   const store = await openVolumeStore(volume);
-  await store.put(digestOf(there), chunks(there));
-  const ways: unknown[] = [];
-  for (const digest of [digestOf(there), digestOf(Buffer.from('not there'))]) {
+  await store.put(digestOf(stored), chunks(stored));
+  const uploads: number[] = [];
+  for (const digest of [digestOf(stored), digestOf(Buffer.from('not stored'))]) {
     const wrong = Buffer.alloc(4 * MIB, 'wrong');
-    const look = async () => {
+    const countUploads = async () => {
       const written = (await readdir(join(volume, 'blobs'))).filter((name) => name.startsWith('upload-'));
-      ways.push(written.length);
+      uploads.push(written.length);
     };
-    await expect(store.put(digest, chunks(wrong, look))).rejects.toMatchObject({ code: 'checksum-mismatch' });
+    await expect(store.put(digest, chunks(wrong, countUploads))).rejects.toMatchObject({ code: 'checksum-mismatch' });
   }
-  expect(ways).toEqual([1, 1]);
+  expect(uploads).toEqual([1, 1]);
   expect(await readdir(join(volume, 'blobs'))).toEqual(['sha256']);
 });
 
-it('a blob that is put again stays the same file, which folders of versions link to', async () => {
+it('keeps the file of a blob that is put again, because versions’ folders link to it', async () => {
   const store = await openVolumeStore(await temporaryFolder());
-  const path = store.pathOf(digestOf(there));
-  await store.put(digestOf(there), chunks(there));
+  const path = store.pathOf(digestOf(stored));
+  await store.put(digestOf(stored), chunks(stored));
   const { ino } = await stat(path);
-  await store.put(digestOf(there), chunks(there));
+  await store.put(digestOf(stored), chunks(stored));
   expect((await stat(path)).ino).toBe(ino);
 });

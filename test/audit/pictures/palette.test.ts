@@ -4,7 +4,7 @@ import { PALETTE, paintOf } from '../../../src/audit/pictures/palette.ts';
 type Triple = [number, number, number];
 type Matrix = [Triple, Triple, Triple];
 
-/** How people see linear RGB: Machado, Oliveira and Fernandes 2009, at full severity. */
+/** Linear RGB as seen with a color vision deficiency: Machado, Oliveira and Fernandes 2009, at full severity. */
 const VISION: Record<string, Matrix> = {
   'with all cones': [
     [1, 0, 0],
@@ -45,27 +45,27 @@ function lab(color: string, vision: Matrix): Triple {
   return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
 }
 
-/** CIE76: 2.3 is just noticeable. */
+/** CIE76 color difference: 2.3 is just noticeable. */
 function distance(one: string, other: string, vision: Matrix): number {
   const [a, b] = [lab(one, vision), lab(other, vision)];
   return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
 }
 
-/** WCAG 2. */
+/** WCAG 2 contrast ratio. */
 function contrast(one: string, other: string): number {
   const [low, high] = [one, other].map((color) => times(XYZ, linear(color))[1] + 0.05).sort((a, b) => a - b);
   return high! / low!;
 }
 
-describe.each(Object.entries(VISION))('people %s', (_, vision) => {
-  it('tell a version from the ones before and after it at a glance', () => {
+describe.each(Object.entries(VISION))('seen %s', (_, vision) => {
+  it('consecutive versions have clearly different colors', () => {
     for (let number = 0; number < 50; number++) {
       const [one, next] = [paintOf(number), paintOf(number + 1)];
       expect(distance(one.fill, next.fill, vision), `${one.fill} ${next.fill}`).toBeGreaterThan(50);
     }
   });
 
-  it('tell any two colors apart', () => {
+  it('any two colors are distinguishable', () => {
     for (const [i, one] of PALETTE.entries()) {
       for (const other of PALETTE.slice(i + 1)) {
         expect(distance(one.fill, other.fill, vision), `${one.fill} ${other.fill}`).toBeGreaterThan(15);
@@ -74,11 +74,11 @@ describe.each(Object.entries(VISION))('people %s', (_, vision) => {
   });
 });
 
-it('paints twice as many versions as there are colors differently', () => {
+it('has different paints for twice as many versions as there are colors', () => {
   const paints = Array.from({ length: 2 * PALETTE.length }, (_, number) => JSON.stringify(paintOf(number)));
   expect(new Set(paints).size).toBe(paints.length);
 });
 
-it('writes on each color in one that can be read', () => {
+it('has a readable text color for each fill', () => {
   for (const { fill, text } of PALETTE) expect(contrast(fill, text), fill).toBeGreaterThan(4.5);
 });

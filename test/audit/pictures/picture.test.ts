@@ -17,7 +17,7 @@ function tenure(version: string | null, from: number, to: number | null, more: P
 
 const span = { from: 0, to: 10 * DAY };
 
-test('a row of letters is in proportion to time', () => {
+test('draws each version in proportion to its time', () => {
   const lanes = lanesOf([tenure('1.0.0', 0, 4), tenure(null, 4, 5), tenure('1.1.0', 5, null)]);
   expect(bars(lanes, span, 32)).toEqual([
     'fraud',
@@ -28,13 +28,13 @@ test('a row of letters is in proportion to time', () => {
   ]);
 });
 
-test('of what is too short to be seen, the longest is shown', () => {
+test('shows the version that was active longest if several share a column', () => {
   const lanes = lanesOf([tenure('1.0.0', 0, 1), tenure('1.1.0', 1, 4), tenure('1.2.0', 4, 100)]);
   const [, row] = bars(lanes, { from: 0, to: 100 * DAY }, 32);
   expect(row).toBe(`production  b${'c'.repeat(19)}`);
 });
 
-test('a page is one file without scripts, and what others wrote is text in it', () => {
+test('renders a page without scripts and other files, and escapes text from the log', () => {
   const hostile = `<script>alert(1)</script>"'&\u202e`;
   const made = { actor: hostile, reason: hostile, type: 'version.rolled_back' as const };
   const first = tenure('1.0.0', 0, 4, made);
@@ -52,7 +52,7 @@ test('a page is one file without scripts, and what others wrote is text in it', 
   expect(page).toContain('4 d');
 });
 
-test('a page of nothing says so', () => {
+test('states on the page that no version was ever active', () => {
   const page = timelinePage({ lanes: [], span: { from: 0, to: 0 }, name: 'log', revision: 0, findings: [] });
-  expect(page).toContain('Nothing was ever active.');
+  expect(page).toContain('No version was ever active.');
 });

@@ -10,7 +10,7 @@ function addressOf(remoteAddress: string, forwarded: string | undefined, ...trus
 it.each([
   ['10.0.0.1', undefined, [], '10.0.0.1'],
   ['::ffff:10.0.0.1', undefined, [], '10.0.0.1'],
-  ['10.0.0.1', '192.0.2.1', [], '10.0.0.1'], // nobody is trusted: anybody may have written that
+  ['10.0.0.1', '192.0.2.1', [], '10.0.0.1'], // without a trusted proxy, the caller may have written the header
   ['10.0.0.1', '192.0.2.1', ['10.0.0.0/8'], '192.0.2.1'],
   ['::ffff:10.0.0.1', '192.0.2.1', ['10.0.0.1'], '192.0.2.1'],
   ['10.0.0.1', '198.51.100.9, 192.0.2.1, 10.3.4.5', ['10.0.0.0/8'], '192.0.2.1'],
@@ -21,10 +21,10 @@ it.each([
   ['2001:db8::6', undefined, [], '2001:db8:0:0::/64'],
   ['fe80::1%eth0', undefined, [], 'fe80:0:0:0::/64'],
   ['fd00::1', '2001:db8:1:2::9', ['fd00::/8'], '2001:db8:1:2::/64'],
-])('%s that says %s, with %s trusted, is %s', (remote, forwarded, trusted, expected) => {
+])('a connection from %s with X-Forwarded-For %s and trusted %s is from %s', (remote, forwarded, trusted, expected) => {
   expect(addressOf(remote, forwarded, ...trusted)).toBe(expected);
 });
 
-it.each(['proxy', '10.0.0.0/33', '10.0.0.0/x', '', 'fd00::/129'])('%j is no network', (text) => {
+it.each(['proxy', '10.0.0.0/33', '10.0.0.0/x', '', 'fd00::/129'])('refuses %j as a network', (text) => {
   expect(() => callerAddress([text])).toThrow('REGISTRY_TRUSTED_PROXIES');
 });

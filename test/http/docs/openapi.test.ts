@@ -16,14 +16,14 @@ const document = openApiDocument(apiRoutes, '1.0.0');
 const paths = document.paths as Record<string, Record<string, Operation>>;
 const VERSIONS = '/api/models/{model}/versions';
 
-it('every route may be asked too often', () => {
+it('every route has the limits of requests and of invalid credentials', () => {
   for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
     expect(operation.responses[429]?.description).toContain('too-many-requests');
     if (operation['x-permission']) expect(operation.responses[429]?.description).toContain('too-many-attempts');
   }
 });
 
-it('events are a stream, or JSON', () => {
+it('snapshots are a stream or JSON', () => {
   const { content } = paths['/api/models/{model}/events']!.get!.responses[200]!;
   expect(Object.keys(content)).toEqual(['text/event-stream', 'application/json']);
 });
@@ -35,11 +35,11 @@ it.each([
   ['post', '/api/models/{model}/rollback', true],
   ['patch', `${VERSIONS}/{version}/notes`, true],
   ['post', VERSIONS, true],
-])('whether a body is needed: %s %s %s', (method, path, required) => {
+])('states whether a body is required: %s %s %s', (method, path, required) => {
   expect(paths[path]![method]!.requestBody!.required).toBe(required);
 });
 
-it('the pattern of a version is what is taken for one', () => {
+it('the pattern of a version matches what the registry accepts', () => {
   const { parameters } = paths[`${VERSIONS}/{version}`]!.get!;
   const pattern = new RegExp(parameters.find(({ name }) => name === 'version')!.schema.pattern);
   const texts = ['1.0.0', '0.0.1', '10.20.30', '1.0.0-rc.1', '1.0.0-x-y.z', '1.0.0--', '1.0.0-0'];
@@ -58,7 +58,7 @@ it('the pattern of a version is what is taken for one', () => {
   for (const text of [...texts, ...wrong]) expect(pattern.test(text), text).toBe(isVersion(text));
 });
 
-it('the pattern of a path is what is taken for one', () => {
+it('the pattern of a path matches what the registry accepts', () => {
   const { schema } = paths[VERSIONS]!.post!.requestBody!.content['application/json']!;
   const artifacts = schema.properties.artifacts as { items: { properties: { path: { pattern: string } } } };
   const pattern = new RegExp(artifacts.items.properties.path.pattern);
@@ -84,7 +84,7 @@ it('the pattern of a path is what is taken for one', () => {
   for (const text of [...texts, ...wrong]) expect(pattern.test(text), text).toBe(isArtifactPath(text));
 });
 
-it('the page lists each route once, and its references lead somewhere', () => {
+it('the page lists each route once, and its links have targets', () => {
   const page = docsPage(document);
   const ids = [...page.matchAll(/ id="([^"]*)"/g)].map(([, id]) => id);
   expect(new Set(ids).size).toBe(ids.length);

@@ -10,7 +10,7 @@ import type { HttpApp } from '../../../src/http/server/context.ts';
 
 const PACE = { bytes: 10, ms: 400 };
 
-/** Sends so many bytes every 100 ms, `times` times, to who wants at least the pace above; tells what came of it. */
+/** Sends `bytes` every 100 ms, `times` times, and returns the bytes received and the refusal. */
 async function upload(bytes: number, times: number) {
   const seen = { bytes: 0, refusal: null as string | null };
   const app: HttpApp = new Hono();
@@ -38,11 +38,11 @@ async function upload(bytes: number, times: number) {
   return seen;
 }
 
-it('a body goes on for as long as it keeps coming', async () => {
+it('a body is received as long as it keeps the pace', async () => {
   expect(await upload(20, 15)).toEqual({ bytes: 300, refusal: null });
 });
 
-it('a body that falls asleep is cut off', async () => {
+it('a body that stalls is refused', async () => {
   const { bytes, refusal } = await upload(1, 30);
   expect(refusal).toBe('invalid-request');
   expect(bytes).toBeLessThan(30);

@@ -10,7 +10,7 @@ import { until } from '../../program/support.ts';
 
 const MIB = 1024 * 1024;
 
-/** Serves the app until the test ends; connects to it as often as asked. */
+/** Serves the app until the test ends, and returns a function that connects to it. */
 async function serving(app: HttpApp, stalledMs?: number) {
   const server = await listen(app, { hostname: '127.0.0.1', port: 0, ...(stalledMs && { stalledMs }) });
   const sockets: Socket[] = [];
@@ -19,7 +19,7 @@ async function serving(app: HttpApp, stalledMs?: number) {
     await server.close();
   });
   return async (text: string) => {
-    // Half open: that the server has ended its side does not end the other one.
+    // Half open: our side stays open after the server has ended its own.
     const options = { port: Number(new URL(server.url).port), host: '127.0.0.1', allowHalfOpen: true };
     const socket = connect(options).on('error', () => {});
     sockets.push(socket);
@@ -29,7 +29,7 @@ async function serving(app: HttpApp, stalledMs?: number) {
   };
 }
 
-/** What comes on a connection, as text. */
+/** Returns what is received on a connection, as text. */
 function received(socket: Socket) {
   const seen = { text: '' };
   socket.on('data', (chunk) => {
@@ -38,7 +38,7 @@ function received(socket: Socket) {
   return seen;
 }
 
-/** Counts what comes on a connection, and pauses a quarter of a second after every MiB. */
+/** Counts the bytes received on a connection, and pauses for 250 ms after each MiB. */
 function readSlowly(socket: Socket) {
   const seen = { bytes: 0 };
   socket.on('data', (chunk) => {
@@ -61,14 +61,14 @@ const large = (size: number) => {
   return { app, gone: gone.promise };
 };
 
-it('a caller that reads nothing of its answer is cut off', async () => {
+it('disconnects a caller that does not read its answer', async () => {
   const { app, gone } = large(40 * MIB);
   const ask = await serving(app, 1_000);
   await ask('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
   await gone;
 });
 
-it('a caller that reads nothing of its answer, and sends on, is cut off', async () => {
+it('disconnects a caller that does not read its answer and continues to send', async () => {
   const { app, gone } = large(40 * MIB);
   const ask = await serving(app, 1_000);
   const socket = await ask('GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n');
@@ -77,7 +77,7 @@ it('a caller that reads nothing of its answer, and sends on, is cut off', async 
   await gone;
 });
 
-it('a caller that reads slowly gets its whole answer', async () => {
+it('sends the whole answer to a caller that reads slowly', async () => {
   const { app } = large(40 * MIB);
   const ask = await serving(app, 4_000);
   const seen = readSlowly(await ask('GET / HTTP/1.1\r\nHost: a\r\n\r\n'));
@@ -89,7 +89,7 @@ it.each([
   ['POST', '/at-once'],
   ['POST', '/later'],
   ['POST', '/too-large'],
-])('%s %s: a body that goes on after the answer closes the connection', async (method, path) => {
+])('%s %s: closes the connection if the body continues after the answer', async (method, path) => {
   const app: HttpApp = new Hono();
   app.get('/', (c) => c.text('answered'));
   app.post('/at-once', (c) => c.text('answered', 401));
@@ -108,7 +108,7 @@ it.each([
   expect(seen.text).toContain('answered');
 });
 
-it('a small body that nobody reads leaves the connection to the next request', async () => {
+it('keeps the connection after a small body that is not read', async () => {
   const app: HttpApp = new Hono();
   app.post('/', (c) => c.text('refused', 401));
   app.get('/', (c) => c.text('served'));
@@ -120,7 +120,7 @@ it('a small body that nobody reads leaves the connection to the next request', a
   await until(() => seen.text.includes('served'));
 });
 
-it('requests that come at once on a connection are handled one after another', async () => {
+it('handles pipelined requests one after the other', async () => {
   const app: HttpApp = new Hono();
   let handling = 0;
   let most = 0;
@@ -138,7 +138,7 @@ it('requests that come at once on a connection are handled one after another', a
   expect(most).toBe(1);
 });
 
-it('a command behind a request whose answer closed the connection is not carried out', async () => {
+it('does not execute a command pipelined after a request whose answer closes the connection', async () => {
   const app: HttpApp = new Hono();
   let commands = 0;
   const closed = Promise.withResolvers<void>();

@@ -19,18 +19,18 @@ it.each<[string, Record<string, unknown>]>([
   ['many objects', { mismatches: Array(100).fill({ name: LONG, expected: LONG, actual: LONG, source: 'declared' }) }],
   ['a long key', { [LONG]: 1 }],
   ['many keys', Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`key-${i}`, 'value']))],
-])('a refusal that carries %s is at most 64 KiB', (_, fields) => {
+])('a document with %s has at most 64 KiB', (_, fields) => {
   const problem = refusalOf(new Problem('invalid-request', `It is wrong: ${LONG}`, fields));
   expect(problem).toMatchObject({ code: 'invalid-request', status: 400, request_id: 'id' });
   expect(problem.detail).toContain('It is wrong');
 });
 
-it('a refusal that is small enough is told whole', () => {
+it('a small document is not cut', () => {
   const missing = Array.from({ length: 100 }, (_, i) => `${i}.bin`);
   expect(refusalOf(new Problem('invalid-request', 'Parts are missing.', { missing }))).toMatchObject({ missing });
 });
 
-it('the first twenty fields that are wrong are named, and how many more there are', () => {
+it('the first twenty invalid fields are named, and the others are counted', () => {
   const refused = (value: unknown) => {
     try {
       check(z.strictObject({ tags: z.record(z.string(), z.string()) }), value, 'body');

@@ -1,4 +1,4 @@
-"""Publish models to a Signalbox registry, and keep the active one in memory while requests go on."""
+"""Publishes models to a Signalbox registry and keeps the active version in memory while requests are served."""
 
 from .bundle import Bundle, Lease
 from .errors import LoadError, NotReady, Problem, RegistryUnreachable, SignalboxError, UnsafeCacheFolder

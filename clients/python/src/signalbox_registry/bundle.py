@@ -1,4 +1,4 @@
-"""One version in memory, with what was derived from it, lent to requests and let go when the last gives it back."""
+"""One version in memory with the objects derived from it. It is disposed of when its last lease is released."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ class _Derived:
     built: bool = False
     value: Any = None
     until: float | None = None
-    let_go: Callable[[], None] = lambda: None
+    dispose_value: Callable[[], None] = lambda: None
 
 
 class Bundle(Generic[M]):
-    """Immutable: `model`, `version`, `manifest`, `files` and what is derived from them change together."""
+    """
+    One version in memory. Immutable: a bundle never mixes the model, manifest and files of two versions.
+
+    >>> with loader.bundle() as bundle:
+    ...     print(bundle.version, bundle.manifest["metrics"])
+    """
 
     def __init__(
         self,
@@ -46,11 +51,11 @@ class Bundle(Generic[M]):
         self._dispose = dispose
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        #: The numbers of the leases that are out, the oldest first.
+        #: The numbers of the leases in use, oldest first.
         self._leases: dict[int, None] = {}
         self._retired = False
         self._derived: dict[str, _Derived] = {}
-        #: What was built anew, each with the newest lease that may hold the old value.
+        #: Replaced derived values, each with the number of the newest lease that may still use it.
         self._superseded: list[tuple[int, Callable[[], None]]] = []
 
     def derived(
@@ -61,8 +66,12 @@ class Bundle(Generic[M]):
         dispose: Callable[[T], object] | None = None,
     ) -> T:
         """
-        What `build` makes, such as an encoder or an index: once for this bundle, and again when `ttl` seconds have
-        passed. It goes with the bundle; an older value when no lease can hold it any more.
+        Returns the result of `build`, for example an encoder or an index. It is built once for this bundle, and again
+        after `ttl` seconds. A replaced value is disposed of when no lease can use it any more, the last one with the
+        bundle.
+
+        >>> with loader.bundle() as bundle:
+        ...     labels = bundle.derived("labels", lambda: bundle.files.path("labels.txt").read_text().split())
         """
         with self._lock:
             entry = self._derived.setdefault(name, _Derived())
@@ -70,14 +79,14 @@ class Bundle(Generic[M]):
             if not entry.built or (entry.until is not None and time.monotonic() >= entry.until):
                 value = build()
                 if entry.built:
-                    self._supersede(entry.let_go)
-                entry.let_go = _letting_go(value, dispose)
+                    self._supersede(entry.dispose_value)
+                entry.dispose_value = _disposer(value, dispose)
                 entry.until = None if ttl is None else time.monotonic() + ttl
                 entry.value, entry.built = value, True
             return cast(T, entry.value)
 
     def lend(self) -> Lease[M] | None:
-        """None where it is retired: another one serves."""
+        """Returns a lease, or None if the bundle is retired because another one serves."""
         with self._lock:
             if self._retired:
                 return None
@@ -88,42 +97,47 @@ class Bundle(Generic[M]):
     def give_back(self, number: int) -> None:
         with self._lock:
             self._leases.pop(number, None)
-        self._let_go()
+        self._dispose_unused()
 
     def retire(self) -> None:
-        """Nobody leases it from now on; it goes when the last lease does."""
+        """Refuses new leases. The bundle is disposed of when the last lease is released."""
         with self._lock:
             self._retired = True
-        self._let_go()
+        self._dispose_unused()
 
     def in_child(self) -> Bundle[M]:
         """
-        The same in a process that was forked: the leases of the parent's other threads are not given back here, and
-        the locks may be held by threads that are not here.
+        Returns a copy for a forked process. Leases of the parent's other threads are never released in the child, and
+        its locks may be held by threads that do not exist in the child.
         """
         self._lock = threading.Lock()
         return Bundle(self.model, self.version, self.manifest, self.files, self._dispose)
 
-    def _supersede(self, let_go: Callable[[], None]) -> None:
+    def _supersede(self, dispose_value: Callable[[], None]) -> None:
         with self._lock:
-            self._superseded.append((next(self._numbers), let_go))
-        self._let_go()
+            self._superseded.append((next(self._numbers), dispose_value))
+        self._dispose_unused()
 
-    def _let_go(self) -> None:
+    def _dispose_unused(self) -> None:
         with self._lock:
             oldest = next(iter(self._leases), None)
-            going = [call for number, call in self._superseded if oldest is None or number < oldest]
-            self._superseded = self._superseded[len(going) :]
+            unused = [call for number, call in self._superseded if oldest is None or number < oldest]
+            self._superseded = self._superseded[len(unused) :]
             if self._retired and oldest is None:
-                going += [entry.let_go for entry in self._derived.values()]
-                going.append(_letting_go(self.model, self._dispose))
+                unused += [entry.dispose_value for entry in self._derived.values()]
+                unused.append(_disposer(self.model, self._dispose))
                 self._derived, self._dispose = {}, None
-        for call in going:
+        for call in unused:
             call()
 
 
 class Lease(Generic[M]):
-    """Keeps a bundle alive until it is released, or its `with` block ends."""
+    """
+    Keeps a bundle in memory until `release()` is called or the `with` block ends.
+
+    >>> with loader.lease() as model:
+    ...     model.predict(rows)
+    """
 
     def __init__(self, bundle: Bundle[M], number: int) -> None:
         self.bundle = bundle
@@ -149,16 +163,16 @@ class Lease(Generic[M]):
         self.release()
 
 
-def _letting_go(value: T, dispose: Callable[[T], object] | None) -> Callable[[], None]:
-    def let_go() -> None:
+def _disposer(value: T, dispose: Callable[[T], object] | None) -> Callable[[], None]:
+    def dispose_value() -> None:
         if dispose is not None:
             disposed(value, dispose)
 
-    return let_go
+    return dispose_value
 
 
 def disposed(value: T, dispose: Callable[[T], object]) -> None:
-    """What fails on the way out fails nobody's request."""
+    """Disposes of a value. Errors are logged only, so that they cannot fail a request."""
     try:
         dispose(value)
     except Exception:

@@ -1,6 +1,6 @@
 """
-Files by content, on disk. Processes may share a cache without a lock: everything appears by rename, whole, and what
-is there is verified before it is used.
+A content-addressed cache on disk. Processes share it without a lock: files and folders appear atomically, by rename,
+and are verified before use.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .manifest import Artifact, parse_manifest
 from .private_folder import check_private, make_private
 
 YOUNG_SECONDS = 3600.0
-#: After which an unfinished file is that of a process that was killed.
+#: Unfinished files older than this belong to a process that was killed.
 LEFT_BEHIND_SECONDS = 24 * 3600.0
 _CHUNK = 1024 * 1024
 
 
 class Cache:
     def __init__(self, root: Path, limit: int) -> None:
-        # Without symbolic links, which somebody else might turn later.
+        # Resolved once: another user could redirect a symbolic link later.
         self._root = root = Path(os.path.realpath(root))
         self._blobs = root / "blobs" / "sha256"
         self._manifests = root / "manifests"
@@ -36,8 +36,8 @@ class Cache:
 
     def prepare(self) -> None:
         """
-        Makes the folders that are missing. Raises `UnsafeCacheFolder` where another user could change what is in them,
-        each time: somebody may have deleted a folder, and somebody else have made another.
+        Creates missing folders. Raises `UnsafeCacheFolder` if another user could change their content. Call it before
+        each use: a folder may have been deleted and recreated by another user.
         """
         make_private(self._root)
         check_private(self._root, [self._root])
@@ -59,7 +59,7 @@ class Cache:
         return self._temporary / name
 
     def write(self, path: Path, content: bytes) -> None:
-        """The whole file, or none of it."""
+        """Writes a file atomically."""
         unfinished = self.temporary(secrets.token_hex(8))
         try:
             with open(unfinished, "wb") as file:
@@ -71,12 +71,12 @@ class Cache:
             unfinished.unlink(missing_ok=True)
 
     def adopt(self, unfinished: Path, hex: str) -> None:
-        """What was verified, as the blob of that name."""
+        """Moves a verified file into place as the blob `hex`."""
         unfinished.chmod(0o444)
         os.replace(unfinished, self.blob(hex))
 
-    def lay_out(self, hex: str, artifacts: list[Artifact]) -> Path:
-        """The folder of a version whose blobs were verified: links to them, or copies where links fail."""
+    def create_folder(self, hex: str, artifacts: list[Artifact]) -> Path:
+        """Creates the folder of a version from verified blobs, with hard links, or copies if linking fails."""
         folder = self._versions / hex
         if self._is_whole(folder, artifacts):
             return folder
@@ -115,12 +115,12 @@ class Cache:
         return False
 
     def touch(self, hex: str) -> None:
-        """Marks a version as used now."""
+        """Marks a version as recently used."""
         with suppress(FileNotFoundError, PermissionError):
             os.utime(self.manifest(hex))
 
     def sweep(self, in_use: Collection[str]) -> None:
-        """Lets the versions go that were not used for longest, until what is left fits; never one `in_use`, by hex."""
+        """Deletes the least recently used versions until the rest fits, but none of `in_use` (hex digests)."""
         kept: dict[str, int] = {}
         for path in sorted(self._manifests.glob("*.json"), key=_modified, reverse=True):
             added = {artifact.hex: artifact.size for artifact in self._artifacts(path) if artifact.hex not in kept}
@@ -130,7 +130,7 @@ class Cache:
                 path.unlink(missing_ok=True)
                 shutil.rmtree(self._versions / path.stem, ignore_errors=True)
         for blob in self._blobs.iterdir():
-            # A young one may be of a version that another process is fetching.
+            # A young blob may belong to a version that another process is fetching.
             if blob.name not in kept and _age(blob) > YOUNG_SECONDS:
                 blob.unlink(missing_ok=True)
         for left_behind in self._temporary.iterdir():
@@ -141,16 +141,16 @@ class Cache:
         try:
             return parse_manifest(manifest.read_bytes())[1]
         except (OSError, ValueError):
-            return []  # what is damaged refers to nothing
+            return []  # a damaged manifest keeps no blob
 
     def discard(self, name: str) -> None:
-        """What was begun under that name."""
+        """Deletes the unfinished files of one fetcher."""
         for path in self._temporary.glob(f"{name}-*"):
             path.unlink(missing_ok=True)
 
 
 def is_verified(path: Path, artifact: Artifact) -> bool:
-    """Whether the file is there, and is what was published."""
+    """Whether the file exists with the published size and digest."""
     try:
         return path.stat().st_size == artifact.size and hash_file(path) == artifact.hex
     except FileNotFoundError:
@@ -170,7 +170,7 @@ def _link(blob: Path, path: Path) -> None:
         os.link(blob, path)
     except FileNotFoundError:
         raise
-    except OSError:  # another file system, one without links, or too many of them
+    except OSError:  # another file system, no support for hard links, or too many links
         shutil.copyfile(blob, path)
 
 

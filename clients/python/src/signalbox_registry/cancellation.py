@@ -1,4 +1,4 @@
-"""Ending from outside what blocks in a thread."""
+"""Cancels an operation that blocks another thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import Cancelled
 
 
 class Cancellation:
-    """Set once, from any thread; ends waits and calls back whoever blocks on something else."""
+    """Set once, from any thread. It ends waits and runs the callbacks registered with `calling`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Cancellation:
             call()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was cancelled within that time."""
+        """Waits and returns whether it was canceled within that time."""
         return self._set.wait(seconds)
 
     def check(self) -> None:
@@ -38,7 +38,7 @@ class Cancellation:
 
     @contextmanager
     def calling(self, call: Callable[[], None]) -> Iterator[None]:
-        """Within the block, a cancellation calls `call`."""
+        """Calls `call` on cancellation while the block runs."""
         with self._lock:
             late = self.cancelled
             if not late:

@@ -1,4 +1,4 @@
-"""The registry over HTTP."""
+"""The HTTP client of the registry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Content = bytes | Iterator[bytes]
 
 
 class Client:
-    """Thread-safe. Raises `Problem` for what the registry refuses, `RegistryUnreachable` where no registry answers."""
+    """Thread-safe. Raises `Problem` if the registry refuses, and `RegistryUnreachable` if no registry answers."""
 
     def __init__(self, registry: Registry) -> None:
         self.dsn = registry.dsn
@@ -53,7 +53,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: httpx.Timeout = TIMEOUT,
     ) -> Any:
-        """The answer's JSON, or None where it has no body."""
+        """Returns the answer's JSON, or None if it has no body."""
         response = self._send(method, path, params=query, json=json, content=content, headers=headers, timeout=timeout)
         if not response.is_success:
             raise problem_of(response, response.content)
@@ -62,19 +62,19 @@ class Client:
         try:
             return response.json()
         except ValueError as cause:
-            raise RegistryUnreachable(f"{self.dsn} answered, and not as a registry does.") from cause
+            raise RegistryUnreachable(f"The answer of {self.dsn} is not from a registry. Check the address.") from cause
 
     def has(self, path: str) -> bool:
-        """Whether something is there: False for a 404."""
+        """Whether a resource exists: False for a 404."""
         response = self._send("HEAD", path)
         if not response.is_success and response.status_code != 404:
-            self.call("GET", path)  # the answer to a HEAD has no body to say why; the one to a GET has
+            self.call("GET", path)  # raises with the reason: an answer to HEAD has no body
         return response.is_success
 
     def authenticate(self) -> None:
         """
-        Raises `Problem` unauthenticated where there is no token to send. Every request does this first: raised while
-        httpx sends, the error would come with a traceback of forty lines.
+        Raises `Problem` unauthenticated if there is no token to send. Every request checks this first: raised inside
+        httpx, the error would have a traceback of forty lines.
         """
         try:
             self._tokens.token(httpx.URL(self.dsn).host)
@@ -91,15 +91,15 @@ class Client:
             raise self._unreachable(cause) from without_traceback(cause)
 
     def _unreachable(self, cause: Exception) -> RegistryUnreachable:
-        return RegistryUnreachable(f"There is no answer from {self.dsn}: {said(cause)}.")
+        return RegistryUnreachable(f"There is no answer from {self.dsn}: {describe_error(cause)}.")
 
     @contextmanager
     def stream(
         self, url: str, headers: Mapping[str, str], cancellation: Cancellation, timeout: httpx.Timeout = TIMEOUT
     ) -> Iterator[httpx.Response]:
-        """An answer whose body is read as it comes; a cancellation cuts the connection. Raises httpx's own errors."""
+        """Opens a streamed answer. A cancellation closes its connection. Raises the errors of httpx."""
         self.authenticate()
-        # What is hashed and resumed by its offset must not be packed on the way.
+        # Bytes that are hashed and resumed by offset must not be compressed in transit.
         sent = {"Accept-Encoding": "identity", **headers}
         with self._http.stream("GET", url, headers=sent, timeout=timeout) as response:
             with cancellation.calling(lambda: _cut(response)):
@@ -107,7 +107,7 @@ class Client:
 
 
 def segment(name: str) -> str:
-    """A name as one segment of a path."""
+    """Encodes a name as one segment of a path."""
     return quote(name, safe="")
 
 
@@ -116,7 +116,7 @@ def versions_path(model: str) -> str:
 
 
 def read_bounded(response: httpx.Response, limit: int) -> bytes:
-    """At most one byte more than `limit`."""
+    """Reads the body, but at most one byte more than `limit`."""
     body = b""
     for chunk in response.iter_raw():
         body += chunk
@@ -132,25 +132,25 @@ def problem_of(response: httpx.Response, body: bytes) -> SignalboxError:
             fields = {name: value for name, value in document.items() if name not in ("type", "title", "status")}
             code, detail = fields.pop("code"), str(fields.pop("detail", ""))
             return Problem(code, response.status_code, detail, fields)
-    return RegistryUnreachable(f"{response.url.host} answered {response.status_code}, and not as a registry does.")
+    return RegistryUnreachable(f"{response.url.host} answered {response.status_code}, but is not a registry.")
 
 
 def without_traceback(error: Exception) -> Exception:
-    """The error alone, as a cause: how it came through httpx and httpcore tells a reader nothing."""
+    """Removes the traceback through httpx and httpcore, which does not help a user."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
-def said(error: BaseException) -> str:
-    """An error in words; some have none but their name."""
+def describe_error(error: BaseException) -> str:
+    """Returns type and message of an error; some have no message."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _cut(response: httpx.Response) -> None:
-    """Wakes a thread that waits for bytes: closing a socket does not, shutting it down does."""
+    """Wakes a thread that waits for bytes. Closing a socket does not wake it; shutting it down does."""
     stream = response.extensions.get("network_stream")
     connection = stream and stream.get_extra_info("socket")
     if connection is not None:
         with suppress(OSError):
-            # Not the method of an SSLSocket, which forgets its session while another thread reads with it.
+            # The method of SSLSocket would drop the TLS session while another thread reads with it.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)

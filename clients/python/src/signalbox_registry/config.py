@@ -1,4 +1,4 @@
-"""What the environment variables say, where the code does not."""
+"""Settings from environment variables, for arguments that are not given."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def variable(name: str) -> str | None:
-    """An empty variable counts as not set."""
+    """Returns a variable. An empty one counts as not set."""
     return os.environ.get(name) or None
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Where the registry is and what is sent to be let in."""
+    """Address and credentials of the registry."""
 
     dsn: str
     token: str | None
-    #: Where the secret of a registry on this machine is looked for.
+    #: The volume that holds the secret of a registry on this machine.
     local_volume: Path
 
     @classmethod
     def of(cls, dsn: str | None, token: str | None) -> Registry:
         address = (dsn or variable("REGISTRY_DSN") or "http://127.0.0.1:8080").rstrip("/")
         if not address.startswith(("http://", "https://")):
-            raise ValueError(f"The registry's address {address} does not begin with http:// or https://.")
+            raise ValueError(f"Invalid registry address {address}: it must begin with http:// or https://.")
         volume = Path(variable("REGISTRY_VOLUME") or "./registry")
         return cls(address, token or variable("REGISTRY_TOKEN"), volume)
 
@@ -48,13 +48,13 @@ def event_endpoint(dsn: str, model: str, endpoint: str | None) -> str:
     if address.startswith(("http://", "https://")):
         return address
     raise ValueError(
-        f"HOT_RELOAD_ENDPOINT {address} cannot be followed: this loader follows server-sent events, "
-        "at an address that begins with http:// or https://."
+        f"Invalid HOT_RELOAD_ENDPOINT {address}: this loader reads server-sent events, "
+        "so the address must begin with http:// or https://."
     )
 
 
 def cache_folder(folder: str | os.PathLike[str] | None, dsn: str) -> Path:
-    """One for each registry: what was last good at another would be taken for a log that was replaced."""
+    """Each registry has its own folder: the last position in another log would be reported as diverged."""
     given = folder or variable("MANIFEST_CACHE_DIR")
     if given:
         return Path(given)
@@ -73,4 +73,4 @@ def legacy_file() -> Path | None:
 def _checked(name: str, what: str) -> str:
     if _NAME.fullmatch(name):
         return name
-    raise ValueError(f"{name!r} is no name of {what}: it must match {_NAME.pattern}.")
+    raise ValueError(f"Invalid {what} name {name!r}: it must match {_NAME.pattern}.")

@@ -1,4 +1,4 @@
-"""One process's loader at work: what it hears, and how it gets there."""
+"""The state machine of one loader: takes the target from the registry, loads it and swaps it in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from .bundle import Lease
 from .cache import Cache
 from .cancellation import Cancellation
-from .client import Client, said
+from .client import Client, describe_error
 from .errors import Cancelled, LoadError, NotReady, UnsafeCacheFolder
 from .fetch import Fetched, Fetcher, LegacyFiles
 from .last_good import LastGood, read_last_good
@@ -32,7 +32,7 @@ from .waiting import Backoff, jittered
 
 M = TypeVar("M")
 
-#: What the registry is given to speak before the disk is asked.
+#: How long to wait for the registry before the last good version is used.
 SILENCE_SECONDS = 2.0
 UPKEEP_SECONDS = 3600.0
 CLOSE_SECONDS = 5.0
@@ -50,16 +50,16 @@ class Engine(Generic[M]):
     def __init__(self, options: Options[M], inherited: Serving[M] | None = None) -> None:
         self._options = options
         self._instance = instance_name()
-        #: Guards where it stands and what it is about; waited on for changes of that.
+        #: Guards the state below, and is notified of its changes.
         self._changed = threading.Condition()
         self._standing = Standing(options.model, options.environment, inherited)
         self._position: Position | None = None
         self._last_good: LastGood | None = None
         self._attempt: Attempt | None = None
-        #: When the goal is tried (again); None: it is reached, or given up.
+        #: When the goal is tried next; None: it is reached or given up.
         self._due: float | None = None
         self._backoff = Backoff(1.0, 60.0)
-        self._unheard = "it has not answered yet"
+        self._disconnect_reason = "it has not answered yet"
         self._packages = required_packages(inherited.bundle.manifest) if inherited else []
         self._cache = Cache(options.cache_dir, options.cache_bytes)
         self._last_good_file = self._cache.last_good(options.model, options.environment)
@@ -73,7 +73,7 @@ class Engine(Generic[M]):
     def start(self) -> None:
         if self._options.legacy:
             with self._changed:
-                self._standing.heard_at = math.inf  # nobody is listened to
+                self._standing.last_contact = math.inf  # never stale: no registry is contacted
                 self._set_goal(Goal(0, Target("legacy", "", 0)))
         else:
             self._prepare_cache()
@@ -89,10 +89,10 @@ class Engine(Generic[M]):
         except UnsafeCacheFolder:
             self._client.close()
             raise
-        except OSError as error:  # a disk that is full may have room when something is fetched
+        except OSError as error:  # a full disk may have space again before the first fetch
             log.warning("The cache folder cannot be prepared: %s", error)
 
-    # What the service asks for.
+    # Called by the service.
 
     def lease(self) -> Lease[M]:
         while serving := self._standing.serving:
@@ -114,7 +114,7 @@ class Engine(Generic[M]):
             return {**self._standing.report(), "runtime": facts, "cache": cache}
 
     def inherit(self) -> Serving[M] | None:
-        """What served in the process that this one was forked from."""
+        """Returns the version that served in the parent process, for use after a fork."""
         serving = self._standing.serving
         return serving and replace(serving, bundle=serving.bundle.in_child(), confirmed=False)
 
@@ -135,7 +135,7 @@ class Engine(Generic[M]):
             serving, self._standing.serving = self._standing.serving, None
         if serving:
             serving.bundle.retire()
-        # What waits for an answer still, from an address that gives none, ends by its own time limit.
+        # A thread that still waits for an answer uses the client, and ends with its own time-out.
         if not any(thread.is_alive() for thread in self._threads):
             self._client.close()
 
@@ -146,10 +146,10 @@ class Engine(Generic[M]):
         with self._changed:
             silent = not self._standing.closed and self._standing.goal is None and not self._standing.diverged
             if silent:
-                return f"{self._options.endpoint} has told nothing yet: {self._unheard}."
+                return f"No answer from {self._options.endpoint} yet: {self._disconnect_reason}."
             return self._standing.why_nothing_serves()
 
-    # What the source tells.
+    # Called by the source.
 
     def last_id(self) -> str:
         position = self._position
@@ -158,7 +158,7 @@ class Engine(Generic[M]):
     def deliver(self, message: Message) -> Verdict:
         with self._changed:
             standing = self._standing
-            standing.heard_at = time.monotonic()
+            standing.last_contact = time.monotonic()
             verdict = judge(self._position, message)
             if verdict is not Verdict.PASSED_OVER:
                 standing.diverged = verdict is Verdict.DIVERGED
@@ -172,20 +172,20 @@ class Engine(Generic[M]):
             self._notice()
         return verdict
 
-    def heard(self) -> None:
+    def contacted(self) -> None:
         with self._changed:
-            self._standing.heard_at = time.monotonic()
+            self._standing.last_contact = time.monotonic()
             self._notice()
 
-    def unheard(self, why: str) -> None:
-        self._unheard = why
+    def disconnected(self, why: str) -> None:
+        self._disconnect_reason = why
 
     def _goal_in(self, message: Message) -> Goal:
         environment, generation = self._options.environment, message.position.generation
         if environment in message.active:
             return Goal(generation, message.active[environment])
         known = ", ".join(message.active)
-        return Goal(generation, None, f"The registry has no environment {environment}; it has {known}.")
+        return Goal(generation, None, f"There is no environment {environment}; there are {known}.")
 
     def _log_goal(self, goal: Goal) -> None:
         model, environment, target = self._options.model, self._options.environment, goal.target
@@ -197,7 +197,7 @@ class Engine(Generic[M]):
             log.info("%s %s is active in %s (revision %s)", model, target.version, environment, target.revision)
 
     def _set_goal(self, goal: Goal) -> None:
-        """With the lock held."""
+        """Call with the lock held."""
         if self._attempt and not goal.same_content(self._attempt.goal):
             self._attempt.cancellation.cancel()
         self._standing.goal = goal
@@ -209,15 +209,15 @@ class Engine(Generic[M]):
         self._notice()
 
     def _notice(self) -> None:
-        """Something may have changed. With the lock held."""
+        """Reports a change of state, if there is one. Call with the lock held."""
         if self._standing.has_changed():
             self._reporter.changed()
         self._changed.notify_all()
 
-    # What the loading thread does.
+    # Runs in the loading thread.
 
     def _work(self) -> None:
-        self._wait_for_word()
+        self._wait_for_goal()
         upkeep = time.monotonic() + jittered(UPKEEP_SECONDS)
         while not self._standing.closed:
             attempt = self._next_attempt(upkeep)
@@ -230,7 +230,7 @@ class Engine(Generic[M]):
             self._remember()
             self._fetcher.close()
 
-    def _wait_for_word(self) -> None:
+    def _wait_for_goal(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._standing.goal or self._standing.closed, SILENCE_SECONDS)
             if self._standing.goal is None and self._last_good:
@@ -238,7 +238,7 @@ class Engine(Generic[M]):
                 self._set_goal(Goal(last.position.generation, last.target, from_disk=True))
 
     def _next_attempt(self, until: float) -> Attempt | None:
-        """Waits for something to do."""
+        """Waits until the goal is to be tried, or until the time `until`."""
         with self._changed:
             while not self._standing.closed and time.monotonic() < until:
                 if self._standing.goal and self._due is not None and self._due <= time.monotonic():
@@ -253,9 +253,9 @@ class Engine(Generic[M]):
             self._reach(attempt)
         except Cancelled:
             pass
-        except Exception as error:  # without its loading thread a loader would never load again
+        except Exception as error:  # if this thread ended, the loader would never load again
             log.exception("Loading failed")
-            self._fail(attempt.goal, LoadError("fetch-failed", said(error)))
+            self._fail(attempt.goal, LoadError("fetch-failed", describe_error(error)))
         finally:
             with self._changed:
                 self._attempt = None
@@ -279,7 +279,7 @@ class Engine(Generic[M]):
     def _load(self, target: Target, attempt: Attempt, quietly: bool = False) -> Loaded[M]:
         def enter(phase: str) -> None:
             with self._changed:
-                # A hydrate that was left behind has no say any more.
+                # An abandoned hydrate must not change the phase.
                 if self._attempt is attempt and not quietly:
                     self._standing.phase = phase
                     self._notice()
@@ -294,7 +294,7 @@ class Engine(Generic[M]):
         return fetched
 
     def _confirm(self, goal: Goal) -> None:
-        """What serves, if anything, is what should."""
+        """Called when the goal needs no load: it is served already, or nothing is active."""
         with self._changed:
             serving = self._standing.serving
             if goal.target and serving:
@@ -304,7 +304,7 @@ class Engine(Generic[M]):
     def _swap(self, tried: Goal, loaded: Loaded[M]) -> None:
         with self._changed:
             before, goal = self._standing.serving, self._standing.goal
-            # The goal may be another one by now, of the same content.
+            # The goal may have been replaced by another one with the same content.
             wanted = not self._standing.closed and tried.same_content(goal)
             if wanted and goal and goal.target:
                 self._standing.failure = None
@@ -317,7 +317,7 @@ class Engine(Generic[M]):
         self._tidy()
 
     def _serve(self, loaded: Loaded[M], target: Target, confirmed: bool) -> None:
-        """With the lock held."""
+        """Call with the lock held."""
         before = self._standing.serving
         self._standing.serving = Serving(loaded.bundle, target, confirmed, loaded.load_ms, loaded.warm_up_ms)
         self._standing.phase = None
@@ -336,21 +336,21 @@ class Engine(Generic[M]):
         with self._changed:
             self._standing.phase = None
             if self._standing.goal is not goal:
-                return  # another one is tried next
+                return  # a newer goal is tried next
             self._standing.failure = Failure(error, now())
             if not error.permanent and not self._loading.exhausted:
                 self._retry()
             self._notice()
 
     def _fall_back(self, attempt: Attempt) -> None:
-        """Where nothing serves: what served last, before this process began."""
+        """Loads the last good version of an earlier process, if nothing serves."""
         last = self._last_good
         if self._standing.serving or last is None or last.target.same_content(attempt.goal.target):
             return
         try:
             loaded = self._load(last.target, attempt, quietly=True)
         except LoadError as error:
-            log.warning("Nor can %s, which served last: %s: %s", last.target.version, error.code, error)
+            log.warning("The last good %s cannot be loaded either: %s: %s", last.target.version, error.code, error)
             with self._changed:
                 if self._standing.goal is attempt.goal and self._due is None and not error.permanent:
                     self._retry()
@@ -365,10 +365,10 @@ class Engine(Generic[M]):
     def _retry(self) -> None:
         self._due = time.monotonic() + jittered(self._backoff.next())
 
-    # What is kept for later.
+    # Kept on disk for the next start.
 
     def _remember(self) -> None:
-        """Writes down what was taken, and what serves with the registry's word, for the next start."""
+        """Writes the last position and the last version that served and was confirmed by the registry."""
         with self._changed:
             serving, last, position = self._standing.serving, self._last_good, self._position
         good = serving if serving and serving.confirmed else last
@@ -383,7 +383,7 @@ class Engine(Generic[M]):
             log.warning("%s cannot be written: %s", self._last_good_file, error)
 
     def _tidy(self) -> None:
-        """Marks what is in use as used, and lets go what is not where there is too much."""
+        """Marks the versions in use as used, and deletes others if the cache is over its limit."""
         if self._options.legacy:
             return
         holders = (self._standing.serving, self._standing.goal, self._last_good)

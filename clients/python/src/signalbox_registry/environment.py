@@ -1,4 +1,4 @@
-"""The running environment, as the requirements of a version whose model was saved in it."""
+"""Builds `requires` from the Python and the packages of this process."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
-from .requires import Version, python_version
+from .constraints import constraint_from
+from .requires import python_version
 
-#: What is loaded by Python, by the ending of its name. An ONNX file is not: it runs without Python.
+#: Files that only Python can load. ONNX is not one of them.
 _SAVED_BY_PYTHON = (".joblib", ".pkl", ".pickle", ".skops")
 
 
 def environment_requires(paths: Iterable[str]) -> dict[str, Any]:
     """
-    "The same minor release" of Python and of the packages that load these files; empty where Python loads none of them.
-    What a pickle imports is not known here, so scikit-learn is named where this process may have used it.
+    Returns constraints to the same minor releases of Python and of the packages that load these files; empty if Python
+    loads none of them. What a pickle imports is unknown: scikit-learn is required if this process may have used it.
     """
     endings = {ending for path in paths for ending in _SAVED_BY_PYTHON if path.endswith(ending)}
     if not endings:
@@ -25,28 +26,16 @@ def environment_requires(paths: Iterable[str]) -> dict[str, Any]:
     if _may_be_sklearn():
         names.append("scikit-learn")
     packages = {name: constraint for name in names if (constraint := _same_minor_installed(name))}
-    return {"python": same_minor(python_version()), **({"packages": packages} if packages else {})}
+    return {"python": constraint_from(python_version()), **({"packages": packages} if packages else {})}
 
 
 def _may_be_sklearn() -> bool:
-    """Where joblib was imported and scikit-learn was not, the model that this process saved is of another library."""
+    """Whether the model may be of scikit-learn: not if this process imported joblib without it."""
     return "sklearn" in sys.modules or "joblib" not in sys.modules
 
 
 def _same_minor_installed(name: str) -> str | None:
     try:
-        return same_minor(metadata.version(name))
+        return constraint_from(metadata.version(name))
     except (metadata.PackageNotFoundError, ValueError):
         return None
-
-
-def same_minor(text: str) -> str:
-    """The constraint that the registry makes of a version in metadata. Raises ValueError where it is not PEP 440's."""
-    version = Version.parse(text)
-    major, *minor = version.release[:2]
-    first = ".".join(str(part) for part in (major, *minor, 0))
-    # What comes before the first version of a minor release would not satisfy "at least the first version".
-    if not any(version.release[2:]):
-        first += f"{'a b rc'.split()[version.pre[0]]}{version.pre[1]}" if version.pre else ""
-        first += f".dev{version.dev}" if version.dev is not None else ""
-    return f"~={version.epoch}!{first}" if version.epoch else f"~={first}"

@@ -1,4 +1,4 @@
-"""What this library raises on purpose."""
+"""The exceptions of this library."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ PERMANENT = frozenset({"digest-mismatch", "runtime-mismatch", "golden-mismatch",
 
 
 class SignalboxError(Exception):
-    pass
+    """
+    The base class of every exception that this library defines.
+
+    >>> try:
+    ...     activate("1.2.0", "production", model="fraud")
+    ... except SignalboxError as error:
+    ...     print(error)
+    """
 
 
 class Problem(SignalboxError):
-    """The registry refused: `code` is stable, `fields` are the problem document's further members."""
+    """
+    The registry refused a request. `code` is stable; `fields` are the other members of the problem document.
+
+    >>> try:
+    ...     activate("1.2.0", "production", model="fraud", expected_active="1.1.0")
+    ... except Problem as problem:
+    ...     print(problem.code, problem.status, problem.fields)
+    """
 
     def __init__(self, code: str, status: int, detail: str, fields: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail)
@@ -24,11 +38,25 @@ class Problem(SignalboxError):
 
 
 class RegistryUnreachable(SignalboxError):
-    """Nobody answers there, or something that is no registry."""
+    """
+    There is no answer, or the answer is not from a registry.
+
+    >>> try:
+    ...     publish("out/", model="fraud", version="1.2.0")
+    ... except RegistryUnreachable as error:
+    ...     print(error)
+    """
 
 
 class LoadError(SignalboxError):
-    """Why a version could not be put into memory, by the codes of docs/loaders.md."""
+    """
+    A version could not be loaded. The codes are listed in docs/loaders.md.
+
+    >>> try:
+    ...     ModelRegistry("fraud").get_model("1.2.0")
+    ... except LoadError as error:
+    ...     print(error.code, error)
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,17 +64,31 @@ class LoadError(SignalboxError):
 
     @property
     def permanent(self) -> bool:
-        """Whether only another activation or rollback can help."""
+        """Whether a retry cannot help, only another activation or a rollback."""
         return self.code in PERMANENT
 
 
 class UnsafeCacheFolder(SignalboxError):
-    """Another user could change what a loader verifies and then executes."""
+    """
+    Another user could change files in the cache folder, which are executed.
+
+    >>> try:
+    ...     Loader("fraud", cache_dir="/tmp").ready()
+    ... except UnsafeCacheFolder as error:
+    ...     print(error)
+    """
 
 
 class NotReady(SignalboxError):
-    """No version serves yet; the message says why."""
+    """
+    No version serves yet. The message states the reason.
+
+    >>> try:
+    ...     loader.ready(timeout=30)
+    ... except NotReady as error:
+    ...     print(error)
+    """
 
 
 class Cancelled(Exception):
-    """What was being done is no longer wanted. Never leaves the library."""
+    """The current operation was canceled. Never leaves the library."""

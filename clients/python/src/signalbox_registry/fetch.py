@@ -1,4 +1,4 @@
-"""A version's bytes, from the registry or its volume into the cache, verified."""
+"""Fetches the files of a version from the registry or its volume into the cache, and verifies them."""
 
 from __future__ import annotations
 
@@ -16,31 +16,37 @@ import httpx
 
 from .cache import Cache, hash_file, is_verified
 from .cancellation import Cancellation
-from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, said, segment, versions_path
+from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, describe_error, segment, versions_path
 from .errors import LoadError, SignalboxError, UnsafeCacheFolder
 from .manifest import MAX_MANIFEST_BYTES, Artifact, hex_of, parse_manifest
 from .position import Target
 
-#: Connections that may break within one attempt; the next attempt goes on where the last one ended.
+#: How often one attempt reconnects after a broken connection. The next attempt resumes where this one ended.
 MAX_CUTS = 3
 _CHUNK = 256 * 1024
 
 
 class Files:
-    """The files of a version, on disk."""
+    """
+    The verified files of a version on disk.
+
+    >>> def hydrate(version: str, files: Files) -> dict[str, float]:
+    ...     return json.loads(files.path("weights.json").read_text())
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path:
+        """Returns the path of a file. Raises FileNotFoundError if the version does not contain it."""
         path = self.folder / name
         if path.is_file():
             return path
-        raise FileNotFoundError(errno.ENOENT, "The version has no such file", name)
+        raise FileNotFoundError(errno.ENOENT, "The version does not contain this file", name)
 
 
 class LegacyFiles(Files):
-    """The model file that SIGNALBOX_LEGACY names, whatever ending the code asks for, and what lies beside it."""
+    """The model file that SIGNALBOX_LEGACY names, under any extension, and the files in its folder."""
 
     def __init__(self, model: Path) -> None:
         super().__init__(model.parent)
@@ -63,10 +69,10 @@ class Fetcher:
     def __init__(self, client: Client, cache: Cache, name: str, volume: Path | None = None) -> None:
         self._client = client
         self._cache = cache
-        #: Of this fetcher alone: what it has not finished is its own.
+        #: Prefix of this fetcher's unfinished files.
         self._name = name
         self._volume = volume
-        #: Of manifests.
+        #: Cache hits and misses, counted for manifests.
         self.hits = 0
         self.misses = 0
 
@@ -76,30 +82,30 @@ class Fetcher:
             self._cache.prepare()
             return self._fetch(f"{versions_path(model)}/{segment(target.version)}", target, cancellation)
         except (httpx.HTTPError, httpx.InvalidURL, SignalboxError) as cause:
-            cancellation.check()  # what broke may have been broken off
+            cancellation.check()  # the error may be the effect of a cancellation
             if isinstance(cause, (LoadError, UnsafeCacheFolder)):
                 raise
-            raise LoadError("fetch-failed", f"{target.version} cannot be fetched: {said(cause)}") from cause
+            raise LoadError("fetch-failed", f"{target.version} cannot be fetched: {describe_error(cause)}") from cause
         except OSError as cause:
             full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise LoadError("cache-full" if full else "fetch-failed", said(cause)) from cause
+            raise LoadError("cache-full" if full else "fetch-failed", describe_error(cause)) from cause
 
     def _fetch(self, base: str, target: Target, cancellation: Cancellation) -> Fetched:
         hex = hex_of(target.manifest_digest)
         body = self._manifest_bytes(f"{base}/manifest", hex, cancellation)
-        self._cache.touch(hex)  # before the rest comes, so that no other process lets it go
+        self._cache.touch(hex)  # first, so that no other process deletes it during the download
         try:
             manifest, artifacts = parse_manifest(body)
         except ValueError as cause:
-            raise LoadError("digest-mismatch", f"The manifest of {target.version} is none: {cause}") from cause
+            raise LoadError("digest-mismatch", f"Invalid manifest of {target.version}: {cause}") from cause
         for artifact in artifacts:
             cancellation.check()
             if not is_verified(self._cache.blob(artifact.hex), artifact):
                 self._fetch_blob(f"{base}/files/{quote(artifact.path)}", artifact, cancellation)
-        return Fetched(manifest, Files(self._cache.lay_out(hex, artifacts)))
+        return Fetched(manifest, Files(self._cache.create_folder(hex, artifacts)))
 
     def close(self) -> None:
-        """Nobody else goes on with what this one began."""
+        """Deletes the unfinished files: no other fetcher resumes them."""
         self._cache.discard(self._name)
 
     def _manifest_bytes(self, path: str, hex: str, cancellation: Cancellation) -> bytes:
@@ -114,7 +120,7 @@ class Fetcher:
             _expect(response, 200)
             body = read_bounded(response, MAX_MANIFEST_BYTES)
         if hashlib.sha256(body).hexdigest() != hex:
-            raise LoadError("digest-mismatch", f"The manifest is not sha256:{hex}.")
+            raise LoadError("digest-mismatch", f"The manifest does not have the digest sha256:{hex}.")
         self._cache.write(cached, body)
         return body
 
@@ -124,19 +130,19 @@ class Fetcher:
         try:
             self._complete(unfinished, path, artifact, cancellation)
             if resumed and hash_file(unfinished) != artifact.hex:
-                # What an earlier attempt left may be what is wrong.
+                # The part from an earlier attempt may be damaged.
                 unfinished.unlink()
                 self._complete(unfinished, path, artifact, cancellation)
         except OSError:
-            unfinished.unlink(missing_ok=True)  # a full disk needs the room
+            unfinished.unlink(missing_ok=True)  # frees space on a full disk
             raise
         if hash_file(unfinished) != artifact.hex:
             unfinished.unlink()
-            raise LoadError("digest-mismatch", f"{artifact.path} is not {artifact.digest}.")
+            raise LoadError("digest-mismatch", f"{artifact.path} does not have the digest {artifact.digest}.")
         self._cache.adopt(unfinished, artifact.hex)
 
     def _complete(self, unfinished: Path, path: str, artifact: Artifact, cancellation: Cancellation) -> None:
-        """Appends what is missing, going on after a cut."""
+        """Appends the missing bytes, and resumes after a broken connection."""
         for cuts in range(MAX_CUTS + 1):
             cancellation.check()
             try:
@@ -171,7 +177,7 @@ class Fetcher:
     def _bytes_from(
         self, offset: int, path: str, artifact: Artifact, cancellation: Cancellation
     ) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """An artefact's bytes from `offset`, or from where it is answered instead."""
+        """Yields the offset at which the bytes begin, `offset` or 0, and the bytes."""
         stored = self._volume and self._volume / "blobs" / "sha256" / artifact.hex
         if stored and stored.is_file():
             with open(stored, "rb") as file:

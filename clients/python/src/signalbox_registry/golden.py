@@ -1,4 +1,4 @@
-"""Golden requests: what a version says that it answers, asked before it serves (docs/loaders.md)."""
+"""Golden requests: inputs with known outputs, checked before a version serves (docs/loaders.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .client import said
+from .client import describe_error
 from .errors import LoadError
 
 GOLDEN_FILE = "golden.json"
@@ -18,45 +18,45 @@ DEFAULT_TOLERANCE = 1e-6
 @dataclass(frozen=True)
 class Golden:
     tolerance: float
-    #: Input and output of each.
+    #: Pairs of input and expected output.
     requests: list[tuple[Any, Any]]
 
 
 def parse_golden(text: bytes) -> Golden:
-    """Raises `LoadError` golden-mismatch."""
+    """Parses golden.json. Raises `LoadError` golden-mismatch."""
     if len(text) > MAX_GOLDEN_BYTES:
         raise LoadError("golden-mismatch", f"{GOLDEN_FILE} is larger than {MAX_GOLDEN_BYTES} bytes.")
     try:
-        document = json.loads(text, parse_constant=_no_json)
+        document = json.loads(text, parse_constant=_refuse_constant)
         tolerance = document.get("tolerance", DEFAULT_TOLERANCE)
         if not _is_number(tolerance) or tolerance < 0:
-            raise ValueError("its tolerance is no number")
+            raise ValueError("the tolerance is not a number of at least 0")
         return Golden(tolerance, [(request["input"], request["output"]) for request in document["requests"]])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
-        raise LoadError("golden-mismatch", f"{GOLDEN_FILE} has no golden requests: {cause}.") from cause
+        raise LoadError("golden-mismatch", f"{GOLDEN_FILE} is not valid: {cause}.") from cause
 
 
 def check_golden(golden: Golden, predict: Callable[[Any], Any]) -> None:
-    """Raises `LoadError` golden-mismatch."""
+    """Compares the answers with the expected ones. Raises `LoadError` golden-mismatch."""
     for number, (given, expected) in enumerate(golden.requests):
         try:
             answered = plain(predict(given))
         except Exception as cause:
-            raise LoadError("golden-mismatch", f"Golden request {number} failed: {said(cause)}.") from cause
+            raise LoadError("golden-mismatch", f"Golden request {number} failed: {describe_error(cause)}.") from cause
         if not agrees(expected, answered, golden.tolerance):
             wanted, got = _short(expected), _short(answered)
-            raise LoadError("golden-mismatch", f"Golden request {number}: {wanted} wanted, {got} answered.")
+            raise LoadError("golden-mismatch", f"Golden request {number}: expected {wanted}, got {got}.")
 
 
 def agrees(expected: Any, answered: Any, tolerance: float) -> bool:
-    """Numbers within `tolerance * max(1, |expected|)`, everything else exactly."""
+    """Compares numbers within `tolerance * max(1, |expected|)` and everything else exactly."""
     if _is_number(expected) and _is_number(answered):
         if expected == answered:
             return True
         try:
             return bool(abs(expected - answered) <= tolerance * max(1.0, abs(expected)))
         except OverflowError:
-            return False  # a whole number beyond every float
+            return False  # an integer too large for a float
     if isinstance(expected, list) and isinstance(answered, list):
         pairs = zip(expected, answered, strict=False)
         return len(expected) == len(answered) and all(agrees(one, other, tolerance) for one, other in pairs)
@@ -68,7 +68,7 @@ def agrees(expected: Any, answered: Any, tolerance: float) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """As JSON would have it: arrays and numbers of numpy and its like, and tuples."""
+    """Converts numpy arrays and numbers, and tuples, to JSON values."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
@@ -82,8 +82,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Hydrating in a thread of its own: what hangs there cannot be interrupted, only be left behind."""
+"""Runs `hydrate` in its own thread. Python cannot interrupt a thread that hangs; it can only be abandoned."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from .cancellation import Cancellation
-from .client import said
+from .client import describe_error
 from .errors import LoadError
 
 T = TypeVar("T")
 
 
 class Hydration(Generic[T]):
-    """Runs `build`; what it gives after it was left behind goes to `discard`."""
+    """Runs `build`. If it returns after it was abandoned, its result is passed to `discard`."""
 
     def __init__(self, build: Callable[[], T], discard: Callable[[T], object], seconds: float) -> None:
         self._build = build
@@ -23,7 +23,7 @@ class Hydration(Generic[T]):
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._changed = threading.Condition()
-        self._left = False
+        self._abandoned = False
         self._outcome: list[T] | LoadError | None = None
         threading.Thread(target=self._run, name="signalbox-hydrate", daemon=True).start()
 
@@ -32,30 +32,30 @@ class Hydration(Generic[T]):
         return self._outcome is None
 
     def wait(self, cancellation: Cancellation) -> None:
-        """Until it has ended or is cancelled, at most for its time."""
+        """Waits until it has ended, is canceled or has timed out."""
         with cancellation.calling(self._wake), self._changed:
             self._changed.wait_for(
                 lambda: self._outcome is not None or cancellation.cancelled, self._deadline - time.monotonic()
             )
 
     def result(self, cancellation: Cancellation) -> T:
-        """Raises `LoadError` load-timeout, hydrate-failed and what `build` raises; `Cancelled`."""
+        """Waits for the result. Raises `LoadError` load-timeout, hydrate-failed or that of `build`; `Cancelled`."""
         self.wait(cancellation)
         with self._changed:
             outcome = self._outcome
-            self._left = outcome is None
+            self._abandoned = outcome is None
         if isinstance(outcome, LoadError):
             raise outcome
         if outcome is not None:
             return outcome[0]
         cancellation.check()
-        raise LoadError("load-timeout", f"It was not loaded in {self._seconds:g} seconds.")
+        raise LoadError("load-timeout", f"Loading took longer than {self._seconds:g} seconds.")
 
     def _run(self) -> None:
         outcome = self._attempt()
         with self._changed:
             self._outcome = outcome
-            late = self._left
+            late = self._abandoned
             self._changed.notify_all()
         if late and isinstance(outcome, list):
             self._discard(outcome[0])
@@ -65,8 +65,8 @@ class Hydration(Generic[T]):
             return [self._build()]
         except LoadError as error:
             return error
-        except BaseException as error:  # whatever a model's own code raises, the old model serves on
-            failure = LoadError("hydrate-failed", said(error))
+        except BaseException as error:  # even SystemExit from a model's code must not end the service
+            failure = LoadError("hydrate-failed", describe_error(error))
             failure.__cause__ = error
             return failure
 

@@ -1,4 +1,4 @@
-"""Versions whose model is one joblib file. joblib comes with scikit-learn and is asked for only here."""
+"""Reads and writes models in a joblib file. joblib is imported only here: the library does not depend on it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def _joblib() -> ModuleType:
     try:
         import joblib
     except ModuleNotFoundError as cause:
-        raise ModuleNotFoundError(f"{MODEL_FILE} needs joblib: pip install joblib", name="joblib") from cause
+        raise ModuleNotFoundError(f"{MODEL_FILE} needs joblib: run pip install joblib.", name="joblib") from cause
     module: ModuleType = joblib
     return module

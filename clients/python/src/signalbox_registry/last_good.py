@@ -1,4 +1,4 @@
-"""What was taken last and served, for a start without the registry (docs/loaders.md, "The cache")."""
+"""The last position and served version, for a start without the registry (docs/loaders.md, "The cache")."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class LastGood:
 
 
 def read_last_good(path: Path) -> LastGood | None:
-    """None where there is none, or none that can be read."""
+    """Reads the file; returns None if it is missing or invalid."""
     try:
         document = as_object(json.loads(path.read_bytes()))
         target = parse_target(document.get("target"))
         if target is None:
-            raise Malformed("It names no target.")
+            raise Malformed("the target is missing")
         return LastGood(parse_position(document), target)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        log.warning("%s cannot be read and is passed over: %s", path, error)
+        log.warning("%s is not valid and is ignored: %s", path, error)
         return None

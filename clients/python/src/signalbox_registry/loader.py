@@ -1,4 +1,4 @@
-"""The active version of a model, kept in memory while requests go on (docs/loaders.md)."""
+"""Keeps the active version of a model in memory while requests are served (docs/loaders.md)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ GIB = 2**30
 
 class Loader(Generic[M]):
     """
-    Follows one model in one environment. Whatever fails on the way to a version, the one before serves on.
-    Without `hydrate` a version is its model.joblib.
+    Follows one model in one environment. If a version fails to load, the previous one continues to serve.
+    Without `hydrate`, the model is loaded from model.joblib.
 
-    It begins to follow at its first use, and anew in each process that is forked from this one. Thread-safe.
+    It starts at its first use, and again in each process forked from this one. Thread-safe.
 
     >>> loader = Loader("fraud", "production", hydrate=lambda version, files: joblib.load(files.path("model.joblib")))
     >>> loader.ready(timeout=30)
@@ -78,16 +78,16 @@ class Loader(Generic[M]):
         _loaders.add(self)
 
     def ready(self, timeout: float | None = None) -> None:
-        """Waits until a version serves. Raises `NotReady` with the reason, at once where waiting cannot help."""
+        """Waits until a version serves. Raises `NotReady` on time-out, and at once if waiting cannot help."""
         self._running().ready(timeout)
 
     def lease(self) -> Lease[M]:
-        """`with loader.lease() as model:` keeps the model alive for the block. Raises `NotReady`."""
+        """Leases the model: `with loader.lease() as model:` keeps it in memory for the block. Raises `NotReady`."""
         return self._running().lease()
 
     @contextmanager
     def bundle(self) -> Iterator[Bundle[M]]:
-        """The same with all that goes with the model: `version`, `manifest`, `derived`."""
+        """Leases the bundle: the model with its `version`, `manifest`, `files` and `derived`. Raises `NotReady`."""
         lease = self.lease()
         try:
             yield lease.bundle
@@ -95,11 +95,11 @@ class Loader(Generic[M]):
             lease.release()
 
     def status(self) -> dict[str, Any]:
-        """What it reports to the registry."""
+        """Returns the status that is reported to the registry."""
         return self._running().status()
 
     def close(self) -> None:
-        """Ends its threads, within five seconds; the model goes when its last lease is released."""
+        """Ends the threads, within five seconds. The model is disposed of when its last lease is released."""
         with self._lock:
             self._closed = True
             engine = self._engine
@@ -127,7 +127,7 @@ class Loader(Generic[M]):
             return self._engine
 
     def _in_child(self) -> None:
-        """Threads and connections did not come along, and locks may be held by threads that are not here."""
+        """Resets the loader after a fork: the parent's threads do not exist here, and may hold its locks."""
         self._lock = threading.Lock()
         engine, self._engine = self._engine, None
         if engine:
@@ -143,7 +143,7 @@ def _in_child() -> None:
 
 
 def _at_exit() -> None:
-    """So that operators do not see it for another 90 seconds."""
+    """Reports the end of the loaders: without it, the registry lists them for another 90 seconds."""
     for loader in list(_loaders):
         loader.close()
 

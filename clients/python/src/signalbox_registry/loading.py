@@ -1,4 +1,4 @@
-"""From a target to a bundle: fetch, check `requires`, hydrate, golden requests."""
+"""Loads a target: fetches it, checks `requires`, hydrates it and checks its golden requests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .requires import mismatches
 
 M = TypeVar("M")
 
-#: Hydrates that were left behind and still run, at which a target is tried once only.
-MAX_LEFT_BEHIND = 3
+#: With this many abandoned hydrates still running, a load waits for one of them and is not retried.
+MAX_ABANDONED = 3
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Loading(Generic[M]):
     def __init__(self, options: Options[M], fetch: Callable[[Target, Cancellation], Fetched]) -> None:
         self._options = options
         self._fetch = fetch
-        self._left_behind: list[Hydration[Loaded[M]]] = []
+        self._abandoned: list[Hydration[Loaded[M]]] = []
 
     @property
     def exhausted(self) -> bool:
-        """Whether as many hydrates as may be were left behind, and still run."""
-        self._left_behind = [hydration for hydration in self._left_behind if hydration.runs]
-        return len(self._left_behind) >= MAX_LEFT_BEHIND
+        """Whether `MAX_ABANDONED` abandoned hydrates are still running."""
+        self._abandoned = [hydration for hydration in self._abandoned if hydration.runs]
+        return len(self._abandoned) >= MAX_ABANDONED
 
     def load(self, target: Target, cancellation: Cancellation, phase: Callable[[str], None]) -> Loaded[M]:
-        """Raises `LoadError`, `Cancelled`."""
+        """Returns the loaded version; `phase` is called on each change. Raises `LoadError`, `Cancelled`."""
         phase("fetching")
         fetched = self._fetch(target, cancellation)
         unmet = mismatches(fetched.manifest.get("requires") or {})
         if unmet:
             raise LoadError("runtime-mismatch", "; ".join(unmet))
         if self.exhausted:
-            self._left_behind[-1].wait(cancellation)
+            self._abandoned[-1].wait(cancellation)
             cancellation.check()
         phase("loading")
         hydration = Hydration(
@@ -62,7 +62,7 @@ class Loading(Generic[M]):
             return hydration.result(cancellation)
         finally:
             if hydration.runs:
-                self._left_behind.append(hydration)
+                self._abandoned.append(hydration)
 
     def _hydrate(self, version: str, fetched: Fetched, phase: Callable[[str], None]) -> Loaded[M]:
         options = self._options
@@ -77,7 +77,7 @@ class Loading(Generic[M]):
             raise
 
     def _warm_up(self, model: M, fetched: Fetched, phase: Callable[[str], None]) -> int | None:
-        """How long the golden requests took, where there are any."""
+        """Checks the golden requests and returns their duration in ms; None if there are none."""
         predict = self._options.predict
         if predict is None or not fetched.ships(GOLDEN_FILE):
             return None

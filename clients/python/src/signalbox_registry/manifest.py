@@ -1,4 +1,4 @@
-"""A manifest as a loader needs it, checked: it decides which files are written where."""
+"""Parses the parts of a manifest that a loader needs, and validates them: they decide where files are written."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def hex_of(digest: str) -> str:
 
 
 def parse_manifest(body: bytes) -> tuple[Mapping[str, Any], list[Artifact]]:
-    """Raises ValueError."""
+    """Returns the manifest and its artifacts. Raises ValueError if they are not valid."""
     manifest = as_object(json.loads(body))
     listed = manifest.get("artifacts")
     if not isinstance(listed, list):
-        raise Malformed("It lists no artefacts.")
+        raise Malformed("The artifacts are missing.")
     artifacts = [_artifact(as_object(entry)) for entry in listed]
     if len({artifact.path for artifact in artifacts}) < len(artifacts):
-        raise Malformed("It lists a path twice.")
+        raise Malformed("An artifact path is listed twice.")
     return manifest, artifacts
 
 
 def is_artifact_path(path: str) -> bool:
-    """Whether it stays inside the folder it is resolved against."""
+    """Whether the path stays inside the folder it is resolved against."""
     return all(name not in ("", ".", "..") and not _UNSAFE.search(name) for name in path.split("/"))
 
 
 def _artifact(entry: Mapping[str, Any]) -> Artifact:
     path = entry.get("path")
     if not isinstance(path, str) or not is_artifact_path(path):
-        raise Malformed(f"{path!r} is no relative path of plain names.")
+        raise Malformed(f"Invalid artifact path {path!r}.")
     return Artifact(path, as_digest(entry.get("digest")), as_count(entry.get("size")))

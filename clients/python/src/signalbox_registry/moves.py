@@ -1,4 +1,4 @@
-"""Moving an environment: activate, roll back, deactivate. Each returns what the registry answers."""
+"""Changes which version is active. Each function returns the registry's answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .config import Registry, model_name
 
 
 class Unset(Enum):
-    """None says that no version is expected to be active."""
+    """The default of `expected_active`. None is a value there: no version is expected to be active."""
 
     UNSET = "unset"
 
@@ -31,7 +31,11 @@ def activate(
     dsn: str | None = None,
     token: str | None = None,
 ) -> dict[str, Any]:
-    """Makes a version the active one. Raises `Problem`: `already-active`, `active-changed`, `runtime-mismatch`, …"""
+    """
+    Activates a version. Raises `Problem` with a code such as `already-active`, `active-changed` or `runtime-mismatch`.
+
+    >>> activate("1.2.0", "production", model="fraud", reason="better recall")
+    """
     path = f"{versions_path(model_name(model))}/{segment(version)}/activate"
     body = _body(environment, expected_active, reason=reason, dry_run=dry_run, force=force)
     return _call(path, body, dsn, token)
@@ -49,7 +53,12 @@ def rollback(
     dsn: str | None = None,
     token: str | None = None,
 ) -> dict[str, Any]:
-    """Undoes the newest activation or deactivation, or all back to `to_version`."""
+    """
+    Undoes the latest activation or deactivation, or all of them back to the last time `to_version` was active.
+    Raises `Problem` with a code such as `nothing-to-roll-back`.
+
+    >>> rollback("production", "recall dropped", model="fraud")
+    """
     path = f"/api/models/{segment(model_name(model))}/rollback"
     more = {"reason": reason, "to_version": to_version, "dry_run": dry_run, "override": list(override)}
     return _call(path, _body(environment, expected_active, **more), dsn, token)
@@ -58,7 +67,11 @@ def rollback(
 def deactivate(
     environment: str, reason: str, *, model: str | None = None, dsn: str | None = None, token: str | None = None
 ) -> dict[str, Any]:
-    """Leaves an environment with no active version."""
+    """
+    Leaves an environment without an active version.
+
+    >>> deactivate("staging", "end of the trial", model="fraud")
+    """
     path = f"/api/models/{segment(model_name(model))}/deactivate"
     return _call(path, _body(environment, UNSET, reason=reason), dsn, token)
 

@@ -1,4 +1,4 @@
-"""What a loader was told to do."""
+"""The settings of a loader."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Options(Generic[M]):
     dispose: Callable[[M], object] | None
     cache_dir: Path
     cache_bytes: int
-    #: A mounted volume of the registry, to take the bytes from.
+    #: A mounted volume of the registry; files are copied from it instead of downloaded.
     volume: Path | None
     load_timeout: float
-    #: The file to serve instead of anything of a registry.
+    #: A model file to serve without any registry.
     legacy: Path | None

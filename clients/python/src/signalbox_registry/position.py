@@ -1,4 +1,4 @@
-"""Which target wins (docs/loaders.md): what a follower is told, judged against what it took last. Pure."""
+"""Decides which target wins (docs/loaders.md): compares a message with the last one taken. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _MAX_VERSION = 128
 
 
 class Malformed(ValueError):
-    """What came is not what a registry says."""
+    """The message is not one that a registry sends."""
 
 
 @dataclass(frozen=True)
 class Target:
     version: str
     manifest_digest: str
-    #: Of the event that moved the environment to it.
+    #: The revision of the event that made it active.
     revision: int
-    #: Of the request that moved it, where the registry says so: for log lines, and no part of what a target is.
+    #: The id of the request that made it active, for log lines only.
     request_id: str | None = field(default=None, compare=False)
 
     def same_content(self, other: Target | None) -> bool:
@@ -35,10 +35,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a log was followed; `id` is what the registry calls it."""
+    """How far a log was followed. `id` is opaque: it is sent back to resume."""
 
     generation: int
-    #: None while the log was empty.
+    #: Identifies one log; None while it is empty.
     epoch: str | None
     revision: int
     id: str
@@ -49,7 +49,7 @@ class Message:
     position: Position
     active: Mapping[str, Target | None]
     stale: bool
-    #: The registry says that its log does not hold what was followed.
+    #: The registry's log does not contain the position to resume from.
     reset: bool
 
 
@@ -60,10 +60,14 @@ class Verdict(Enum):
 
 
 def judge(last: Position | None, message: Message) -> Verdict:
+    """
+    Decides what to do with a message. A loader moves to a lower revision or to another log only with a higher
+    generation: otherwise acknowledged events are lost without a restore.
+    """
     now = message.position
     if last is None or now.generation > last.generation:
         return Verdict.TAKEN
-    # An empty log has no epoch yet: its first event makes no other log of it.
+    # An empty log has no epoch: its first event sets it and does not make it another log.
     another = last.epoch is not None and now.epoch != last.epoch
     if message.reset or another or now.generation < last.generation:
         return Verdict.DIVERGED
@@ -71,10 +75,10 @@ def judge(last: Position | None, message: Message) -> Verdict:
 
 
 def parse_message(value: object, model: str, id: str, reset: bool) -> Message:
-    """A snapshot as docs/http.md has it. Raises `Malformed`."""
+    """Parses a snapshot (docs/http.md). Raises `Malformed`."""
     data = as_object(value)
     if data.get("model") != model:
-        raise Malformed(f"It is about the model {data.get('model')!r}, not {model}.")
+        raise Malformed(f"The message is about model {data.get('model')!r}, not {model}.")
     active = {name: parse_target(pointer) for name, pointer in as_object(data.get("active")).items()}
     return Message(parse_position({**data, "id": id}), active, data.get("stale") is True, reset)
 
@@ -82,9 +86,9 @@ def parse_message(value: object, model: str, id: str, reset: bool) -> Message:
 def parse_position(data: Mapping[str, Any]) -> Position:
     epoch, id = data.get("epoch"), data.get("id")
     if epoch is not None and not isinstance(epoch, str):
-        raise Malformed("Its epoch is no text.")
+        raise Malformed("The epoch is not a string.")
     if not isinstance(id, str) or not _ID.fullmatch(id):
-        raise Malformed("Its id is no plain text.")
+        raise Malformed("The id is not a string of printable ASCII characters.")
     return Position(as_count(data.get("generation")), epoch, as_count(data.get("revision")), id)
 
 
@@ -94,7 +98,7 @@ def parse_target(value: object) -> Target | None:
     pointer = as_object(value)
     version = pointer.get("version")
     if not isinstance(version, str) or not 0 < len(version) <= _MAX_VERSION:
-        raise Malformed("It names no version.")
+        raise Malformed("The version is missing.")
     request_id = pointer.get("request_id")
     return Target(
         version,
@@ -113,10 +117,10 @@ def as_object(value: object) -> dict[str, Any]:
 def as_count(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise Malformed(f"{value!r} is no whole number.")
+    raise Malformed(f"{value!r} is not a non-negative integer.")
 
 
 def as_digest(value: object) -> str:
     if isinstance(value, str) and _DIGEST.fullmatch(value):
         return value
-    raise Malformed(f"{value!r} is no digest.")
+    raise Malformed(f"{value!r} is not a digest.")

@@ -1,4 +1,4 @@
-"""The cache folder: what is in it is executed, so nobody else may write to it (docs/loaders.md, "The cache")."""
+"""Checks that only this user can write to the cache: its files are executed (docs/loaders.md, "The cache")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STICKY = stat.S_ISVTX
 
 @dataclass(frozen=True)
 class Entry:
-    """A folder as the file system describes it."""
+    """Owner and mode of a folder."""
 
     path: Path
     uid: int
@@ -26,7 +26,7 @@ class Entry:
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder, and those that it lies in, for this user alone where they are missing."""
+    """Creates a folder and its missing parents with mode 0700."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except FileNotFoundError:
@@ -35,9 +35,9 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(root: Path, folders: Iterable[Path]) -> None:
-    """Raises `UnsafeCacheFolder` where another user could change what is in one of the folders; `root` has them all."""
+    """Raises `UnsafeCacheFolder` if another user could change files in one of the folders below `root`."""
     if not hasattr(os, "geteuid"):
-        return  # Windows, where files have no such owner
+        return  # Windows has no numeric owners
     user = os.geteuid()
     for folder in folders:
         chain = _chain(Path(os.path.realpath(folder)))
@@ -47,7 +47,7 @@ def check_private(root: Path, folders: Iterable[Path]) -> None:
 
 
 def _chain(folder: Path) -> list[Entry]:
-    """The folder and all that it lies in, up to the root."""
+    """Returns the folder and its parents, up to the root of the file system."""
     found = [(path, path.lstat()) for path in (folder, *folder.parents)]
     above = [facts.st_dev for _, facts in found[1:]]
     return [
@@ -58,8 +58,8 @@ def _chain(folder: Path) -> list[Entry]:
 
 def first_unsafe(chain: Sequence[Entry], user: int) -> Entry | None:
     """
-    The first folder of a chain through which another user could replace a file in its first one, as OpenSSH's StrictModes
-    looks for it. Root may do everything, so what is root's is as good as the user's own.
+    Returns the first folder of a chain through which another user could replace a file in the chain's first folder, by
+    the rules of OpenSSH's StrictModes. Folders of root count as the user's own: root can change every file anyway.
     """
     for depth, entry in enumerate(chain):
         if entry.uid not in (user, 0):
@@ -70,14 +70,14 @@ def first_unsafe(chain: Sequence[Entry], user: int) -> Entry | None:
 
 
 def _is_writable_by_others(entry: Entry) -> bool:
-    """A group with its owner's number is the owner's own, as useradd makes one for each user: with it, the umask is 002."""
+    """A group with the number of the owner is private: useradd creates one per user, and sets the umask 002 with it."""
     return bool(entry.mode & 0o002) or (bool(entry.mode & 0o020) and entry.gid != entry.uid)
 
 
 def _keeps_entries(entry: Entry) -> bool:
     """
-    Whether what lies in a folder that others can write to stays where it is. The sticky bit says so. A volume that root has
-    mounted is for those it was given to: Kubernetes makes an emptyDir with mode 0777 for the containers of one pod.
+    Whether other users cannot replace an entry of a folder that they can write to. The sticky bit prevents it. A volume
+    mounted by root is trusted: Kubernetes creates an emptyDir with mode 0777 for the containers of one pod.
     """
     return bool(entry.mode & _STICKY) or (entry.mounted and entry.uid == 0)
 
@@ -91,9 +91,9 @@ def _refusal(root: Path, chain: Sequence[Entry], unsafe: Entry, user: int) -> st
 
 
 def _remedy(root: Path, chain: Sequence[Entry], unsafe: Entry, user: int) -> str:
-    made = Entry(root / "signalbox", user, user, 0o700)
-    if unsafe.path == root and first_unsafe([made, *chain], user) is None:
-        return f"Use a folder inside it, such as {made.path}: the loader makes it with mode 0700."
+    created = Entry(root / "signalbox", user, user, 0o700)
+    if unsafe.path == root and first_unsafe([created, *chain], user) is None:
+        return f"Use a folder inside it, for example {created.path}: the loader creates it with mode 0700."
     if root in unsafe.path.parents or (unsafe.path == root and unsafe.uid == user):
-        return f"Delete {root}: the loader makes it again with mode 0700."
-    return "Use a folder that does not exist yet, in folders that only this user or root can write to."
+        return f"Delete {root}: the loader recreates it with mode 0700."
+    return "Use a folder that does not exist yet, below folders that only this user or root can write to."

@@ -1,31 +1,29 @@
-"""Publishing a folder as a version."""
+"""Publishes a folder as a version."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from .cache import hash_file
 from .client import Client, versions_path
 from .config import Registry, model_name
-from .environment import environment_requires
-from .errors import SignalboxError
+from .describe import canonical_manifest, describe, list_artifacts
+from .errors import Problem, SignalboxError
+from .folder import list_files
 
 AT_ONCE = 4
 UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _CHUNK = 256 * 1024
-#: The more telling first.
-METADATA_FILES = ("training_metadata.json", "metadata.json")
-SKLEARN_FACTS = ("sklearn", "scikit-learn", "sklearn_version")
-FACTS = ("python", "python_version", "joblib", "joblib_version", *SKLEARN_FACTS)
-DESCRIBED = ("flavor", "metrics", "params", "tags", "lineage", "signature")
+
+#: Called with the bytes sent and the total.
+Progress = Callable[[int, int], object]
 
 
 def publish(
@@ -42,20 +40,27 @@ def publish(
     lineage: Mapping[str, Any] | None = None,
     signature: Any = None,
     notes: str | None = None,
+    progress: Progress | None = None,
     dsn: str | None = None,
     token: str | None = None,
 ) -> dict[str, Any]:
     """
-    Publishes a folder's files as `version`, or as the version after the highest one (`bump`: major, minor or patch).
-    What is not said here is taken from `training_metadata.json` and `metadata.json` in the folder. Safe to call again:
-    what arrived is not sent twice, and the same content is the same version. Returns the version as the API shows it.
+    Publishes a folder as `version`, or as the next version after the highest one (`bump`: major, minor or patch).
+    Fields that are not given are taken from training_metadata.json, metadata.json, MLmodel and requirements.txt in the
+    folder, as `signalbox publish` does. Returns the version as the API does.
 
-    Where neither `requires` nor these files say what a joblib, pickle or skops file needs to be loaded, the version
-    requires the minor releases that this process runs: of Python, joblib and scikit-learn. `requires={}` requires nothing.
+    Only files that the registry lacks are sent, four at once. Nothing is retried, but a call can be repeated: files are
+    not sent twice, and the same content is the same version. `progress` is called with the bytes sent and the total to
+    send, in other threads but never concurrently; it is not called if there is nothing to send.
+
+    If neither `requires` nor a file states the runtime for a joblib, pickle or skops file, the version requires the
+    minor releases of Python, joblib and scikit-learn in this process. `requires={}` requires nothing.
+
+    >>> publish("out/", model="fraud", bump="minor", metrics={"auc": 0.94})
     """
     if (version is None) == (bump is None):
         raise ValueError("Give version or bump.")
-    said = {
+    given = {
         "version": version,
         "bump": bump,
         "flavor": flavor,
@@ -68,131 +73,68 @@ def publish(
         "notes": notes,
     }
     files = list_files(Path(folder))
-    body = {**described(files), **{name: value for name, value in said.items() if value is not None}}
+    body = {**describe(files).fields, **{name: value for name, value in given.items() if value is not None}}
     with Client(Registry.of(dsn, token)) as client:
         client.authenticate()  # before large files are read
-        return _publish(client, model_name(model), files, body)
+        return _publish(client, model_name(model), files, body, progress or (lambda sent, total: None))
 
 
-def _publish(client: Client, model: str, files: Mapping[str, Path], body: dict[str, Any]) -> dict[str, Any]:
-    digests = {path: f"sha256:{hash_file(file)}" for path, file in files.items()}
-    body["artifacts"] = [
-        {"path": path, "digest": digests[path], "size": file.stat().st_size} for path, file in files.items()
-    ]
-    _send_missing(client, {digests[path]: file for path, file in files.items()})
-    # A bump asked for again with the same content must not become another version.
+def _publish(
+    client: Client, model: str, files: Mapping[str, Path], body: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
+    artifacts = body["artifacts"] = list_artifacts(files)
+    canonical_manifest({name: value for name, value in body.items() if name not in ("version", "bump", "notes")})
+    _send_missing(client, {artifact["digest"]: files[artifact["path"]] for artifact in artifacts}, progress)
+    # A repeated bump with the same content must not create another version.
     key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     headers = {"Idempotency-Key": f"publish-{key}"}
     published: dict[str, Any] = client.call("POST", versions_path(model), json=body, headers=headers)
     return published
 
 
-def list_files(folder: Path) -> dict[str, Path]:
-    """
-    By path; what hides behind a dot or belongs to Python's cache is no part of a version.
-
-    Raises ValueError for a link, and for a virtual environment (PEP 405: each has this file).
-    """
-    files = {}
-    if (folder / "pyvenv.cfg").exists():
-        raise ValueError(
-            f"{folder} is a Python virtual environment (it has a pyvenv.cfg): move it out of the folder."
-        )
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "__pycache__":
-            continue
-        if path.is_symlink():
-            raise ValueError(f"{path} is a link: put what it points to in its place.")
-        if not (path.is_dir() or path.is_file()):
-            raise ValueError(f"{path} is neither a file nor a folder.")
-        if path.is_dir():
-            files.update({f"{path.name}/{below}": file for below, file in list_files(path).items()})
-        else:
-            files[path.name] = path
-    return files
-
-
-def described(files: Mapping[str, Path]) -> dict[str, Any]:
-    """
-    What the metadata files say in a manifest's own words. `requires` the registry reads in them itself; where they do not
-    say it, it is that of the running environment.
-    """
-    documents = [_document(files[name]) for name in METADATA_FILES if name in files]
-    found = {
-        name: document[name]
-        for document in reversed(documents)
-        for name in DESCRIBED
-        if name in document and _fits(name, document[name])
-    }
-    requires = {} if any(_says_runtime(document) for document in documents) else environment_requires(files)
-    flavor = _flavor(documents, requires, files)
-    return {"flavor": flavor, **({"requires": requires} if requires else {}), **found}
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as cause:
-        raise ValueError(f"{path} is not JSON.") from cause
-    return document if isinstance(document, dict) else {}
-
-
-def _fits(name: str, value: Any) -> bool:
-    """Whether it has the manifest's shape: metadata may mean something else by the same word."""
-    if name == "flavor":
-        return isinstance(value, str) and 0 < len(value) <= 64
-    if name == "signature":
-        return True
-    allowed: dict[str, tuple[type, ...]] = {
-        "metrics": (int, float),
-        "params": (str, int, float, type(None)),
-        "tags": (str,),
-        "lineage": (object,),
-    }
-    return isinstance(value, dict) and all(
-        isinstance(item, allowed[name]) and not (name == "metrics" and isinstance(item, bool))
-        for item in value.values()
-    )
-
-
-def _flavor(documents: list[dict[str, Any]], requires: Mapping[str, Any], files: Mapping[str, Path]) -> str:
-    places = [place for document in documents for place in _fact_places(document)]
-    stated = any(name in place for place in places for name in SKLEARN_FACTS)
-    sklearn = stated or "scikit-learn" in requires.get("packages", {})
-    if sklearn and any(re.search(r"\.(joblib|pkl|pickle)$", path) for path in files):
-        return "sklearn"
-    return "onnx" if any(path.endswith(".onnx") for path in files) else "custom"
-
-
-def _says_runtime(document: dict[str, Any]) -> bool:
-    """`{}` says that nothing is required. Facts that are not text say nothing to the registry."""
-    if isinstance(document.get("requires"), dict):
-        return True
-    return any(isinstance(place.get(name), str) for place in _fact_places(document) for name in FACTS)
-
-
-def _fact_places(document: dict[str, Any]) -> list[dict[str, Any]]:
-    nested = [document.get(name) for name in ("runtime", "environment", "versions")]
-    return [document, *(place for place in nested if isinstance(place, dict))]
-
-
-def _send_missing(client: Client, blobs: Mapping[str, Path]) -> None:
+def _send_missing(client: Client, blobs: Mapping[str, Path], progress: Progress) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            list(pool.map(lambda blob: _send(client, *blob), blobs.items()))
+            lacks = pool.map(lambda digest: _lacks(client, digest), blobs)
+            missing = {digest: blobs[digest] for digest, lacking in zip(blobs, lacks, strict=True) if lacking}
+            count = _Count(sum(file.stat().st_size for file in missing.values()), progress)
+            list(pool.map(lambda blob: _send(client, blob[0], blob[1], count), missing.items()))
         except SignalboxError as error:
-            raise error.with_traceback(None)  # the frames of the pool tell a reader nothing
+            raise error.with_traceback(None)  # the frames of the pool do not help a user
 
 
-def _send(client: Client, digest: str, file: Path) -> None:
-    path = f"/api/blobs/{digest}"
-    if client.has(path):
-        return
+def _lacks(client: Client, digest: str) -> bool:
+    try:
+        return not client.has(f"/api/blobs/{digest}")
+    except Problem as problem:
+        if problem.code == "forbidden":
+            return True  # the caller may send files without the permission to ask for them
+        raise
+
+
+class _Count:
+    """Counts the bytes sent by several threads."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._sent = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._sent += size
+            self._progress(self._sent, self._total)
+
+
+def _send(client: Client, digest: str, file: Path, count: _Count) -> None:
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
-    client.call("PUT", path, content=_chunks(file), headers=headers, timeout=UPLOAD_TIMEOUT)
+    content = _chunks(file, count)
+    client.call("PUT", f"/api/blobs/{digest}", content=content, headers=headers, timeout=UPLOAD_TIMEOUT)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, count: _Count) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
+            count.add(len(chunk))
             yield chunk

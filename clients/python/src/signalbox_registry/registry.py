@@ -1,4 +1,4 @@
-"""`ModelRegistry`: versions and their models, for code that asks for them by name."""
+"""`ModelRegistry`: loads, lists and saves the versions of a model by version number."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ METADATA_FILE = "metadata.json"
 
 
 class ModelRegistry:
-    """Every read goes through the verified cache; nothing is kept in memory between calls."""
+    """
+    Loads, lists and saves versions of one model. Files are read through the verified cache; no model is kept in memory.
+
+    >>> with ModelRegistry("fraud") as registry:
+    ...     model = registry.get_model("1.2.0")
+    """
 
     def __init__(
         self,
@@ -52,7 +57,7 @@ class ModelRegistry:
         self._fetcher = Fetcher(self._client, cache, secrets.token_hex(8), mounted)
 
     def versions(self) -> Iterator[dict[str, Any]]:
-        """Every version as the API shows it, the newest revision first."""
+        """Yields every version as the API returns it, the newest revision first."""
         token: str | None = None
         while True:
             query: dict[str, str | int] = {"page_size": 1000, **({"page_token": token} if token else {})}
@@ -63,32 +68,32 @@ class ModelRegistry:
                 return
 
     def list_versions(self) -> list[str]:
-        """The number of every version, the lowest first."""
+        """Returns the version numbers, the lowest first."""
         return sorted((entry["version"] for entry in self.versions()), key=_precedence)
 
     def get_latest_version(self) -> str:
-        """Raises `Problem` unknown-version where there is none."""
+        """Returns the highest version. Raises `Problem` unknown-version if there is none."""
         return str(self._version("latest")["version"])
 
     def get_metadata(self, version: str) -> dict[str, Any]:
-        """The version's metadata.json; the model is not loaded. Raises FileNotFoundError where it has none."""
+        """Returns the version's metadata.json without loading the model. Raises FileNotFoundError if it is missing."""
         files = self._fetch(self._version(version)).files
         metadata: dict[str, Any] = json.loads(files.path(METADATA_FILE).read_bytes())
         return metadata
 
     def get_model(self, version: str) -> Any:
-        """Raises `LoadError` where the version does not fit this process."""
+        """Loads a version. Raises `LoadError` if its requirements do not match this process."""
         return self._load(self._version(version))
 
     def get_latest_model(self) -> Any:
         return self._load(self._version("latest"))
 
     def get_active_model(self, environment: str = "production") -> Any:
-        """Raises `Problem` no-active-version. A service that is to follow what becomes active uses `Loader`."""
+        """Loads the active version. Raises `Problem` no-active-version. To follow activations, use `Loader`."""
         return self._load(self._version("active", environment=environment))
 
     def save_model(self, version: str, model: object, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Publishes a model as model.joblib, with its metadata and what it was saved with."""
+        """Publishes a model as model.joblib, with metadata that includes the versions of Python and the packages."""
         with tempfile.TemporaryDirectory(prefix="signalbox-") as name:
             folder = Path(name)
             dump_joblib(model, folder)
@@ -126,7 +131,7 @@ class ModelRegistry:
 
 
 def saved_with() -> dict[str, str]:
-    """What a loader has to fit: the registry makes `requires` of it."""
+    """Returns the versions in this process. The registry derives `requires` from them."""
     packages = {"joblib_version": "joblib", **({"sklearn_version": "scikit-learn"} if "sklearn" in sys.modules else {})}
     return {
         "python_version": python_version(),
@@ -135,7 +140,7 @@ def saved_with() -> dict[str, str]:
 
 
 def _precedence(version: str) -> tuple[object, ...]:
-    """Semantic versioning 2.0.0, section 11."""
+    """Returns the sort key of a version (Semantic Versioning 2.0.0, section 11)."""
     release, _, before = version.partition("-")
     numbers = tuple(int(number) for number in release.split("."))
     if not before:

@@ -1,4 +1,4 @@
-"""Telling the registry how this loader is, for operators to see."""
+"""Reports the status of this loader to the registry, for operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("signalbox_registry")
 
 
 class Reporter:
-    """Reports when it is told of a change, and every 30 seconds. A report that fails is made good by the next."""
+    """Reports on every change and every 30 seconds. A failed report is replaced by the next one."""
 
     def __init__(self, client: Client, model: str, instance: str, status: Callable[[], dict[str, Any]]) -> None:
         self._client = client
@@ -47,12 +47,12 @@ class Reporter:
         self._report(LAST_REPORT_TIMEOUT)
 
     def _report(self, timeout: httpx.Timeout) -> bool:
-        """Whether it makes sense to go on."""
+        """Sends a report and returns whether to continue reporting."""
         try:
             self._client.call("PUT", self._path, json=self._status(), timeout=timeout)
         except Problem as problem:
             if problem.status == 403:
-                log.warning("No reports are sent: %s", problem)
+                log.warning("Reporting stops: %s", problem)
                 return False
             log.info("A report was refused: %s", problem)
         except SignalboxError as error:

@@ -1,31 +1,31 @@
 """
-`requires` of a version, checked against this process. The specifiers are PEP 440's; a runtime is a fact, so that it
-is a pre-release does not take it out of a range it lies in.
+Checks the `requires` of a version against this process. Specifiers are those of PEP 440, except that a pre-release
+satisfies every range that contains it: the installed version is a fact, not a candidate to install.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
 # PEP 440, appendix B.
-_VERSION = re.compile(
-    r"""\s* v?
+VERSION_PATTERN = r"""
+    v?
     (?:(?P<epoch>[0-9]+)!)?
     (?P<release>[0-9]+(?:\.[0-9]+)*)
     (?P<pre>[-_.]?(?P<pre_kind>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]+)?)?
     (?P<post>-(?P<post_implicit>[0-9]+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_number>[0-9]+)?)?
     (?P<dev>[-_.]?dev[-_.]?(?P<dev_number>[0-9]+)?)?
     (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?
-    \s*""",
-    re.VERBOSE | re.IGNORECASE | re.ASCII,
-)
+    """
+VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE | re.ASCII)
+_SPACE = " \t\n\r\f\v"
 _SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*(\S+)\s*")
-#: A report is at most 15 KiB.
+#: Packages in a report, which is limited to 15 KiB.
 MAX_REPORTED = 100
 
 _PRE_ORDER = {"alpha": 0, "a": 0, "beta": 1, "b": 1, "preview": 2, "pre": 2, "c": 2, "rc": 2}
@@ -46,10 +46,10 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """Raises ValueError."""
-        found = _VERSION.fullmatch(text)
+        """Parses a version. Raises ValueError."""
+        found = VERSION.fullmatch(text.strip(_SPACE))
         if not found:
-            raise ValueError(f"{text!r} is no version of PEP 440")
+            raise ValueError(f"{text!r} is not a PEP 440 version")
         part = found.groupdict()
         pre = (_PRE_ORDER[part["pre_kind"].lower()], int(part["pre_number"] or 0)) if part["pre"] else None
         post = int(part["post_implicit"] or part["post_number"] or 0) if part["post"] else None
@@ -59,7 +59,7 @@ class Version:
 
     @property
     def public(self) -> _Key:
-        """What sorts a version by, without its local part."""
+        """The sort key without the local part."""
         before_all, after_all = (-1, 0), (3, 0)
         only_dev = self.pre is None and self.post is None and self.dev is not None
         pre = self.pre or (before_all if only_dev else after_all)
@@ -73,7 +73,7 @@ class Version:
 
     @property
     def base(self) -> tuple[int, tuple[int, ...]]:
-        """Epoch and release; trailing zeros do not count."""
+        """Epoch and release without trailing zeros."""
         release = self.release
         while len(release) > 1 and release[-1] == 0:
             release = release[:-1]
@@ -89,15 +89,15 @@ class Version:
 
 
 def satisfies(version: str, specifiers: str) -> bool:
-    """Whether a version lies within all of the specifiers. Raises ValueError where either is not of PEP 440."""
-    # Each one is read, so that a wrong one is told whatever the others say.
+    """Whether a version satisfies all of the specifiers. Raises ValueError if one of them is not PEP 440."""
+    # A list: every specifier is parsed, so that an invalid one is always reported.
     return all([_satisfies(version, one) for one in specifiers.split(",") if one.strip()])
 
 
 def _satisfies(text: str, specifier: str) -> bool:
     found = _SPECIFIER.fullmatch(specifier)
     if not found:
-        raise ValueError(f"{specifier!r} is no specifier of PEP 440")
+        raise ValueError(f"{specifier!r} is not a PEP 440 specifier")
     operator, operand = found.groups()
     if operator == "===":
         return text.strip().lower() == operand.lower()
@@ -105,11 +105,11 @@ def _satisfies(text: str, specifier: str) -> bool:
     if operand.endswith(".*") and operator in ("==", "!="):
         prefix = Version.parse(operand[:-2])
         if prefix != Version(prefix.epoch, prefix.release, None, None, None, ()):
-            raise ValueError(f"{specifier!r} is no specifier of PEP 440")
+            raise ValueError(f"{specifier!r} is not a PEP 440 specifier")
         return version.starts_with(prefix.epoch, prefix.release) is (operator == "==")
     wanted = Version.parse(operand)
     if wanted.local and operator not in ("==", "!="):
-        raise ValueError(f"{specifier!r} has a local version where PEP 440 allows none")
+        raise ValueError(f"{specifier!r} has a local version, which PEP 440 does not allow here")
     return _compares(version, operator, wanted)
 
 
@@ -123,18 +123,18 @@ def _compares(version: Version, operator: str, wanted: Version) -> bool:
         case ">=":
             return version.public >= wanted.public
         case "<":
-            # 1.0rc1 comes before 1.0, and is not meant by <1.0.
+            # PEP 440: <1.0 excludes 1.0rc1.
             return version.key < (wanted if wanted.is_prerelease else replace(wanted, dev=0)).key
         case ">":
             return version.key > wanted.key and not _is_later_build(version, wanted)
         case _:  # ~=
             if len(wanted.release) < 2:
-                raise ValueError("~= needs two numbers at least")
+                raise ValueError("~= needs at least two numbers")
             return version.public >= wanted.public and version.starts_with(wanted.epoch, wanted.release[:-1])
 
 
 def _is_later_build(version: Version, of: Version) -> bool:
-    """1.0.post1 and 1.0+local come after 1.0, and are not meant by >1.0."""
+    """Whether >`of` excludes a version that sorts after it: >1.0 excludes 1.0.post1 and 1.0+local."""
     if of.dev is None and of.post is None:
         return (version.base, version.pre) == (of.base, of.pre)
     return version.public == of.public
@@ -148,17 +148,22 @@ def _local(text: str | None) -> _Local:
 
 
 def python_version() -> str:
-    """As PEP 440 has it; `platform` tells of a distribution's own builds in other words, such as 3.13.1+."""
+    """Returns the version as PEP 440. `platform` returns others for a distribution's builds, for example 3.13.1+."""
     major, minor, micro, level, serial = sys.version_info
     before = {"alpha": f"a{serial}", "beta": f"b{serial}", "candidate": f"rc{serial}"}
     return f"{major}.{minor}.{micro}{before.get(level, '')}"
 
 
-def mismatches(requires: Mapping[str, Any]) -> list[str]:
-    """What does not hold in this process, in words. What is required of Node is not asked of Python."""
-    wanted: list[tuple[str, Any, str | None]] = [("python", requires.get("python"), python_version())]
+def mismatches(
+    requires: Mapping[str, Any], python: str | None = None, installed: Callable[[str], str | None] | None = None
+) -> list[str]:
+    """
+    Returns the requirements that are not met, as messages. Those on Node are ignored. The default is the Python of this
+    process and the packages that are installed.
+    """
+    wanted: list[tuple[str, Any, str | None]] = [("python", requires.get("python"), python or python_version())]
     for name, specifiers in _packages(requires).items():
-        wanted.append((name, specifiers, _installed(name)))
+        wanted.append((name, specifiers, (installed or _installed)(name)))
     return [
         f"{name} {specifiers} wanted, {f'{actual} found' if actual else 'not installed'}"
         for name, specifiers, actual in wanted
@@ -167,7 +172,7 @@ def mismatches(requires: Mapping[str, Any]) -> list[str]:
 
 
 def runtime(names: Iterable[str]) -> dict[str, Any]:
-    """Facts about this process: its Python, and those of the packages that are installed."""
+    """Returns the versions of Python and of those named packages that are installed."""
     packages = {name: version for name in names if (version := _installed(name)) and _is_version(version)}
     return {"python": python_version(), "packages": packages}
 
@@ -189,7 +194,7 @@ def _holds(actual: str | None, specifiers: object) -> bool:
 
 
 def _is_version(text: str) -> bool:
-    return _VERSION.fullmatch(text) is not None
+    return VERSION.fullmatch(text.strip(_SPACE)) is not None
 
 
 def _installed(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Following a model: a stream of server-sent events, and polls for as long as there is none."""
+"""Follows a model over a stream of server-sent events, and polls while the stream is down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 import httpx
 
 from .cancellation import Cancellation
-from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, said
+from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, describe_error
 from .errors import Cancelled
 from .position import Malformed, Message, Verdict, as_object, parse_message
 from .sse import MAX_EVENT_BYTES, parse_events
@@ -21,7 +21,7 @@ from .waiting import Backoff, jittered
 
 IDLE_SECONDS = 45.0  # three heartbeats
 POLL_SECONDS = 30.0
-#: What the stream is given at the start before a poll goes beside it.
+#: How long the stream may take at the start before the first poll.
 STREAM_FIRST_SECONDS = 1.0
 HEALTHY_SECONDS = 120.0
 STREAM_TIMEOUT = httpx.Timeout(IDLE_SECONDS, connect=10.0)
@@ -31,20 +31,21 @@ log = logging.getLogger("signalbox_registry")
 
 class Listener(Protocol):
     def last_id(self) -> str:
-        """What the registry called the position that was taken last; empty for none."""
+        """Returns the id of the last position taken; empty if there is none."""
 
     def deliver(self, message: Message) -> Verdict: ...
 
-    def heard(self) -> None:
-        """The registry said that there is nothing new."""
+    def contacted(self) -> None:
+        """Called when the registry answers that nothing has changed."""
 
-    def unheard(self, why: str) -> None: ...
+    def disconnected(self, why: str) -> None:
+        """Called when the stream or a poll fails."""
 
 
 class Source:
     """
-    Both threads go on for ever: no answer of a server ends following. Polls come in addition to the stream's own
-    reconnects, and the next event of a stream ends them.
+    Runs a thread for the stream and one for polls until it is closed; no answer of a server ends them. Polls continue
+    while the stream reconnects, until its next event.
     """
 
     def __init__(self, endpoint: str, model: str, client: Client, listener: Listener) -> None:
@@ -55,7 +56,7 @@ class Source:
         self._cancellation = Cancellation()
         self._changed = threading.Condition()
         self._live = False
-        self._live_since = self._spoken = time.monotonic()
+        self._live_since = self._last_event = time.monotonic()
         self._etag = ""
         self.threads = [
             threading.Thread(target=self._stream_forever, name="signalbox-stream", daemon=True),
@@ -79,8 +80,8 @@ class Source:
                 why = "the stream ended"
             except Cancelled:
                 return
-            except Exception as error:  # a thread that ended here would never hear of anything again
-                why = said(error)
+            except Exception as error:  # if this thread ended, the loader would miss every change
+                why = describe_error(error)
             self._log_loss(why)
             if self._live and time.monotonic() - self._live_since > HEALTHY_SECONDS:
                 backoff.reset()
@@ -95,19 +96,19 @@ class Source:
             for event in parse_events(self._watched(response)):
                 reset = reset or event.event == "reset"
                 verdict = self._listener.deliver(self._parse(event.data, event.id, reset))
-                # What follows a reset is of that other log too, unless it was taken as restored.
+                # Events after a reset belong to the other log too, unless it was taken as restored.
                 reset = reset and verdict is not Verdict.TAKEN
-                self._spoken = time.monotonic()
+                self._last_event = time.monotonic()
                 self._set_live(True)
 
     def _watched(self, response: httpx.Response) -> Iterator[bytes]:
-        """Bytes that make no event do not keep a stream alive."""
-        self._spoken = time.monotonic()
+        """Yields chunks. Raises `Malformed` after `IDLE_SECONDS` without an event, even if bytes arrive."""
+        self._last_event = time.monotonic()
         for chunk in response.iter_raw():
             self._cancellation.check()
             yield chunk
-            if time.monotonic() - self._spoken > IDLE_SECONDS:
-                raise Malformed(f"There was no event for {IDLE_SECONDS:.0f} seconds.")
+            if time.monotonic() - self._last_event > IDLE_SECONDS:
+                raise Malformed(f"no event for {IDLE_SECONDS:.0f} seconds")
 
     def _poll_forever(self) -> None:
         due = time.monotonic() + STREAM_FIRST_SECONDS
@@ -122,7 +123,7 @@ class Source:
             try:
                 self._poll()
             except Exception as error:
-                self._log_loss(said(error))
+                self._log_loss(describe_error(error))
             due = time.monotonic() + jittered(POLL_SECONDS)
 
     def _poll(self) -> None:
@@ -130,14 +131,14 @@ class Source:
         headers = {"Accept": "application/json", **known, **self._resume()}
         with self._client.stream(self._endpoint, headers, self._cancellation) as response:
             if response.status_code == 304:
-                return self._listener.heard()
+                return self._listener.contacted()
             _expect(response, "application/json")
             body = read_bounded(response, MAX_EVENT_BYTES)
         if len(body) > MAX_EVENT_BYTES:
-            raise Malformed("The answer is too large.")
+            raise Malformed(f"The answer is larger than {MAX_EVENT_BYTES} bytes.")
         data = as_object(json.loads(body))
         verdict = self._listener.deliver(self._parse(body, data.get("id", ""), data.get("reset") is True))
-        # Only what was taken is a state to ask for changes of.
+        # Only a message that was taken may be confirmed by a 304.
         self._etag = response.headers.get("ETag", "") if verdict is Verdict.TAKEN else ""
 
     def _parse(self, data: str | bytes, id: str, reset: bool) -> Message:
@@ -156,12 +157,12 @@ class Source:
 
     def _log_loss(self, why: str) -> None:
         if not self._cancellation.cancelled:
-            self._listener.unheard(why)
-            log.info("%s is not followed at the moment: %s", self._endpoint, why)
+            self._listener.disconnected(why)
+            log.info("No connection to %s: %s", self._endpoint, why)
 
 
 def _expect(response: httpx.Response, media_type: str) -> None:
     if response.status_code != 200:
         raise problem_of(response, read_bounded(response, MAX_PROBLEM_BYTES))
     if not response.headers.get("Content-Type", "").startswith(media_type):
-        raise Malformed(f"It answered {response.headers.get('Content-Type')}, not {media_type}.")
+        raise Malformed(f"The answer has the type {response.headers.get('Content-Type')}, not {media_type}.")

@@ -1,4 +1,4 @@
-"""Server-sent events, as much of them as a registry sends (HTML standard, section 9.2)."""
+"""Parses the subset of server-sent events that a registry sends (HTML standard, section 9.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .position import Malformed
 
-#: Of one event, and so of one line. A registry's are a few kB.
+#: Limit of one event, and of one line. Those of a registry have a few kB.
 MAX_EVENT_BYTES = 256 * 1024
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -18,12 +18,12 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 class ServerSentEvent:
     event: str
     data: str
-    #: The last one that was said.
+    #: The most recent id in the stream.
     id: str
 
 
 def parse_events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
-    """Raises `Malformed` for what is no text or too large."""
+    """Yields events. Raises `Malformed` if one is not UTF-8 or too large."""
     event, data, id, size = "message", list[str](), "", 0
     for line in _lines(chunks):
         size += len(line)
@@ -48,7 +48,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     rest, after_return = b"", False
     for chunk in chunks:
         if after_return and chunk.startswith(b"\n"):
-            chunk = chunk[1:]  # the second half of a line end that was cut in two
+            chunk = chunk[1:]  # the second half of a line end that was split between chunks
         after_return = chunk.endswith(b"\r") if chunk else after_return
         *lines, rest = _LINE_END.split(rest + chunk)
         yield from lines
@@ -60,4 +60,4 @@ def _text(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as cause:
-        raise Malformed("A line is no UTF-8.") from cause
+        raise Malformed("A line is not UTF-8.") from cause

@@ -1,4 +1,4 @@
-"""Where a loader stands: what should serve, what does, and what it says of that (docs/loaders.md)."""
+"""The state of a loader: the version that should serve, the one that does, and its report (docs/loaders.md)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from .version import __version__
 M = TypeVar("M")
 
 STALE_SECONDS = 90.0
-#: A report has 2000 units of UTF-16 for it.
+#: The registry accepts 2000 UTF-16 code units.
 MAX_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Where the environment is, as far as it was heard. Every move of it is another goal."""
+    """The last known state of the environment. Every move of the environment is a new goal."""
 
     generation: int
     #: None: nothing is active.
     target: Target | None
-    #: Why there can be no target.
+    #: Why there is no target: the registry does not have the environment.
     refusal: str | None = None
-    #: What the disk says, until the registry has spoken.
+    #: Read from disk, and not confirmed by the registry yet.
     from_disk: bool = False
 
     def same_content(self, other: Goal | None) -> bool:
@@ -41,7 +41,7 @@ class Goal:
 class Serving(Generic[M]):
     bundle: Bundle[M]
     target: Target
-    #: Whether the registry has said that this is active.
+    #: Whether the registry has confirmed that this version is active.
     confirmed: bool
     load_ms: int | None = None
     warm_up_ms: int | None = None
@@ -53,40 +53,40 @@ class Failure:
     at: str
 
     def as_json(self) -> dict[str, str]:
-        # A path may have come with bytes that are no text.
+        # A path may contain bytes that are not UTF-8.
         message = str(self.error)[:MAX_MESSAGE].encode("utf-8", "replace").decode()
         return {"code": self.error.code, "message": message, "at": self.at}
 
 
 class Standing(Generic[M]):
-    """Changed and read under the lock of whoever owns it, but for `serving`, which is read without."""
+    """Guarded by the lock of its engine, except that `serving` is read without it."""
 
     def __init__(self, model: str, environment: str, serving: Serving[M] | None) -> None:
         self.model = model
         self.environment = environment
         self.serving = serving
         self.goal: Goal | None = None
-        #: On the way to the goal: fetching, loading, warming-up.
+        #: During a load: fetching, loading or warming-up.
         self.phase: str | None = None
         self.failure: Failure | None = None
         self.diverged = False
         self.registry_stale = False
-        self.heard_at = time.monotonic()
+        self.last_contact = time.monotonic()
         self.closed = False
         self._since = now()
-        self._told: tuple[object, ...] = ("starting",)
+        self._reported: tuple[object, ...] = ("starting",)
 
     def serves(self, target: Target) -> bool:
         return self.serving is not None and target.same_content(self.serving.target)
 
     def has_changed(self) -> bool:
-        """Whether there is something to tell since it was asked last."""
+        """Whether the state has changed since the last call."""
         current = (self.state(), self.is_stale(), self.goal, self.serving, self.failure)
-        if current == self._told:
+        if current == self._reported:
             return False
-        if current[0] != self._told[0]:
+        if current[0] != self._reported[0]:
             self._since = now()
-        self._told = current
+        self._reported = current
         return True
 
     def state(self) -> str:
@@ -105,7 +105,7 @@ class Standing(Generic[M]):
         return "ready" if self.serves(self.goal.target) else "fetching"
 
     def is_stale(self) -> bool:
-        silent = time.monotonic() - self.heard_at > STALE_SECONDS
+        silent = time.monotonic() - self.last_contact > STALE_SECONDS
         return silent or self.registry_stale or (self.serving is not None and not self.serving.confirmed)
 
     def why_nothing_serves(self) -> str:
@@ -114,9 +114,9 @@ class Standing(Generic[M]):
         if self.failure:
             return f"{self.failure.error.code}: {self.failure.error}"
         if self.diverged:
-            return "The registry's log is no longer the one that was followed."
+            return "The registry's log is not the one that was followed before."
         if self.goal is None:
-            return "Nothing was heard of the registry yet."
+            return "The registry has not answered yet."
         if self.goal.target is None:
             return f"No version of {self.model} is active in {self.environment}."
         return f"{self.goal.target.version} is not loaded yet: {self.state()}."

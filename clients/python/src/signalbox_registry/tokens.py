@@ -1,4 +1,4 @@
-"""The token to send."""
+"""Chooses the token to send."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ADVICE = "Set REGISTRY_TOKEN, or set REGISTRY_VOLUME to the volume of the regis
 
 
 class Tokens(httpx.Auth):
-    """REGISTRY_TOKEN, or one signed with the secret of a registry on this machine, which is sent nowhere else."""
+    """Sends REGISTRY_TOKEN, or, only to a registry on this machine, a token signed with that registry's secret."""
 
     def __init__(self, registry: Registry) -> None:
         self._given = registry.token
@@ -38,10 +38,10 @@ class Tokens(httpx.Auth):
         request.headers["Authorization"] = f"Bearer {self.token(request.url.host)}"
         response = yield request
         if response.status_code == 401:
-            self._signed = None  # the clock may have jumped, or the secret have changed
+            self._signed = None  # the clock or the secret may have changed
 
     def token(self, host: str) -> str:
-        """The token for a registry on `host`. Raises `Problem` unauthenticated where there is none."""
+        """Returns the token for a registry on `host`. Raises `Problem` unauthenticated if there is none."""
         return self._given or self._local(host)
 
     def _local(self, host: str) -> str:
@@ -54,7 +54,7 @@ class Tokens(httpx.Auth):
 
 
 def sign(secret: bytes, actor: str, role: str, seconds: float = LIFETIME) -> str:
-    """A JWT signed with HS256."""
+    """Returns a JWT signed with HS256."""
     now = int(time.time())
     claims = {"role": role, "sub": actor, "iat": now, "exp": now + int(seconds)}
     signed = f"{_base64url(_json({'alg': 'HS256'}))}.{_base64url(_json(claims))}"
@@ -75,7 +75,7 @@ def _secret(volume: Path) -> bytes:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # as in a container that runs under a number without a name
+    except (KeyError, OSError):  # a container may run under a uid without a name
         return f"uid-{os.getuid()}"
 
 
@@ -85,7 +85,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False  # a name, such as 127.example.org
+        return False  # a name, for example 127.example.org
 
 
 def _json(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Delays before a retry."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 
 
 def jittered(seconds: float, share: float = 0.2) -> float:
-    """Around `seconds`, so that a fleet that started together does not stay together."""
+    """Returns `seconds` with random jitter, so that loaders that start together do not call together."""
     return seconds * random.uniform(1 - share, 1 + share)
 
 
 class Backoff:
-    """Ceilings that double up to a limit."""
+    """Delays that double up to a limit."""
 
     def __init__(self, first: float, limit: float) -> None:
         self._first = first

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import { replayLog } from '../../../src/audit/replay.ts';
-import { MAX_STACK } from '../../../src/audit/rules/rules.ts';
+import { MAX_STACK } from '../../../src/audit/rules/apply.ts';
 import { activate } from '../../../src/commands/activate.ts';
 import { archive } from '../../../src/commands/archive.ts';
 import { declareRuntime } from '../../../src/commands/declare-runtime.ts';
@@ -17,7 +17,7 @@ type Event = { data: Record<string, unknown> & { active: Record<string, unknown>
 let messages: RawMessage[];
 let pointer: Record<string, object>;
 
-/** 0.9.0 archived; 1.0.0, then 1.1.0, then 1.2.0 active in dev (revisions 6, 7 and 8), where a runtime is declared since. */
+/** 0.9.0 is archived; in dev, 1.0.0, 1.1.0 and 1.2.0 are activated (revisions 6, 7 and 8), then a runtime is declared. */
 beforeEach(() => {
   const book = createLogbook();
   messages = book.messages;
@@ -37,14 +37,14 @@ beforeEach(() => {
   );
 });
 
-/** What is found in the log with one more event, which follows the chain and differs in this from the last one. */
+/** Appends an event, a copy of the last one with these changes and the right prevhash, and returns the first finding. */
 async function found(type: string, data: Record<string, unknown>, more: Record<string, unknown> = {}) {
   const last = messages.at(-1)!;
   const forged = altered(last, (event) => {
     const { active } = (event as Event).data;
-    const standing = { ...active, dev: { ...(active.dev as object), revision: 8 } };
+    const unchanged = { ...active, dev: { ...(active.dev as object), revision: 8 } };
     Object.assign(event, { type: `signalbox.${type}.v1`, prevhash: sha256Hex(last.body), ...more });
-    event.data = { active: standing, ...data };
+    event.data = { active: unchanged, ...data };
   });
   const { findings } = await replayLog(sourceOf([...messages, { ...forged, revision: last.revision + 1 }]));
   return findings[0] ? [findings[0].revision, findings[0].check, findings[0].what].join(': ') : 'nothing';
@@ -69,7 +69,7 @@ const rollback = (version: string | null, reverts: number[], more = {}) => {
   return found('version.rolled_back', { ...data, active: moved(version), ...more });
 };
 
-test('what follows is fine', async () => {
+test('accepts valid events', async () => {
   expect(await activation('1.0.0')).toBe('nothing');
   expect(await rollback('1.1.0', [8])).toBe('nothing');
   expect(await rollback('1.0.0', [8, 7])).toBe('nothing');
@@ -78,58 +78,54 @@ test('what follows is fine', async () => {
 });
 
 test.each<[string, string, () => Promise<string>]>([
-  ['an activation of what was never published', 'rules: 9.9.9 was never', () => activation('9.9.9')],
-  ['an activation of what is archived', 'rules: 0.9.0 is archived', () => activation('0.9.0')],
-  ['an activation of what is active', 'rules: 1.2.0 was active', () => activation('1.2.0')],
-  ['an untrue previous', 'rules: What was active in dev', () => activation('1.0.0', { previous: '1.1.0' })],
+  ['an activation of an unpublished version', 'rules: 9.9.9 was never', () => activation('9.9.9')],
+  ['an activation of an archived version', 'rules: 0.9.0 is archived', () => activation('0.9.0')],
+  ['an activation of the active version', 'rules: 1.2.0 was already active', () => activation('1.2.0')],
+  ['a wrong previous', 'rules: Its data’s previous was not', () => activation('1.0.0', { previous: '1.1.0' })],
   ['an unchecked runtime', 'rules: A runtime was declared', () => activation('1.0.0', { runtime_checked: false })],
-  [
-    'an environment that is none',
-    'shape: Its data’s environment',
-    () => activation('1.0.0', { environment: '__proto__' }),
-  ],
-  ['a rollback to what was not there', 'rules: What it goes back to', () => rollback('1.0.0', [8])],
-  ['a rollback of other moves', 'rules: It does not undo', () => rollback('1.0.0', [7])],
-  ['a rollback of everything', 'rules: It does not undo', () => rollback(null, [8, 7, 6])],
+  ['an invalid environment', 'shape: Its data’s environment', () => activation('1.0.0', { environment: '__proto__' })],
+  ['a rollback to the wrong version', 'rules: The rollback ends at', () => rollback('1.0.0', [8])],
+  ['a rollback of other moves', 'rules: The rollback does not undo', () => rollback('1.0.0', [7])],
+  ['a rollback of everything', 'rules: The rollback does not undo', () => rollback(null, [8, 7, 6])],
   ['a rollback of nothing', 'shape: Its data’s reverts', () => rollback('1.1.0', [])],
   ['a rollback without a reason', 'shape: Its data’s reason', () => rollback('1.1.0', [8], { reason: null })],
   ['an unknown override', 'shape: Its data’s overridden', () => rollback('1.1.0', [8], { overridden: ['all'] })],
   [
-    'a deactivation where nothing is active',
-    'rules: Nothing was active',
+    'a deactivation without an active version',
+    'rules: No version was active',
     () => {
       const data = { environment: 'staging', version: null, previous: null, reason: 'r' };
       return found('version.deactivated', data);
     },
   ],
   [
-    'an archival of what is active',
+    'an archival of an active version',
     'rules: 1.2.0 is active in dev',
     () => found('version.archived', { version: '1.2.0', reason: null }),
   ],
   [
-    'an archival of what is archived',
-    'rules: 0.9.0 is archived',
+    'an archival of an archived version',
+    'rules: 0.9.0 is already archived',
     () => found('version.archived', { version: '0.9.0', reason: null }),
   ],
   [
-    'a restoration of what is in use',
-    'rules: 1.0.0 is ready',
+    'an unarchival of a version that is not archived',
+    'rules: 1.0.0 is already ready',
     () => found('version.restored', { version: '1.0.0', reason: null }),
   ],
-  ['notes of what was never published', 'rules: 9.9.9', () => found('notes.changed', { version: '9.9.9', notes: '' })],
+  ['notes of an unpublished version', 'rules: 9.9.9', () => found('notes.changed', { version: '9.9.9', notes: '' })],
   [
     'a runtime with other fields',
     'shape: Its data’s runtime',
     () => found('runtime.declared', { environment: 'dev', runtime: { ruby: '3' } }),
   ],
   [
-    'a time before the last one',
-    'time: It is older',
+    'a time before the last event',
+    'time: It is earlier',
     () => found('notes.changed', { version: '1.0.0', notes: '' }, { time: at(-1) }),
   ],
   [
-    'a day that is none',
+    'a day that does not exist',
     'shape: Its time',
     () => found('notes.changed', { version: '1.0.0', notes: '' }, { time: '2026-02-30T00:00:00Z' }),
   ],
@@ -144,7 +140,7 @@ test.each<[string, string, () => Promise<string>]>([
     'type: Its type or the version',
     () => found('notes.changed', {}, { type: 'signalbox.notes.changed.v2' }),
   ],
-])('%s is found', async (_, what, forge) => {
+])('finds %s', async (_, what, forge) => {
   expect(await forge()).toContain(`10: ${what}`);
 });
 
@@ -158,17 +154,17 @@ test.each<[string, (active: Record<string, unknown>) => unknown]>([
   ['another publication', (active) => ({ ...active, dev: { ...(active.dev as object), published_revision: 1 } })],
   ['another move', (active) => ({ ...active, dev: { ...(active.dev as object), revision: 7 } })],
   ['no move', (active) => ({ ...active, dev: pointer['1.2.0'] })],
-  ['something where nothing is', (active) => ({ ...active, staging: pointer['1.2.0'] })],
-  ['nothing where something is', (active) => ({ ...active, dev: null })],
-  ['no object', (active) => ({ ...active, dev: true })],
-])('an active map with %s is found', async (_, change) => {
-  const standing = { production: null, staging: null, dev: { ...pointer['1.2.0'], revision: 8 } };
+  ['a version where none is active', (active) => ({ ...active, staging: pointer['1.2.0'] })],
+  ['null where a version is active', (active) => ({ ...active, dev: null })],
+  ['a value that is not an object', (active) => ({ ...active, dev: true })],
+])('finds an active map with %s', async (_, change) => {
+  const unchanged = { production: null, staging: null, dev: { ...pointer['1.2.0'], revision: 8 } };
   const data = { version: '1.0.0', notes: 'x' };
-  expect(await found('notes.changed', { ...data, active: standing })).toBe('nothing');
-  expect(await found('notes.changed', { ...data, active: change(standing) })).toMatch(/^10: active: /);
+  expect(await found('notes.changed', { ...data, active: unchanged })).toBe('nothing');
+  expect(await found('notes.changed', { ...data, active: change(unchanged) })).toMatch(/^10: active: /);
 });
 
-test('an active map without the environment that is moved for the first time is found', async () => {
+test('finds an active map without the environment that is moved for the first time', async () => {
   const others = { production: null, dev: { ...pointer['1.2.0'], revision: 8 } };
   const move = { environment: 'staging', version: '1.0.0', previous: null, reason: null, runtime_checked: false };
   expect(await found('version.activated', { ...move, active: { ...others, staging: pointer['1.0.0'] } })).toBe(
@@ -179,35 +175,35 @@ test('an active map without the environment that is moved for the first time is 
 
 test.each<[string, string, (data: Record<string, unknown>) => void]>([
   [
-    'a version published again',
-    'rules: 1.0.0 was published before, at revision 2',
+    'a published version',
+    'rules: 1.0.0 was already published at revision 2',
     (data) => Object.assign(data, { version: '1.0.0' }),
   ],
-  ['what is no version', 'rules: v2 is no', (data) => Object.assign(data, { version: 'v2' })],
+  ['an invalid version', 'rules: v2 is not a', (data) => Object.assign(data, { version: 'v2' })],
   [
-    'another metric',
-    'manifest: The manifest is not what',
+    'an altered metric',
+    'manifest: The manifest does not match',
     (data) => Object.assign(data.manifest as object, { metrics: { auc: 1 } }),
   ],
   [
-    'another field',
-    'manifest: The manifest has other fields',
+    'an unknown field',
+    'manifest: The manifest has wrong fields',
     (data) => Object.assign(data.manifest as object, { more: 1 }),
   ],
   [
     'a path that leaves the folder',
-    'manifest: A file’s path',
+    'manifest: Invalid artifact path',
     (data) => Object.assign(artifact(data), { path: '../x' }),
   ],
-  ['a digest that is none', 'manifest: The digest of', (data) => Object.assign(artifact(data), { digest: 'sha256:0' })],
-  ['a size below nothing', 'manifest: The size of', (data) => Object.assign(artifact(data), { size: -1 })],
+  ['an invalid digest', 'manifest: The digest of', (data) => Object.assign(artifact(data), { digest: 'sha256:0' })],
+  ['a negative size', 'manifest: The size of', (data) => Object.assign(artifact(data), { size: -1 })],
   ['no files', 'manifest: The manifest lists no', (data) => Object.assign(data.manifest as object, { artifacts: [] })],
   [
     'too many levels',
     'manifest: The manifest is nested',
-    (data) => Object.assign(data.manifest as object, { lineage: pit(101) }),
+    (data) => Object.assign(data.manifest as object, { lineage: nested(101) }),
   ],
-])('a publication of %s is found', async (_, what, change) => {
+])('finds a publication of %s', async (_, what, change) => {
   const { data } = JSON.parse(messages[3]!.body.toString()) as Event;
   data.version = '2.0.0';
   change(data);
@@ -217,45 +213,45 @@ test.each<[string, string, (data: Record<string, unknown>) => void]>([
 
 const artifact = (data: Record<string, unknown>) => (data.manifest as { artifacts: object[] }).artifacts[0]!;
 
-function pit(depth: number): object {
-  return depth === 0 ? {} : { a: pit(depth - 1) };
+function nested(depth: number): object {
+  return depth === 0 ? {} : { a: nested(depth - 1) };
 }
 
 test.each(['"manifest":', '"manifest_digest":', '"notes":', '"active":'])(
-  'a pit without a bottom at %s is found',
+  'finds a value with 100,000 levels at %s',
   async (field) => {
     const last = messages[3]!;
-    const pit = '{"a":'.repeat(100_000) + 1 + '}'.repeat(100_000);
-    const body = Buffer.from(last.body.toString().replace(field, `${field}${pit},"x":`));
+    const deep = '{"a":'.repeat(100_000) + 1 + '}'.repeat(100_000);
+    const body = Buffer.from(last.body.toString().replace(field, `${field}${deep},"x":`));
     const { findings } = await replayLog(sourceOf(messages.with(3, { ...last, body })));
     expect(findings[0]!.revision).toBe(4);
     expect(JSON.stringify(findings).length).toBeLessThan(10_000);
   },
 );
 
-test('where the chain breaks, the next event tells which of the two was altered', async () => {
+test('the event after a break of the chain shows which of the two events was altered', async () => {
   const forge = (event: Record<string, unknown>) => {
     event.actor = 'mallory';
   };
   const before = await replayLog(sourceOf(messages.with(1, altered(messages[1]!, forge))));
   expect(before.findings).toMatchObject([{ revision: 3, check: 'chain', unchecked: 6 }]);
-  expect(before.findings[0]!.what).toMatch(/revision 2.*what comes before that was altered/);
+  expect(before.findings[0]!.what).toMatch(/revision 2.*an event before this one was altered/);
   const itself = altered(messages[2]!, (event) => {
     event.prevhash = 'f'.repeat(64);
   });
   const after = await replayLog(sourceOf(messages.with(2, itself)));
   expect(after.findings).toMatchObject([{ revision: 3, check: 'chain' }]);
-  expect(after.findings[0]!.what).toContain('this one that was altered');
+  expect(after.findings[0]!.what).toContain('this event was altered');
 });
 
-test('what is missing is named, at the end too', async () => {
+test('names missing revisions, also at the end of the log', async () => {
   const { findings } = await replayLog(sourceOf(messages.toSpliced(2, 2)));
   expect(findings[0]).toMatchObject({ revision: 3, model: null, what: 'Revisions 3 to 4 are missing.' });
   const cut = await replayLog(sourceOf(messages.slice(0, -1), messages.length));
   expect(cut.findings).toMatchObject([{ revision: 9, model: null, what: 'Revision 9 is missing.' }]);
 });
 
-test('a broken model does not keep the others from being read', async () => {
+test('a broken model does not stop the replay of other models', async () => {
   const book = createLogbook();
   for (const model of ['fraud', 'churn', 'fraud', 'churn']) {
     const version = `1.${book.messages.length}.0`;
@@ -267,7 +263,7 @@ test('a broken model does not keep the others from being read', async () => {
   expect([...models.get('churn')!.versions.keys()]).toEqual(['1.1.0', '1.3.0']);
 });
 
-test('no more of a stack is kept than the limit, and what lies deeper is believed', async () => {
+test('limits the moves that are kept, and accepts a rollback to an older move', async () => {
   const book = createLogbook();
   const given = { at: at(0) };
   const environment = 'dev';
@@ -285,7 +281,7 @@ test('no more of a stack is kept than the limit, and what lies deeper is believe
   expect(models.get('fraud')!.environments.get(environment)!.stack).toMatchObject([{ version: '0.1.0' }]);
 });
 
-test('a field that is not known does not make a move of what is none', async () => {
+test('does not treat an event as a move because of unknown fields', async () => {
   const data = { version: '1.0.0', notes: 'x', previous: null, environment: 'dev' };
   expect(await found('notes.changed', data)).toBe('nothing');
 });

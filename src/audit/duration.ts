@@ -5,8 +5,8 @@ const UNITS = [
   [1, 's'],
 ] as const;
 
-/** Seconds as people say them, in the two largest units: `3 d 4 h`, `12 min 5 s`, `0 s`. */
-export function spelledDuration(seconds: number): string {
+/** Formats seconds in their two largest units: `3 d 4 h`, `12 min 5 s`, `0 s`. */
+export function formatDuration(seconds: number): string {
   const first = UNITS.findIndex(([size]) => seconds >= size);
   if (first === -1) return '0 s';
   let rest = seconds;

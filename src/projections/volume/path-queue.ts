@@ -1,0 +1,102 @@
+import { dirname, sep } from 'node:path';
+import type { Logger } from 'pino';
+import { obstacleTo } from './layout.ts';
+
+/** Brings one path of the volume to the state of the read model. */
+export interface PathWork {
+  path: string;
+  run(): Promise<PathResult>;
+}
+
+export interface PathResult {
+  /** What is wrong with the path, as sentences. */
+  problems: string[];
+  /** Whether bytes are missing that may still arrive. */
+  incomplete?: boolean;
+}
+
+/** Work on the volume: one path after the other for each model, and the models concurrently. */
+export interface PathQueue {
+  /** Queues work of a model, and calls `choose` when it starts. Resolves when it is done, also with problems. */
+  add(model: string, choose: () => PathWork[]): Promise<void>;
+  /** Resolves when everything queued so far is done, of one model or of all. */
+  idle(model?: string): Promise<void>;
+  /** Repeats the work that has problems or is incomplete, except in models that are busy. */
+  retry(): void;
+  /** The problems of one model or of all; paths are relative to the volume. */
+  problems(model?: string): string[];
+  /** Drops the work that is queued or to be repeated. */
+  clear(): void;
+}
+
+interface Unfinished {
+  model: string;
+  work: PathWork;
+  problems: string[];
+}
+
+export function createPathQueue(volume: string, log: Logger): PathQueue {
+  /** The end of the queued work, by model; idle models have no entry. */
+  const ends = new Map<string, Promise<void>>();
+  const unfinished = new Map<string, Unfinished>();
+  let cleared = 0;
+
+  return {
+    add,
+    async idle(model) {
+      await (model === undefined ? Promise.all(ends.values()) : ends.get(model));
+    },
+    retry() {
+      for (const model of new Set([...unfinished.values()].map(({ model }) => model))) {
+        if (!ends.has(model)) void add(model, () => unfinishedOf(model).map(({ work }) => work));
+      }
+    },
+    problems: (model) => unfinishedOf(model).flatMap(({ problems }) => problems),
+    clear() {
+      cleared++;
+      unfinished.clear();
+    },
+  };
+
+  function unfinishedOf(model?: string): Unfinished[] {
+    return [...unfinished.values()].filter((entry) => model === undefined || entry.model === model);
+  }
+
+  function add(model: string, choose: () => PathWork[]): Promise<void> {
+    const added = cleared;
+    const end = (ends.get(model) ?? Promise.resolve())
+      .then(async () => {
+        if (added !== cleared) return;
+        for (const work of choose()) if (added === cleared) await attempt(model, work);
+      })
+      .catch((err: unknown) => log.error({ err, model }, 'files on the volume were not updated'))
+      .finally(() => {
+        if (ends.get(model) === end) ends.delete(model);
+      });
+    ends.set(model, end);
+    return end;
+  }
+
+  async function attempt(model: string, work: PathWork): Promise<void> {
+    const { path } = work;
+    const { problems: found, incomplete } = await resultOf(work);
+    const problems = found.map((problem) => problem.replaceAll(`${volume}${sep}`, '').replaceAll(volume, '.'));
+    const before = unfinished.get(path)?.problems ?? [];
+    if (problems.length > 0 && problems.join() !== before.join()) {
+      log.error({ model, problems }, 'files on the volume differ from the log');
+    }
+    if (problems.length > 0 || incomplete) unfinished.set(path, { model, work, problems });
+    else unfinished.delete(path);
+  }
+
+  async function resultOf({ path, run }: PathWork): Promise<PathResult> {
+    try {
+      const obstacle = await obstacleTo(volume, dirname(path));
+      return obstacle
+        ? { problems: [`${obstacle} must be a folder, not a link or a file; move it away`] }
+        : await run();
+    } catch (error) {
+      return { problems: [`${path}: ${error instanceof Error ? error.message : error}`] };
+    }
+  }
+}

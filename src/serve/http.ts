@@ -1,0 +1,60 @@
+import { isMove } from '../domain/events.ts';
+import { createSnapshotStream, type SnapshotStream } from '../http/api/snapshot-stream.ts';
+import { createApp } from '../http/app.ts';
+import { listen } from '../http/server/listen.ts';
+import type { Services } from '../http/services.ts';
+import type { Nats } from '../log/connection.ts';
+import { revisionToken } from '../log/identity.ts';
+import { readAt } from '../log/read.ts';
+import type { Projector } from '../projections/projector.ts';
+import type { VolumeProjection } from '../projections/volume/volume.ts';
+import { version } from '../version.ts';
+import type { Opened } from './opened.ts';
+
+/** Sends each move to the followers of its model; after a restore of the log, followers must connect again. */
+export function openSnapshots(projector: Projector, environments: readonly string[]): SnapshotStream {
+  const { registry } = projector;
+  const snapshots = createSnapshotStream({ registry, environments, stale: () => projector.state() !== 'live' });
+  projector.onEvent((applied) => {
+    if (applied === null) snapshots.endAll();
+    else if (isMove(applied.event)) snapshots.send(applied.event.model);
+  });
+  return snapshots;
+}
+
+type Derived = 'now' | 'registry' | 'readAt' | 'settled' | 'volumeProblems' | 'revision' | 'stale';
+
+interface HttpParts {
+  hostname: string;
+  port: number;
+  nats: Nats;
+  projector: Projector;
+  files: VolumeProjection;
+  services: Omit<Services, Derived>;
+}
+
+/** Serves the API; returns its address. */
+export async function startHttp(parts: HttpParts, opened: Opened): Promise<string> {
+  const { hostname, port, nats, projector, files, services } = parts;
+  const { registry } = projector;
+  const app = createApp(
+    {
+      ...services,
+      now: () => new Date(),
+      registry,
+      readAt: (revision) => readAt(nats, revision),
+      settled: files.settled,
+      volumeProblems: files.problems,
+      revision: () => revisionToken(registry().position),
+      stale: () => projector.state() !== 'live',
+    },
+    version,
+  );
+  const server = await listen(app, { hostname, port });
+  opened(() => {
+    const served = server.close();
+    services.snapshots.close();
+    return served;
+  });
+  return server.url;
+}

@@ -1,0 +1,106 @@
+import { Readable } from 'node:stream';
+import type { HttpBindings } from '@hono/node-server';
+import { createBlobAccess } from '../../src/access/blob-access.ts';
+import { DEFAULT_POLICY } from '../../src/access/policy.ts';
+import { createSessions } from '../../src/access/sessions.ts';
+import { createSignIns } from '../../src/access/sign-ins.ts';
+import { signToken, tokenVerifier } from '../../src/access/tokens.ts';
+import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
+import { activate } from '../../src/commands/activate.ts';
+import { publish } from '../../src/commands/publish.ts';
+import { Problem } from '../../src/domain/errors.ts';
+import type { LoaderView } from '../../src/domain/fleet.ts';
+import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
+import { createApp } from '../../src/http/app.ts';
+import { callerAddress } from '../../src/http/caller/address.ts';
+import type { Services } from '../../src/http/services.ts';
+import { revisionToken } from '../../src/log/identity.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import { modelsOf } from '../../src/projections/registry.ts';
+import { file } from '../commands/support.ts';
+import { temporaryFolder } from '../support/folder.ts';
+import { createLogbook } from '../support/logbook.ts';
+
+const SECRET = Buffer.from('a secret of at least thirty-two bytes');
+const ENVIRONMENTS = ['production', 'staging'];
+
+/** A version of one file, as a command takes it; its bytes are not in the store. */
+export const CONTENT = { version: '1.0.0', artifacts: [file('model.txt')] };
+
+/** A line of the log, and whether it was written as an error. */
+export interface Line extends Record<string, unknown> {
+  level: 'info' | 'error';
+}
+
+/**
+ * The app over a logbook and a store of its own, without a network. The model `fraud` has version 1.0.0, active in
+ * production. Commands are refused, as there is no stream to append to.
+ */
+export async function createTestApp(changed: Partial<Services> = {}) {
+  const { registry, messages, give } = createLogbook(ENVIRONMENTS);
+  const artifacts = await openVolumeStore(await temporaryFolder());
+  const lines: Line[] = [];
+  const unavailable = async () => Promise.reject(new Problem('log-unavailable', 'There is no log in this test.'));
+  const loaders: LoaderView[] = [];
+  const services = {
+    log: {
+      info: (line: object) => void lines.push({ level: 'info', ...line }),
+      error: (line: object) => void lines.push({ level: 'error', ...line }),
+    } as unknown as Services['log'],
+    environments: ENVIRONMENTS,
+    corsOrigins: [],
+    limiter: null,
+    publicUrl: null,
+    verify: tokenVerifier({ secrets: [SECRET] }),
+    sessions: createSessions([SECRET]),
+    signIns: createSignIns(),
+    callerAddress: callerAddress([]),
+    keys: { list: () => [] } as unknown as Services['keys'],
+    signing: { secrets: [], nonces: { use: unavailable } },
+    now: () => new Date(),
+    policy: DEFAULT_POLICY,
+    blobAccess: createBlobAccess(changed.policy ?? DEFAULT_POLICY, () => modelsOf(registry)),
+    registry: () => registry,
+    artifacts,
+    execute: unavailable,
+    snapshots: createSnapshotStream({ registry: () => registry, environments: ENVIRONMENTS, stale: () => false }),
+    fleet: { of: () => loaders, all: () => loaders, onReport: () => {}, report: unavailable, close: async () => {} },
+    readAt: async (revision) => {
+      const { body } = messages[revision - 1]!;
+      return { revision, model: 'fraud', body };
+    },
+    settled: async () => {},
+    volumeProblems: () => [],
+    revision: () => revisionToken(registry.position),
+    stale: () => false,
+    health: () => ({ log: 'live', complete: true, gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
+    metrics: createMetrics(ENVIRONMENTS),
+    ...changed,
+  } satisfies Services;
+  give(publish, 'fraud', CONTENT, { at: '2026-03-03T14:00:00.000Z' });
+  give(activate, 'fraud', { version: '1.0.0' }, { at: '2026-03-03T14:05:00.000Z' });
+  return { request: requester(createApp(services, '0.0.0')), services, registry, lines, give };
+}
+
+export interface Asked {
+  method?: string;
+  headers?: Record<string, string>;
+  body?: string;
+  /** The address that the request comes from. */
+  from?: string;
+}
+
+/** Sends requests with what the adapter of Node would add to them. */
+function requester(app: ReturnType<typeof createApp>) {
+  return (path: string, { method = 'GET', headers = {}, body, from = '192.0.2.1' }: Asked = {}) => {
+    const node = { method, url: path, headers, socket: { remoteAddress: from } };
+    const incoming = Object.assign(Readable.from(body === undefined ? [] : [Buffer.from(body)]), node);
+    const env = { incoming, outgoing: {} } as unknown as HttpBindings;
+    return app.request(path, { method, headers, ...(body !== undefined && { body }) }, env);
+  };
+}
+
+/** The header with a token of `actor`. */
+export async function tokenOf(actor: string, role: 'admin' | 'user'): Promise<Record<string, string>> {
+  return { Authorization: `Bearer ${await signToken(SECRET, { actor, role }, 600, new Date())}` };
+}
