@@ -42,6 +42,7 @@ const rooms: Record<string, string[]> = {
   ],
   setup: [
     'domain',
+    'structures',
     'api',
     'files',
     'log',
@@ -57,6 +58,7 @@ const rooms: Record<string, string[]> = {
   ],
   cli: [
     'domain',
+    'structures',
     'api',
     'files',
     'access',

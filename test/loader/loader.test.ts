@@ -177,7 +177,7 @@ describe('a loader', () => {
 
   it('does not start with invalid options', async () => {
     const wrong = [{ model: 'NO' }, { environment: 'No!' }, { dsn: 'nats://host' }, { endpoint: 'ftp://host' }];
-    for (const options of wrong) await expect(follow(started(), options)).rejects.toThrow('not valid');
+    for (const options of wrong) await expect(follow(started(), options)).rejects.toThrow('Invalid variables: ');
     const file = join(await temporaryFolder(), 'file');
     await writeFile(file, '');
     await expect(follow(started(), { cacheDir: file })).rejects.toThrow();

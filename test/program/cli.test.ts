@@ -402,6 +402,19 @@ describe('activate', () => {
     expect(rehearsed).toMatchObject({ code: 0, stdout: 'dev would go from none to 1.1.0.\n' });
     expect((await run('activate', '1.1.0', '--env', 'dev', '--expect', '1.0.0')).code).toBe(3);
   });
+
+  it('names every rule that a dry run fails', async () => {
+    await publish(program(), '1.0.0', { 'a.txt': 'x' }, 'twice-refused');
+    expect((await run('archive', '1.0.0', '-m', 'twice-refused')).code).toBe(0);
+    const args = ['activate', '1.0.0', '-m', 'twice-refused', '--env', 'dev', '--expect', '0.9.0'];
+    const { code, stderr } = await run(...args, '--dry-run');
+    expect([code, stderr]).toEqual([
+      3,
+      expect.stringMatching(/^signalbox: No version is active in dev, not 0\.9\.0\./),
+    ]);
+    expect(stderr).toContain('\nAlso: 1.0.0 is archived; restore it first.\n');
+    expect((await run(...args)).stderr).not.toContain('Also:');
+  });
 });
 
 describe('rollback', () => {

@@ -1,11 +1,12 @@
 import { CommanderError } from 'commander';
+import type { MoveView } from '../../api/views.ts';
 import { BundleRefused } from '../../bundle/refused.ts';
 import { CredentialRefused, RegistryUnreachable } from '../../client/client.ts';
 import { Problem } from '../../domain/errors.ts';
 import { isSystemError, remedyOf, sentenceOf } from '../../files/system-error.ts';
 import { HistoryBroken } from '../../proof/source.ts';
 import { adviceOnRefused } from './credential.ts';
-import { cleanLines } from './output.ts';
+import { clean, cleanLines } from './output.ts';
 
 /** Invalid options or arguments that Commander does not detect. */
 export class WrongUsage extends Error {
@@ -46,9 +47,16 @@ export function failed(error: unknown): number {
   if (error instanceof NotConverged) return 6;
   if (error instanceof HistoryBroken) return 7;
   if (!(error instanceof Problem)) return 1;
+  for (const detail of furtherReasons(error)) process.stderr.write(`Also: ${clean(detail)}\n`);
   const next = error instanceof CredentialRefused ? adviceOnRefused(error, process.env) : advice[error.code];
   if (next) process.stderr.write(`${cleanLines(next)}\n`);
   if (error.status === 404) return 4;
   if (error.status === 503) return 5;
   return [403, 409, 422, 429].includes(error.status) ? 3 : 1;
+}
+
+/** Returns why else a dry run was refused: the error itself is the first failed rule. */
+function furtherReasons({ fields, message }: Problem): string[] {
+  const checks = (fields.checks ?? []) as NonNullable<MoveView['checks']>;
+  return checks.filter(({ ok, detail }) => !ok && detail !== message).map(({ detail }) => detail);
 }
