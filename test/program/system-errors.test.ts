@@ -71,7 +71,7 @@ describe('system errors are reported in a sentence with a remedy', () => {
     const { url } = await startNats(SERVERS[0]!.binary(), 'authorization { user: ana, password: right }');
     const NATS_URL = url.replace('nats://', 'nats://ana:topsecret@');
     const { code, stderr } = await cliWith({ REGISTRY_VOLUME: await volumeFolder(), PORT: '0', NATS_URL }, 'serve');
-    expect([code, stderr]).toEqual([1, expect.stringContaining(`${url} refuses the user or the password of NATS_URL`)]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`${url} refuses the user or the password in NATS_URL`)]);
     expect(stderr).not.toContain('topsecret');
   });
 });
