@@ -15,7 +15,7 @@ import { openCommands } from './serve/commands.ts';
 import { measure } from './serve/gauges.ts';
 import { openSnapshots, startHttp } from './serve/http.ts';
 import { checkPosition, openLog } from './serve/log.ts';
-import type { Opened } from './serve/opened.ts';
+import type { Opened, Parts } from './serve/parts.ts';
 import { startProjections } from './serve/projections.ts';
 import { startServers } from './serve/servers.ts';
 import { version } from './version.ts';
@@ -55,13 +55,13 @@ export async function serve(options: ServeOptions): Promise<Server> {
 
 async function start({ config, log, progress }: ServeOptions, opened: Opened): Promise<string> {
   const volume = resolve(config.REGISTRY_VOLUME);
-  const { HOST: hostname, PORT: port, REGISTRY_ENVIRONMENTS: environments } = config;
+  const environments = config.REGISTRY_ENVIRONMENTS;
   const lock = lockVolume(volume);
   opened(() => lock.release());
   const accessSettings = await readAccess(config, volume);
   const checkpoints = await readCheckpoints(config);
   // Before NATS, which may take minutes to download or to wait for.
-  await probe(hostname, port);
+  await probe(config.HOST, config.PORT);
 
   const nats = await openLog({ config, volume, log, progress }, opened);
   const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);
@@ -75,16 +75,16 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const { registry } = projector;
   const access = await openAccess(accessSettings, { config, nats, registry, log }, opened);
   const metrics = createMetrics(environments);
-  const { execute, collector } = openCommands({ config, nats, projector, store, access, fleet, servers, metrics });
 
-  const parts = { config, volume, nats, projector, store, execute, log };
-  const { files, health } = await startProjections(parts, opened);
+  const parts: Parts = { config, volume, nats, servers, projector, store, fleet, metrics, log };
+  const { execute, collector } = openCommands(parts, access);
+  const { files, health } = await startProjections(parts, execute, opened);
   startCollecting(collector, log, opened);
-  if (checkpoints) startCheckpoints(checkpoints, { projector, log }, opened);
+  if (checkpoints) startCheckpoints(checkpoints, parts, opened);
   const snapshots = openSnapshots(projector, environments);
-  measure({ metrics, environments, volume, nats, projector, fleet, snapshots, health });
+  measure(parts, snapshots, health);
   const services = { log, environments, ...access, artifacts: store, execute, snapshots, fleet, health, metrics };
-  const url = await startHttp({ hostname, port, nats, projector, files, services }, opened);
+  const url = await startHttp(parts, services, files, opened);
   servers.announce(url);
   return url;
 }

@@ -2,8 +2,10 @@ import { jetstream, StorageType } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { Logger } from 'pino';
 import { Problem } from '../domain/errors.ts';
+import { parsedOrNull } from '../domain/json.ts';
 import { type BucketEntry, watchBucket } from '../log/bucket-watch.ts';
 import type { Nats } from '../log/connection.ts';
+import { replicasOf } from '../log/stream.ts';
 import { BoundedMap } from '../structures/bounded-map.ts';
 import { KEY_ACTOR_PREFIX } from './actor-name.ts';
 import { isSecretOf, KeyRecord, parseKey } from './keys.ts';
@@ -68,7 +70,8 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
   return { ready: () => caughtUp.promise, verify, signer, list, add, revoke, close: () => watch.close() };
 
   function learn({ key: id, value, revision }: BucketEntry): void {
-    const record = value === null ? null : parse(value);
+    // An invalid record gives no access.
+    const record = value === null ? null : parsedOrNull(KeyRecord, value);
     const known = reading ?? keys;
     if (record) known.set(id, { record, revision });
     else known.delete(id);
@@ -131,7 +134,7 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
   }
 
   async function ensureKeys(): Promise<void> {
-    const replicas = nats.nc.info?.cluster ? 3 : 1;
+    const replicas = replicasOf(nats.nc);
     await new Kvm(js).create(KEYS, { storage: StorageType.File, history: 1, maxValueSize: MAX_RECORD_BYTES, replicas });
   }
 
@@ -145,14 +148,5 @@ export function openKeyStore(nats: Nats, log: Logger, now: () => Date = () => ne
     } catch (cause) {
       throw new Problem('log-unavailable', 'NATS did not confirm the change. Check the list of keys.', {}, cause);
     }
-  }
-}
-
-/** Returns null for an invalid record, which then gives no access. */
-function parse(text: string): KeyRecord | null {
-  try {
-    return KeyRecord.parse(JSON.parse(text));
-  } catch {
-    return null;
   }
 }

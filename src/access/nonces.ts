@@ -1,9 +1,10 @@
-import { JetStreamApiCodes, JetStreamApiError, jetstream, StorageType } from '@nats-io/jetstream';
+import { jetstream, StorageType } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
-import { isNoResponders } from '../log/append.ts';
+import { isConflict, isNoResponders } from '../log/append.ts';
 import type { Nats } from '../log/connection.ts';
+import { replicasOf } from '../log/stream.ts';
 import { createLimiter } from '../structures/limiter.ts';
 
 /** The nonces of signatures. Each can be used once, across all servers and restarts. */
@@ -81,13 +82,7 @@ export function openNonces(
       ttl: KEPT_MS,
       max_bytes: MAX_BYTES,
       maxValueSize: MAX_VALUE_BYTES,
-      replicas: nats.nc.info?.cluster ? 3 : 1,
+      replicas: replicasOf(nats.nc),
     });
   }
-}
-
-function isConflict(error: unknown): boolean {
-  if (!(error instanceof JetStreamApiError)) return false;
-  const { StreamWrongLastSequence, StreamWrongLastSequenceUnknown } = JetStreamApiCodes;
-  return [StreamWrongLastSequence, StreamWrongLastSequenceUnknown].some((code) => code === error.code);
 }

@@ -27,6 +27,15 @@ export function shownJson(text: string): unknown {
   }
 }
 
+/** Returns the value of a JSON text; null if it is not JSON, or does not have the shape. */
+export function parsedOrNull<T>(schema: z.ZodType<T>, text: string): T | null {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
 /** Returns why a value cannot be stored, or null. Not recursive, because the value may be nested too deeply for that. */
 function lossIn(value: unknown): string | null {
   const open: [value: unknown, depth: number][] = [[value, 0]];

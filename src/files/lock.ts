@@ -8,17 +8,13 @@ import { reasonOf, remedyOf } from './system-error.ts';
 /** Longer than `isVolumeLocked` holds its read lock, which delays this one. */
 const LOCK_TIMEOUT_MS = 200;
 
-export interface Lock {
-  release(): void;
-}
-
 /**
  * Locks the volume for this process with a file lock of the operating system, which Node offers only through SQLite. The
  * lock ends with the process, even after a crash, and also works between containers that share the volume.
  *
  * @throws {Error} if another process holds the lock
  */
-export function lockVolume(volume: string): Lock {
+export function lockVolume(volume: string): { release(): void } {
   const folder = join(volume, '.signalbox');
   const file = openLock(volume, folder);
   try {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { openVolumeStore } from '../artifacts/stores/volume.ts';
 import type { Digest } from '../domain/digest.ts';
 import { Target } from '../domain/fleet.ts';
+import { parsedOrNull } from '../domain/json.ts';
 import { type Artifact, digestOf, Manifest } from '../domain/manifest.ts';
 import { ifMissing } from '../files/errno.ts';
 import { replaceFile } from '../files/replace.ts';
@@ -97,8 +98,7 @@ export async function openCache({ folder: given, model, environment, limit, rese
     },
 
     async lastGood() {
-      const parsed = LastGood.safeParse(jsonOf(await readFile(lastGoodFile, 'utf8').catch(ifMissing(null))));
-      return parsed.success ? parsed.data : null;
+      return parsedOrNull(LastGood, await readFile(lastGoodFile, 'utf8').catch(ifMissing('')));
     },
     saveLastGood: (lastGood) => write(lastGoodFile, JSON.stringify(lastGood)),
 
@@ -165,9 +165,9 @@ function hexOf(digest: Digest): string {
   return digest.slice('sha256:'.length);
 }
 
-function jsonOf(text: string | null): unknown {
+function jsonOf(text: string): unknown {
   try {
-    return text === null ? null : JSON.parse(text);
+    return JSON.parse(text);
   } catch {
     return null;
   }

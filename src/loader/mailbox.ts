@@ -1,20 +1,15 @@
-/** Holds only the newest item: its reader needs no older one. */
-export interface Mailbox<T> {
-  put(item: T): void;
-  /** Yields items until the signal aborts. An item that is replaced before it is taken is skipped. */
-  take(signal: AbortSignal): AsyncGenerator<T>;
-}
-
-export function createMailbox<T>(): Mailbox<T> {
+/** Creates a mailbox that holds only the newest item: its reader needs no older one. */
+export function createMailbox<T>() {
   let item: { value: T } | null = null;
   let arrived = Promise.withResolvers<void>();
 
   return {
-    put(value) {
+    put(value: T): void {
       item = { value };
       arrived.resolve();
     },
-    async *take(signal) {
+    /** Yields items until the signal aborts. An item that is replaced before it is taken is skipped. */
+    async *take(signal: AbortSignal): AsyncGenerator<T> {
       const wake = () => arrived.resolve();
       signal.addEventListener('abort', wake);
       try {

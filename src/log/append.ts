@@ -67,12 +67,15 @@ const CONFLICTS: number[] = [
 const FULL = [10023, 10047, 10077];
 
 function replyFrom(error: unknown): Reply {
-  if (error instanceof JetStreamApiError) {
-    if (CONFLICTS.includes(error.code)) return 'conflict';
-    return FULL.includes(error.code) ? 'full' : 'unknown';
-  }
+  if (isConflict(error)) return 'conflict';
+  if (error instanceof JetStreamApiError) return FULL.includes(error.code) ? 'full' : 'unknown';
   const closed = error instanceof errors.ClosedConnectionError || error instanceof errors.DrainingConnectionError;
   return closed || isNoResponders(error) ? 'unreachable' : 'unknown';
+}
+
+/** Whether NATS refused a message because of another write to its subject. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof JetStreamApiError && CONFLICTS.includes(error.code);
 }
 
 /** A stream without a leader has no responders; the client wraps that error as "JetStream is not enabled". */

@@ -1,4 +1,5 @@
 import { HeardReport, InstanceName, type LoaderReport } from '../domain/fleet.ts';
+import { parsedOrNull } from '../domain/json.ts';
 import { isModelName } from '../domain/names.ts';
 import { type BucketEntry, watchBucket } from './bucket-watch.ts';
 import type { Nats } from './connection.ts';
@@ -6,14 +7,10 @@ import { BUCKET } from './report-streams.ts';
 import type { Tail, TailState } from './supervise.ts';
 
 /** A report from the bucket; `report` is null after the loader has stopped. */
-export interface ReceivedReport {
+export interface ReceivedReport extends Pick<BucketEntry, 'at' | 'replayed'> {
   model: string;
   instance: string;
   report: LoaderReport | null;
-  /** By the clock of NATS. */
-  at: Date;
-  /** Whether the report was stored before the watch began, and so may be old. */
-  replayed: boolean;
 }
 
 /** Callbacks of a watch. All calls are synchronous. There is no call when the bucket drops a report because of its age. */
@@ -37,14 +34,6 @@ function reportFrom({ key, value, at, replayed }: BucketEntry): ReceivedReport |
   if (!isModelName(model) || !InstanceName.safeParse(instance).success || more.length > 0) return null;
   const received = { model, instance, at, replayed };
   if (value === null) return { ...received, report: null };
-  const report = parse(value);
+  const report = parsedOrNull(HeardReport, value);
   return report && { ...received, report };
-}
-
-function parse(text: string): LoaderReport | null {
-  try {
-    return HeardReport.parse(JSON.parse(text));
-  } catch {
-    return null;
-  }
 }

@@ -71,13 +71,15 @@ export function openReports(nats: Nats, options: ReportsOptions = {}): Reports {
 
   async function publishChange(model: string, key: string, report: LoaderReport): Promise<void> {
     const change = changeOf(report);
-    if (published.get(key) === change || !takeChange(model, key)) return;
+    if (published.get(key) === change) return;
+    if (!loaderLimiter.take(key).allowed || !modelLimiter.take(model).allowed) return;
     const send = () => js.publish(loaderSubject(key), JSON.stringify(report));
     try {
       await sendOrCreate(send, () => ensureLoaders(nats));
     } catch (error) {
       // Retries while NATS is unavailable must not count against the limit.
-      giveBack(model, key);
+      loaderLimiter.giveBack(key);
+      modelLimiter.giveBack(model);
       throw error;
     }
     published.set(key, change);
@@ -86,15 +88,6 @@ export function openReports(nats: Nats, options: ReportsOptions = {}): Reports {
     sinceTrim = 0;
     // Not awaited: the report is stored already. After a failure, later changes trigger the next attempt.
     trimToShare(nats, share).catch(() => {});
-  }
-
-  function takeChange(model: string, key: string): boolean {
-    return loaderLimiter.take(key).allowed && modelLimiter.take(model).allowed;
-  }
-
-  function giveBack(model: string, key: string): void {
-    loaderLimiter.giveBack(key);
-    modelLimiter.giveBack(model);
   }
 
   /** Without responders the stream is missing: it was never created, or it was the bucket in memory and NATS restarted. */

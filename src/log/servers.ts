@@ -3,6 +3,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { parsedOrNull } from '../domain/json.ts';
 import { isNoResponders } from './append.ts';
 import { type BucketEntry, watchBucket } from './bucket-watch.ts';
 import type { Nats } from './connection.ts';
@@ -35,12 +36,6 @@ export const ServerAnnouncement = z.object({
 });
 export type ServerAnnouncement = z.infer<typeof ServerAnnouncement>;
 
-export interface AnnounceOptions {
-  log: Logger;
-  everyMs?: number;
-  maxAgeMs?: number;
-}
-
 /**
  * Announces this server to the others: at once, every 30 s and after every reconnect, since a restart of NATS empties the
  * bucket. Errors are logged and never thrown. `close` withdraws the announcement and takes at most two seconds.
@@ -48,9 +43,10 @@ export interface AnnounceOptions {
 export function announceServer(
   nats: Nats,
   announcement: ServerAnnouncement,
-  { log, everyMs = EVERY_MS, maxAgeMs = MAX_AGE_MS }: AnnounceOptions,
+  { log, everyMs = EVERY_MS, maxAgeMs = MAX_AGE_MS }: { log: Logger; everyMs?: number; maxAgeMs?: number },
 ): { close(): Promise<void> } {
   const buckets = new Kvm(jetstream(nats.nc, { timeout: DEADLINE_MS }));
+  const bucket = () => buckets.open(SERVERS); // sends nothing
   const { server } = announcement;
   let failing = false;
   const announcing = supervise(nats, round, (_, err) => err && warn(err));
@@ -84,10 +80,6 @@ export function announceServer(
       signal.throwIfAborted();
       await send();
     }
-  }
-
-  function bucket() {
-    return buckets.open(SERVERS); // sends nothing
   }
 
   function warn(err: unknown): void {
@@ -150,7 +142,8 @@ export function watchServers(
 
   function entry({ key, value, at, replayed }: BucketEntry): void {
     if (value === null) live.delete(key);
-    const announcement = value === null ? null : parse(value);
+    // Null if it is not an announcement: entries can also be written directly to NATS.
+    const announcement = value === null ? null : parsedOrNull(ServerAnnouncement, value);
     if (announcement?.server !== key || !hasRoomFor(key)) return;
     // The clock of NATS gives the age of an entry from before the watch. If the clock here is ahead by more than the
     // maximum age, the server is not known until it repeats its announcement.
@@ -165,14 +158,5 @@ export function watchServers(
     if (!room && !crowded) log.warn({ limit, server: key }, 'more servers announce themselves than are kept');
     crowded = !room;
     return room;
-  }
-}
-
-/** Null if it is not an announcement: entries can also be written directly to NATS. */
-function parse(text: string): ServerAnnouncement | null {
-  try {
-    return ServerAnnouncement.parse(JSON.parse(text));
-  } catch {
-    return null;
   }
 }

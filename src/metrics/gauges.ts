@@ -44,7 +44,7 @@ export function addGauges(register: Registry, sources: GaugeSources): void {
   labelled('loaders', 'Live loaders; every server on a log knows the same ones.', ['environment', 'state'], () =>
     countLoaders(sources.loaders(), environments),
   );
-  const caches = (of: 'hits' | 'misses') => () => sumOf(sources.loaders().map(({ cache }) => cache[of]));
+  const caches = (of: 'hits' | 'misses') => () => sources.loaders().reduce((sum, { cache }) => sum + cache[of], 0);
   gauge('loaders_cache_hits', 'Cache hits of the live loaders; falls when a loader ends.', caches('hits'));
   gauge('loaders_cache_misses', 'Cache misses of the live loaders; falls when a loader ends.', caches('misses'));
   labelled('build_info', 'Always 1; the labels are the versions.', ['version', 'node_version'], () => [
@@ -109,10 +109,6 @@ function countLoaders(loaders: readonly LoaderView[], environments: readonly str
       return [{ environment, state }, count];
     }),
   );
-}
-
-function sumOf(numbers: number[]): number {
-  return numbers.reduce((sum, number) => sum + number, 0);
 }
 
 function gaugesOf(register: Registry) {

@@ -2,6 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { parsedOrNull } from '../domain/json.ts';
 import { ifMissing } from '../files/errno.ts';
 import { replaceFile } from '../files/replace.ts';
 import { type LogPosition, shortEpoch } from '../log/identity.ts';
@@ -154,11 +155,7 @@ function isNewer(one: CursorPosition, other: CursorPosition): boolean {
 
 /** Returns the position that a JSON text has; null if it has none. */
 export function parsePosition(text: string): CursorPosition | null {
-  try {
-    return CursorPosition.parse(JSON.parse(text));
-  } catch {
-    return null;
-  }
+  return parsedOrNull(CursorPosition, text);
 }
 
 /** Keeps a position in a file. */

@@ -37,12 +37,6 @@ const MAX_LOADERS_OF_MODEL = 1_000;
 /** Ten models fill the fleet; older entries are dropped. */
 const MAX_CROWDED = 100;
 
-interface Live {
-  view: LoaderView;
-  /** The expiry by this server's clock: the bucket drops reports without a message. */
-  until: number;
-}
-
 export function startFleet({
   reports,
   log,
@@ -51,7 +45,8 @@ export function startFleet({
   limitOfModel = MAX_LOADERS_OF_MODEL,
 }: FleetOptions): Fleet {
   const { maxAgeMs } = reports;
-  const live = new Map<string, Live>();
+  /** `until` is the expiry by this server's clock: the bucket drops reports without a message. */
+  const live = new Map<string, { view: LoaderView; until: number }>();
   const listeners: ((model: string, environment: string) => void)[] = [];
   /** Models whose further loaders were ignored, logged once each; the empty name stands for all models. */
   const crowded = new BoundedMap<string, true>(MAX_CROWDED);

@@ -36,17 +36,12 @@ export interface Projector {
 
 const REACH_TIMEOUT_MS = 5_000;
 
-interface Waiter {
-  revision: number;
-  resolve(): void;
-}
-
 export function startProjector(nats: Nats, generation: number, log: Logger): Projector {
   let registry = emptyRegistry(generation);
   let state: TailState = 'catching-up';
   let complete = false;
   const gaps: { first: number; last: number }[] = [];
-  const waiters = new Set<Waiter>();
+  const waiters = new Set<{ revision: number; resolve(): void }>();
   const listeners: EventListener[] = [];
   const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();

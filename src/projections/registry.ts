@@ -20,17 +20,12 @@ export interface HistoryEntry {
   previous: string | null;
 }
 
-export interface Frozen {
-  revision: number;
-  reason: string;
-}
-
 export interface ModelEntry {
   model: Model;
   /** Oldest first. */
   history: HistoryEntry[];
   /** The event that cannot be applied: the model stays as it was before it. */
-  frozen: Frozen | null;
+  frozen: { revision: number; reason: string } | null;
   /** The model's last message and the hash of its body, even if it cannot be applied. */
   last: { revision: number; hash: string };
 }

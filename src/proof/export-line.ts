@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
+import { parsedOrNull } from '../domain/json.ts';
 import { STREAM } from '../log/subjects.ts';
 import { Checkpoint } from './checkpoint.ts';
 import type { RawMessage } from './source.ts';
@@ -41,22 +42,14 @@ export function endingLine(ending: Ending): string {
 
 /** Reads what `headerLine` wrote; null if any byte differs. */
 export function readHeader(line: Buffer): Header | null {
-  const header = parsed(line, Header);
+  const header = parsedOrNull(Header, line.toString('utf8'));
   return header && line.equals(Buffer.from(headerLine(header))) ? header : null;
 }
 
 /** Reads what `endingLine` wrote; null if any byte differs. */
 export function readEnding(line: Buffer): Ending | null {
-  const ending = parsed(line, Ending);
+  const ending = parsedOrNull(Ending, line.toString('utf8'));
   return ending && line.equals(Buffer.from(endingLine(ending))) ? ending : null;
-}
-
-function parsed<T>(line: Buffer, schema: z.ZodType<T>): T | null {
-  try {
-    return schema.safeParse(JSON.parse(line.toString('utf8'))).data ?? null;
-  } catch {
-    return null; // not JSON
-  }
 }
 
 /** Reads what `messageLine` wrote; null if any byte differs. */

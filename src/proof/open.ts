@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Problem } from '../domain/errors.ts';
 import { connectNats, type Nats, type NatsAddress, parseNatsUrl } from '../log/connection.ts';
@@ -42,7 +42,7 @@ const silent = { info() {}, warn() {}, error() {} };
 export async function openSource(options: OpenOptions & { file?: string | undefined }): Promise<LogSource> {
   if (options.file !== undefined) return openExportFile(options.file);
   const { place } = options;
-  if (place.NATS_URL === undefined && !(await hasLog(place.REGISTRY_VOLUME))) {
+  if (place.NATS_URL === undefined && !existsSync(join(place.REGISTRY_VOLUME, '.nats'))) {
     throw new Problem('not-found', `There is no log on ${place.REGISTRY_VOLUME}: set REGISTRY_VOLUME or NATS_URL.`);
   }
   const log = await openLog(options);
@@ -52,13 +52,6 @@ export async function openSource(options: OpenOptions & { file?: string | undefi
     await log.close();
     throw error;
   }
-}
-
-function hasLog(volume: string): Promise<boolean> {
-  return access(join(volume, '.nats')).then(
-    () => true,
-    () => false,
-  );
 }
 
 /**

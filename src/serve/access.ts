@@ -13,11 +13,10 @@ import { isSigningKey } from '../access/signing-key.ts';
 import { MIN_SECRET_BYTES, tokenVerifier, type VerifyToken } from '../access/tokens.ts';
 import type { ServerConfig } from '../config.ts';
 import { callerAddress } from '../http/caller/address.ts';
-import type { Services } from '../http/services.ts';
 import type { Nats } from '../log/connection.ts';
 import { modelsOf, type Registry } from '../projections/registry.ts';
 import { createLimiter } from '../structures/limiter.ts';
-import type { Opened } from './opened.ts';
+import type { Opened } from './parts.ts';
 
 /** Settings that are read before the log is opened, so that a mistake in them stops the start at once. */
 export interface AccessSettings {
@@ -40,33 +39,18 @@ export async function readAccess(config: ServerConfig, volume: string): Promise<
   };
 }
 
-type Access = Pick<
-  Services,
-  | 'verify'
-  | 'keys'
-  | 'signing'
-  | 'sessions'
-  | 'signIns'
-  | 'limiter'
-  | 'callerAddress'
-  | 'publicUrl'
-  | 'corsOrigins'
-  | 'policy'
-  | 'blobAccess'
->;
-
 /** Opens what identifies callers, and limits what they may do and how often. */
 export async function openAccess(
   { secrets, sessionSecrets, verifyToken, policy }: AccessSettings,
   { config, nats, registry, log }: { config: ServerConfig; nats: Nats; registry(): Registry; log: Logger },
   opened: Opened,
-): Promise<Access> {
+) {
   const { REGISTRY_RATE_LIMIT: rateLimit, REGISTRY_PUBLIC_URL: publicUrl, REGISTRY_CORS_ORIGINS: origins } = config;
   const keys = openKeyStore(nats, log);
   opened(() => keys.close());
   await keys.ready();
   return {
-    verify: (sent) => (isKey(sent) || isSigningKey(sent) ? keys.verify(sent) : verifyToken(sent)),
+    verify: (sent: string) => (isKey(sent) || isSigningKey(sent) ? keys.verify(sent) : verifyToken(sent)),
     keys,
     signing: { secrets, nonces: openNonces(nats) },
     sessions: createSessions(sessionSecrets),
@@ -88,16 +72,13 @@ export async function openAccess(
 async function secretsOf(config: ServerConfig, volume: string): Promise<Uint8Array[]> {
   const { REGISTRY_JWT_SECRET: secrets, REGISTRY_JWKS_URL: jwks, HOST } = config;
   if (secrets !== undefined) {
-    if (secrets.every((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES)) return secrets.map(bytesOf);
+    if (secrets.every((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES))
+      return secrets.map((secret) => Buffer.from(secret));
     throw new Error(`REGISTRY_JWT_SECRET must have at least ${MIN_SECRET_BYTES} bytes per secret.`);
   }
   if (isLoopback(HOST)) return [await ensureSecret(volume)];
   if (jwks !== undefined) return [];
   throw new Error(`To listen on ${HOST} (not loopback), set REGISTRY_JWT_SECRET or REGISTRY_JWKS_URL.`);
-}
-
-function bytesOf(secret: string): Uint8Array {
-  return Buffer.from(secret);
 }
 
 /** @throws {Error} if issuer or audience is missing: tokens that the provider issued for other services would be accepted */

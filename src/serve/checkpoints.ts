@@ -1,16 +1,10 @@
-import type { KeyObject } from 'node:crypto';
-import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.ts';
-import type { Projector } from '../projections/projector.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
 import type { LogState } from '../proof/heads.ts';
-import { checkDestination, startPublisher } from '../proof/publisher.ts';
-import type { Opened } from './opened.ts';
+import { checkDestination, type PublisherOptions, startPublisher } from '../proof/publisher.ts';
+import type { Opened, Parts } from './parts.ts';
 
-export interface CheckpointSettings {
-  to: string;
-  key: KeyObject;
-}
+type CheckpointSettings = Pick<PublisherOptions, 'to' | 'key'>;
 
 /**
  * Returns the destination of checkpoints and the key that signs them; null if no checkpoints are configured.
@@ -28,11 +22,7 @@ export async function readCheckpoints(config: ServerConfig): Promise<CheckpointS
 }
 
 /** Publishes a checkpoint of the read model every hour, while the log is live. */
-export function startCheckpoints(
-  settings: CheckpointSettings,
-  { projector, log }: { projector: Projector; log: Logger },
-  opened: Opened,
-): void {
+export function startCheckpoints(settings: CheckpointSettings, { projector, log }: Parts, opened: Opened): void {
   const publisher = startPublisher({ ...settings, logState, now: () => new Date(), log });
   opened(() => publisher.close());
 

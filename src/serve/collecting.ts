@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Collector } from '../artifacts/collector.ts';
-import type { Opened } from './opened.ts';
+import type { Opened } from './parts.ts';
 
 const EVERY_MS = 3600_000;
 

@@ -1,33 +1,22 @@
 import { statfs } from 'node:fs/promises';
 import type { SnapshotStream } from '../http/api/snapshot-stream.ts';
 import type { Health } from '../http/services.ts';
-import type { Nats } from '../log/connection.ts';
 import { readHead } from '../log/stream.ts';
 import { addGauges } from '../metrics/gauges.ts';
-import type { Metrics } from '../metrics/metrics.ts';
-import type { Fleet } from '../projections/fleet.ts';
-import type { Projector } from '../projections/projector.ts';
 import { frozenCount } from '../projections/registry.ts';
 import { version } from '../version.ts';
-
-interface MeasuredParts {
-  metrics: Metrics;
-  environments: readonly string[];
-  volume: string;
-  nats: Nats;
-  projector: Projector;
-  fleet: Fleet;
-  snapshots: SnapshotStream;
-  health(): Health;
-}
+import type { Parts } from './parts.ts';
 
 /** Adds the metrics that are read from the other parts at each scrape. */
-export function measure(parts: MeasuredParts): void {
-  const { metrics, environments, volume, nats, projector, fleet, snapshots, health } = parts;
+export function measure(
+  { config, volume, nats, projector, fleet, metrics }: Parts,
+  snapshots: SnapshotStream,
+  health: () => Health,
+): void {
   const { registry, state, onState } = projector;
   addGauges(metrics.register, {
     version,
-    environments,
+    environments: config.REGISTRY_ENVIRONMENTS,
     state,
     onState,
     revision: () => registry().position.revision,

@@ -3,13 +3,12 @@ import { createSnapshotStream, type SnapshotStream } from '../http/api/snapshot-
 import { createApp } from '../http/app.ts';
 import { listen } from '../http/server/listen.ts';
 import type { Services } from '../http/services.ts';
-import type { Nats } from '../log/connection.ts';
 import { revisionToken } from '../log/identity.ts';
 import { readAt } from '../log/read.ts';
 import type { Projector } from '../projections/projector.ts';
 import type { VolumeProjection } from '../projections/volume/volume.ts';
 import { version } from '../version.ts';
-import type { Opened } from './opened.ts';
+import type { Opened, Parts } from './parts.ts';
 
 /** Sends each move to the followers of its model; after a restore of the log, followers must connect again. */
 export function openSnapshots(projector: Projector, environments: readonly string[]): SnapshotStream {
@@ -24,18 +23,13 @@ export function openSnapshots(projector: Projector, environments: readonly strin
 
 type Derived = 'now' | 'registry' | 'readAt' | 'settled' | 'volumeProblems' | 'revision' | 'stale';
 
-interface HttpParts {
-  hostname: string;
-  port: number;
-  nats: Nats;
-  projector: Projector;
-  files: VolumeProjection;
-  services: Omit<Services, Derived>;
-}
-
 /** Serves the API; returns its address. */
-export async function startHttp(parts: HttpParts, opened: Opened): Promise<string> {
-  const { hostname, port, nats, projector, files, services } = parts;
+export async function startHttp(
+  { config, nats, projector }: Parts,
+  services: Omit<Services, Derived>,
+  files: VolumeProjection,
+  opened: Opened,
+): Promise<string> {
   const { registry } = projector;
   const app = createApp(
     {
@@ -50,7 +44,7 @@ export async function startHttp(parts: HttpParts, opened: Opened): Promise<strin
     },
     version,
   );
-  const server = await listen(app, { hostname, port });
+  const server = await listen(app, { hostname: config.HOST, port: config.PORT });
   opened(() => {
     const served = server.close();
     services.snapshots.close();

@@ -6,7 +6,7 @@ import { findNatsServer } from '../log/embedded/binary.ts';
 import { startNatsServer } from '../log/embedded/server.ts';
 import { ensureStream, readHead } from '../log/stream.ts';
 import { reportWhileWaiting } from './nats-wait.ts';
-import type { Opened } from './opened.ts';
+import type { Opened } from './parts.ts';
 import { otherLog } from './position.ts';
 
 interface OpenLog {

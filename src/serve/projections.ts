@@ -1,33 +1,19 @@
 import { resolve, sep } from 'node:path';
-import type { Logger } from 'pino';
-import type { VolumeStore } from '../artifacts/stores/volume.ts';
 import type { Execute } from '../commands/execute.ts';
-import type { ServerConfig } from '../config.ts';
 import { startDiscovery } from '../discovery/discovery.ts';
 import type { Health } from '../http/services.ts';
-import type { Nats } from '../log/connection.ts';
 import { readAt } from '../log/read.ts';
 import { startActivationHistory } from '../projections/activation-history.ts';
-import type { Projector } from '../projections/projector.ts';
 import { startVolume, type VolumeProjection } from '../projections/volume/volume.ts';
-import type { Opened } from './opened.ts';
-
-interface ProjectionParts {
-  config: ServerConfig;
-  volume: string;
-  nats: Nats;
-  projector: Projector;
-  store: VolumeStore;
-  execute: Execute;
-  log: Logger;
-}
+import type { Opened, Parts } from './parts.ts';
 
 /** Keeps the files on the volume and the activation history, and adopts folders that appear on the volume. */
 export async function startProjections(
-  parts: ProjectionParts,
+  parts: Parts,
+  execute: Execute,
   opened: Opened,
 ): Promise<{ files: VolumeProjection; health(): Health }> {
-  const { config, volume, projector, store, execute, log } = parts;
+  const { config, volume, projector, store, log } = parts;
   const files = await startVolume({ volume, store, projector, log });
   opened(() => files.close());
   const history = openHistory(parts);
@@ -52,7 +38,7 @@ export async function startProjections(
   }
 }
 
-function openHistory({ config, volume, nats, projector, log }: ProjectionParts) {
+function openHistory({ config, volume, nats, projector, log }: Parts) {
   const { REGISTRY_HISTORY_FILE: file } = config;
   if (file === 'off') return null;
   const path = resolve(file);

@@ -65,7 +65,8 @@ export async function openVolumeStore(
         const file = await open(pathOf(digest));
         return file.createReadStream({ ...range, highWaterMark: 256 * 1024 });
       } catch (error) {
-        throw isErrno(error, 'ENOENT') ? unknown(digest, error) : error;
+        if (!isErrno(error, 'ENOENT')) throw error;
+        throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest }, error);
       }
     },
 
@@ -116,8 +117,4 @@ async function checkReserve(folder: string, reserve: number, size: number): Prom
 
 function full(cause?: unknown): Problem {
   return new Problem('volume-full', 'The volume has no space for these bytes. Nothing was stored.', {}, cause);
-}
-
-function unknown(digest: Digest, cause: unknown): Problem {
-  return new Problem('unknown-blob', `There is no blob ${digest}.`, { digest }, cause);
 }

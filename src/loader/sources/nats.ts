@@ -8,18 +8,14 @@ import { createMailbox } from '../mailbox.ts';
 import type { FollowedPosition } from '../position.ts';
 import type { Sighting, Source } from './source.ts';
 
-export interface NatsSourceOptions {
-  nats: Nats;
-  model: string;
-  environment: string;
-  log: LoaderLog;
-}
-
 /** Longest time without a connection to the log before it is reported. */
 const TIMINGS = { silentMs: 90_000 };
 
 /** Follows a model by its subject in the log. Every reconnect checks that it is still the same log. */
-export function natsSource({ nats, model, environment, log }: NatsSourceOptions, { silentMs } = TIMINGS): Source {
+export function natsSource(
+  { nats, model, environment, log }: { nats: Nats; model: string; environment: string; log: LoaderLog },
+  { silentMs } = TIMINGS,
+): Source {
   return {
     async *follow(held, signal) {
       const inbox = createMailbox<Sighting>();

@@ -8,21 +8,8 @@ import type { MissingBytes } from './missing-bytes.ts';
 import type { PathWork } from './path-queue.ts';
 import { writeVersion } from './version-folder.ts';
 
-/** The paths of models on the volume, each with the work that follows from the model when it runs. */
-export interface ModelFiles {
-  all(model: string): PathWork[];
-  changedBy(event: RegistryEvent): PathWork[];
-  version(model: string, version: string): PathWork;
-}
-
-interface ModelFilesOptions {
-  volume: string;
-  store: VolumeStore;
-  bytes: MissingBytes;
-  model(name: string): Model;
-}
-
-export function modelFiles({ volume, store, bytes, model }: ModelFilesOptions): ModelFiles {
+/** Returns the paths of models on the volume, each with the work that follows from the model when it runs. */
+export function modelFiles(volume: string, store: VolumeStore, bytes: MissingBytes, model: (name: string) => Model) {
   return { all, changedBy, version };
 
   function all(name: string): PathWork[] {

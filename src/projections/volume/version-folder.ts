@@ -24,7 +24,7 @@ export async function writeVersion(
 ): Promise<string[]> {
   const { artifacts } = version.manifest;
   const date = new Date(version.published_at);
-  if (!(await exists(folder))) {
+  if ((await statOrNull(folder)) === null) {
     if (lacking.size > 0) return [];
     const unfinished = join(dirname(folder), `.${version.version}.new`);
     await rm(unfinished, { recursive: true, force: true });
@@ -71,10 +71,6 @@ async function replace(path: string, artifact: Artifact, store: VolumeStore, dat
   await rm(fresh, { force: true });
   await placeBlob(store.pathOf(artifact.digest), fresh, date);
   await rename(fresh, path);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await statOrNull(path)) !== null;
 }
 
 async function statOrNull(path: string) {

@@ -40,7 +40,7 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
   const { volume, store, projector, log, retryMs = RETRY_MS } = options;
   const { registry } = projector;
   const bytes = new MissingBytes(store, registry, log);
-  const files = modelFiles({ volume, store, bytes, model: (name) => entryOf(registry(), name).model });
+  const files = modelFiles(volume, store, bytes, (name) => entryOf(registry(), name).model);
   const queue = createPathQueue(volume, log);
   /** Models to be reconciled before other work on them. */
   const due = new Set<string>();
