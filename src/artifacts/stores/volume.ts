@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { mkdir, open, opendir, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, isDigest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { ifMissing, isErrno } from '../../files/errno.ts';
+import { moveUnlessExists } from '../../files/place.ts';
 import { syncFolder } from '../../files/sync.ts';
 import type { ArtifactStore, BlobStat } from '../store.ts';
 import { verified } from '../verify.ts';
@@ -50,7 +51,7 @@ export async function openVolumeStore(
         const sent = withReserve(verified(batches(bytes), digest, size), folder, reserve);
         const isNew = await writeDurably(unfinished, sent, async () => !(await renewed(pathOf(digest))));
         if (isNew) {
-          await rename(unfinished, pathOf(digest));
+          await moveUnlessExists(unfinished, pathOf(digest));
           await syncFolder(folder);
         } else await rm(unfinished);
       } catch (error) {

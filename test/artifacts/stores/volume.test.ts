@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { openVolumeStore } from '../../../src/artifacts/stores/volume.ts';
+import { openVolumeStore, type VolumeStore } from '../../../src/artifacts/stores/volume.ts';
 import type { Digest } from '../../../src/domain/digest.ts';
 import { temporaryFolder } from '../../support/folder.ts';
 
@@ -40,4 +40,18 @@ it('keeps the file of a blob that is put again, because versions’ folders link
   const { ino } = await stat(path);
   await store.put(digestOf(stored), chunks(stored));
   expect((await stat(path)).ino).toBe(ino);
+});
+
+it('keeps the first file of a blob that several processes put at the same time', async () => {
+  const volume = await temporaryFolder();
+  const stores = await Promise.all(Array.from({ length: 4 }, () => openVolumeStore(volume, 0, 3600_000)));
+  const putAndStat = async (store: VolumeStore, bytes: Buffer) => {
+    await store.put(digestOf(bytes), chunks(bytes));
+    return (await stat(store.pathOf(digestOf(bytes)))).ino;
+  };
+  for (let i = 0; i < 300; i++) {
+    const bytes = Buffer.from(`blob ${i}`);
+    const files = await Promise.all(stores.map((store) => putAndStat(store, bytes)));
+    expect(new Set(files).size, `blob ${i}`).toBe(1);
+  }
 });
