@@ -61,8 +61,10 @@ class Load {
     if (known.length < 2 || Math.random() < 0.4) {
       const files: Files = { 'model.bin': randomBytes(400_000), 'deep/metadata.json': `{"n":${this.#count}}` };
       const version = `1.0.${this.#count}`;
-      const body = versionForm({ version }, files);
-      const response = await fetch(path, { method: 'POST', headers, body, signal });
+      // As bytes: fetch lets an error escape if it is aborted while it reads a FormData (undici's extractBody).
+      const form = new Response(versionForm({ version }, files));
+      const multipart = { ...headers, 'Content-Type': form.headers.get('content-type')! };
+      const response = await fetch(path, { method: 'POST', headers: multipart, body: await form.bytes(), signal });
       await response.text();
       if (response.status !== 201) return;
       known.push(version);

@@ -20,8 +20,9 @@ def stored(cache: Cache, content: bytes, path: str = "model.json") -> Artifact:
     hex = hashlib.sha256(content).hexdigest()
     unfinished = cache.temporary("unfinished")
     unfinished.write_bytes(content)
-    cache.adopt(unfinished, hex)
-    return Artifact(path, f"sha256:{hex}", len(content))
+    artifact = Artifact(path, f"sha256:{hex}", len(content))
+    cache.adopt(unfinished, artifact)
+    return artifact
 
 
 def create_version(cache: Cache, number: int, artifact: Artifact) -> str:
@@ -49,6 +50,23 @@ def cache(tmp_path: Path) -> Cache:
     cache = Cache(tmp_path / "cache", limit=250)
     cache.prepare()
     return cache
+
+
+def test_a_blob_that_is_stored_again_keeps_its_file(cache: Cache) -> None:
+    artifact = stored(cache, b"model")
+    blob = cache.blob(artifact.hex)
+    inode = blob.stat().st_ino
+    stored(cache, b"model")
+    assert blob.stat().st_ino == inode
+    assert names(blob.parent.parent.parent / "tmp") == set()
+
+
+def test_a_damaged_blob_is_replaced(cache: Cache) -> None:
+    blob = cache.blob(stored(cache, b"model").hex)
+    blob.chmod(0o644)
+    blob.write_bytes(b"MODEL")
+    stored(cache, b"model")
+    assert blob.read_bytes() == b"model"
 
 
 def test_the_least_recently_used_version_is_deleted_first(cache: Cache, tmp_path: Path) -> None:

@@ -70,10 +70,21 @@ class Cache:
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def adopt(self, unfinished: Path, hex: str) -> None:
-        """Moves a verified file into place as the blob `hex`."""
+    def adopt(self, unfinished: Path, artifact: Artifact) -> None:
+        """
+        Moves a verified file into place as a blob. A whole blob that another process stored in the meantime stays:
+        linking it fails while it is replaced, and folders would link to a file that is no longer the blob.
+        """
         unfinished.chmod(0o444)
-        os.replace(unfinished, self.blob(hex))
+        blob = self.blob(artifact.hex)
+        try:
+            os.link(unfinished, blob)
+        except FileExistsError:
+            if not is_verified(blob, artifact):
+                os.replace(unfinished, blob)
+        except OSError:  # no support for hard links
+            os.replace(unfinished, blob)
+        unfinished.unlink(missing_ok=True)
 
     def create_folder(self, hex: str, artifacts: list[Artifact]) -> Path:
         """Creates the folder of a version from verified blobs, with hard links, or copies if linking fails."""

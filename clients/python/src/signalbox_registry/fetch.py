@@ -139,7 +139,7 @@ class Fetcher:
         if hash_file(unfinished) != artifact.hex:
             unfinished.unlink()
             raise LoadError("digest-mismatch", f"{artifact.path} does not have the digest {artifact.digest}.")
-        self._cache.adopt(unfinished, artifact.hex)
+        self._cache.adopt(unfinished, artifact)
 
     def _complete(self, unfinished: Path, path: str, artifact: Artifact, cancellation: Cancellation) -> None:
         """Appends the missing bytes, and resumes after a broken connection."""
