@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { canonicalManifest, digestOf, type Manifest } from '../src/domain/manifest.ts';
-import { checkRuntime, constraintFrom, isPythonRange, Requires, type Runtime } from '../src/domain/requires.ts';
+import { checkRuntime, constraintFrom, isPythonRange, type Requires, type Runtime } from '../src/domain/requires.ts';
 import { describeFolder } from '../src/files/describe.ts';
 import { acceptanceOf, type FollowedPosition } from '../src/loader/position.ts';
 import { checkRequires } from '../src/loader/runtime.ts';
@@ -85,12 +85,6 @@ describe('a version and PEP 440 specifiers', () => {
 describe('a version in metadata as a constraint', () => {
   test.each(requirements.constraints as [string, string | null][])('%j: %j', (text, expected) => {
     expect(constraintFrom(text)).toBe(expected);
-  });
-});
-
-describe('a range of node-semver is valid', () => {
-  test.each(requirements.node_ranges as [string, boolean][])('%j: %s', (node, valid) => {
-    expect(Requires.safeParse({ node }).success).toBe(valid);
   });
 });
 

@@ -215,3 +215,36 @@ describe('a version in metadata becomes', () => {
     );
   });
 });
+
+test.each([
+  ['', true],
+  ['*', true],
+  ['x', true],
+  ['>=22', true],
+  ['^1.20.0', true],
+  ['~1.2', true],
+  ['~> 1.2', true],
+  ['1.2.3', true],
+  ['v1.2.3', true],
+  ['= 1.2.3', true],
+  ['1.x', true],
+  ['1.x.2', false],
+  ['>=18 <23', true],
+  ['>= 18 || ^16.1.0-beta.2', true],
+  ['1.2 - 2.x', true],
+  ['1.2.3+build.5', true],
+  ['>1.2.3-rc.1 <2', true],
+  ['01.2.3', false],
+  ['1.2.3.4', false],
+  ['latest', false],
+  ['^x.1', true],
+  ['vv1.2.3', false],
+  ['>>1', false],
+  ['1 -2', false],
+  ['>=9007199254740991.0.0', true],
+  ['^9007199254740991', false],
+  ['1.2.3 || latest', false],
+  ['\t>=1\n', true],
+] as [string, boolean][])('%j is a range of node-semver: %s', (node, valid) => {
+  expect(Requires.safeParse({ node }).success).toBe(valid);
+});

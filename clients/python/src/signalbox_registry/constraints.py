@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .json_values import is_keepable, number_text, utf16_length
-from .node_range import is_node_range
 from .requires import VERSION, VERSION_PATTERN
 from .text import SPACE, first_word, trim
 
@@ -60,7 +59,10 @@ def package_name(name: str) -> str:
 
 
 def valid_requires(value: Any) -> dict[str, Any] | None:
-    """Returns `requires` if the registry accepts it, else None."""
+    """
+    Returns `requires` if the registry accepts it, else None. The ranges of Node and npm are left to the registry, which
+    refuses invalid ones: checking them here would need node-semver in Python.
+    """
     if not isinstance(value, dict) or not value.keys() <= {"python", "packages", "node", "npm"}:
         return None
     packages, npm = value.get("packages", {}), value.get("npm", {})
@@ -72,7 +74,7 @@ def valid_requires(value: Any) -> dict[str, Any] | None:
     node = [*npm.values(), *([value["node"]] if "node" in value else [])]
     if not all(isinstance(one, str) and is_python_range(one) for one in python):
         return None
-    return value if all(isinstance(one, str) and is_node_range(one) for one in node) else None
+    return value if all(isinstance(one, str) for one in node) else None
 
 
 def requires_from_metadata(documents: Sequence[Any]) -> dict[str, Any]:

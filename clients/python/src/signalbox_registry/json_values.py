@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -12,22 +11,17 @@ from typing import Any, NoReturn
 #: The registry refuses values that are nested deeper.
 MAX_DEPTH = 100
 _MAX_SAFE_INTEGER = 2**53 - 1
-_TOKEN = re.compile(
-    r"""[ \t\n\r]*(?:
-    (?P<mark>[\[\]{}:,])
-    | (?P<string>"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*")
-    | (?P<other>true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)
-    )""",
-    re.VERBOSE,
-)
 
 
 def parse_json(text: str) -> Any:
-    """Parses JSON. Large integers become floats, or infinite, as in JavaScript. Raises ValueError."""
+    """
+    Parses JSON. Large integers become floats, or infinite, as in JavaScript. Raises ValueError, also for a text that is
+    nested too deeply for Python.
+    """
     try:
-        return _loads(text)
-    except RecursionError:
-        return _parse_nested(text)
+        return json.loads(text, parse_int=integer, parse_constant=_refuse_constant)
+    except RecursionError as cause:
+        raise ValueError("the JSON is nested too deeply") from cause
 
 
 def is_keepable(value: Any) -> bool:
@@ -102,10 +96,6 @@ def integer(text: str) -> int | float:
     return int(text) if abs(number) <= _MAX_SAFE_INTEGER else number
 
 
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_int=integer, parse_constant=_refuse_constant)
-
-
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
@@ -116,51 +106,3 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_finite, value))
     return value is None or isinstance(value, (str, bool)) or is_number(value)
-
-
-def _parse_nested(text: str) -> Any:
-    """Parses without recursion: `json` fails on a nesting that JavaScript can read."""
-    # The root is the only item of a list. A frame is a container, and the key of its next value.
-    root: list[Any] = []
-    stack: list[tuple[Any, list[str]]] = [(root, [])]
-    expected, at = "value", 0
-    while stack:
-        found = _TOKEN.match(text, at)
-        if not found:
-            break
-        at = found.end()
-        mark, (container, key) = found["mark"], stack[-1]
-        if mark and mark in "]}":
-            opened = "[" if isinstance(container, list) else "{"
-            if len(stack) == 1 or opened + mark not in ("[]", "{}") or expected not in ("end", "first " + mark):
-                raise ValueError("not JSON")
-            stack.pop()
-            expected = "end"
-        elif mark == ",":
-            if expected != "end" or len(stack) == 1:
-                raise ValueError("not JSON")
-            expected = "value" if isinstance(container, list) else "key"
-        elif mark == ":":
-            if expected != "colon":
-                raise ValueError("not JSON")
-            expected = "value"
-        elif expected in ("key", "first }"):
-            if not found["string"]:
-                raise ValueError("not JSON")
-            key[:] = [_loads(found["string"])]
-            expected = "colon"
-        elif expected in ("value", "first ]"):
-            value: Any = {"[": [], "{": {}}[mark] if mark else _loads(found["string"] or found["other"])
-            if isinstance(container, list):
-                container.append(value)
-            else:
-                container[key[0]] = value
-            expected = "end"
-            if mark:
-                stack.append((value, []))
-                expected = "first ]" if mark == "[" else "first }"
-        else:
-            raise ValueError("not JSON")
-    if expected != "end" or len(stack) != 1 or text[at:].strip(" \t\n\r"):
-        raise ValueError("not JSON")
-    return root[0]
