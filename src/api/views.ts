@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Digest } from '../domain/digest.ts';
-import { EVENT_TYPES, type RegistryEvent } from '../domain/events.ts';
+import { EVENT_TYPES, type MoveEvent, type RegistryEvent } from '../domain/events.ts';
 import { Manifest } from '../domain/manifest.ts';
 import {
   activeIn,
@@ -69,9 +69,9 @@ export const MoveView = z
 /** Returns what an activation, rollback or deactivation did, or would do. */
 export function moveView(
   model: Model,
-  { data }: Extract<RegistryEvent, { data: { environment: string; previous: string | null } }>,
-  rest: { revision: number; warnings: string[]; dry_run: boolean },
-): z.infer<typeof MoveView> {
+  { data }: MoveEvent,
+  rest: Pick<MoveView, 'revision' | 'warnings' | 'dry_run' | 'checks'>,
+): MoveView {
   const view = (version: string | null) => version && versionView(model, model.versions.get(version)!);
   return {
     environment: data.environment,

@@ -1,39 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import canonicalize from 'canonicalize';
 import { authorize } from '../access/authorize.ts';
 import type { BlobAccess } from '../access/blob-access.ts';
 import type { Policy } from '../access/policy.ts';
 import type { Collector } from '../artifacts/collector.ts';
 import { type MissingArtifact, missingIn } from '../artifacts/missing.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
-import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { EVENT_VERSIONS, type EventDraft, type RegistryEvent } from '../domain/events.ts';
-import { type Model, outcomeKey } from '../domain/model.ts';
+import type { Model } from '../domain/model.ts';
 import { type Appended, append } from '../log/append.ts';
-import { decodeEvent, encodeEvent } from '../log/codec.ts';
+import { encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
-import { type LogMessage, readNext } from '../log/read.ts';
+import type { LogMessage } from '../log/read.ts';
 import type { Servers } from '../log/servers.ts';
 import { keyedQueue } from '../structures/keyed-queue.ts';
 import type { Command, LiveLoader } from './command.ts';
+import { earlierOutcome, hashOf } from './idempotency.ts';
 import type { Issuer } from './issuer.ts';
+import type { Outcome } from './outcome.ts';
 import { requireOwnBytes } from './rules/bytes.ts';
-import type { Check } from './rules/check.ts';
 import { checkReadable } from './rules/readable.ts';
 import type { WriteLimits } from './write-limits.ts';
-
-/** The result of a command: its event (null if nothing had to change) and the event's revision. */
-export interface Outcome {
-  model: Model;
-  event: RegistryEvent | null;
-  revision: number;
-  /** Whether this call stored the event. */
-  stored: boolean;
-  warnings: string[];
-  /** The rules that the decision checked; the commands that can be a dry run have them. */
-  checks: readonly Check[];
-}
 
 /** What executing a command needs of the read model. */
 export interface Folded {
@@ -88,7 +75,7 @@ export function createExecute(options: ExecuteOptions): Execute {
   return async (command, name, given, issuer) => {
     checkRights(command, name, given, issuer);
     const command_hash = hashOf(command.name, name, given);
-    const earlier = await earlierOutcome(name, issuer, command_hash);
+    const earlier = await earlierOutcome(nats, folded.model(name), issuer, command_hash);
     if (earlier) return earlier;
     const input = (await command.prepare?.(given, artifacts)) ?? given;
     return enqueue(name, () => untilStored(command, name, input, issuer, command_hash));
@@ -114,7 +101,8 @@ export function createExecute(options: ExecuteOptions): Execute {
     const deadline = Date.now() + CONFLICT_DEADLINE_MS;
     do {
       const { revision } = folded.model(name);
-      const outcome = (await earlierOutcome(name, issuer, command_hash)) ?? (await attempt(revision));
+      const earlier = await earlierOutcome(nats, folded.model(name), issuer, command_hash);
+      const outcome = earlier ?? (await attempt(revision));
       if (outcome) return outcome;
       await sleep(Math.random() * 50);
     } while (Date.now() < deadline);
@@ -205,27 +193,6 @@ export function createExecute(options: ExecuteOptions): Execute {
     throw new Problem('log-corrupt', detail, { model: name, revision: frozen.revision });
   }
 
-  /** The outcome of the same command under the same idempotency key, read from its event; null if there is none. */
-  async function earlierOutcome(name: string, issuer: Issuer, command_hash: string): Promise<Outcome | null> {
-    if (issuer.idempotency_key === undefined) return null;
-    const model = folded.model(name);
-    const earlier = model.outcomes.get(outcomeKey(issuer.identity.actor, issuer.idempotency_key));
-    if (!earlier) return null;
-    if (earlier.command_hash !== command_hash) {
-      throw new Problem('idempotency-key-reused', 'The idempotency key was used before, for another command.');
-    }
-    const message = await readNext(nats, name, earlier.revision - 1).catch((cause: unknown) => {
-      throw new Problem(
-        'log-unavailable',
-        'The earlier outcome cannot be read from the log now; try again.',
-        {},
-        cause,
-      );
-    });
-    const { event } = decodeEvent(message!.body);
-    return { model, event, revision: earlier.revision, stored: false, warnings: [], checks: [] };
-  }
-
   function eventOf(
     { type, data, ignorable }: EventDraft,
     model: string,
@@ -236,15 +203,6 @@ export function createExecute(options: ExecuteOptions): Execute {
     const event = { type, model, id: options.newId(), time, actor: identity.actor, request_id, data };
     const idempotency = key === undefined ? {} : { idempotency: { key, command_hash } };
     return { ...event, ...(ignorable && { ignorable }), ...idempotency } as RegistryEvent;
-  }
-}
-
-function hashOf(command: string, model: string, input: object): string {
-  try {
-    return sha256Hex(canonicalize([command, model, input])!);
-  } catch (cause) {
-    // RFC 8785 has no form for text that is not valid Unicode, and the log cannot store it either.
-    throw new Problem('invalid-request', 'The request holds text that is not well-formed Unicode.', {}, cause);
   }
 }
 

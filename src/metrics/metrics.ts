@@ -1,7 +1,8 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import type { Command } from '../commands/command.ts';
-import type { Execute, Outcome } from '../commands/execute.ts';
+import type { Execute } from '../commands/execute.ts';
 import { COMMAND_NAMES } from '../commands/names.ts';
+import type { Outcome } from '../commands/outcome.ts';
 import { Problem, problemTable } from '../domain/errors.ts';
 import { isMove } from '../domain/events.ts';
 import type { HttpMetrics } from '../http/services.ts';

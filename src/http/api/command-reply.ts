@@ -1,8 +1,9 @@
 import { moveView, versionView } from '../../api/views.ts';
-import type { Outcome } from '../../commands/execute.ts';
 import type { Issuer } from '../../commands/issuer.ts';
+import type { Outcome } from '../../commands/outcome.ts';
 import { checkView } from '../../commands/rules/check.ts';
 import { Problem } from '../../domain/errors.ts';
+import { isMove } from '../../domain/events.ts';
 import type { Reply, Request } from '../server/route.ts';
 import type { Services } from '../services.ts';
 
@@ -27,15 +28,11 @@ export function issuerOf({ c, identity, request_id }: Request<unknown, unknown, 
 /** Answers a command that moves an environment, when the volume shows the move. A dry run lists its checks. */
 export async function moveReply(outcome: Outcome, dry_run: boolean, services: Services): Promise<Reply> {
   const { model, event, revision } = outcome;
-  if (event?.data === undefined || !('previous' in event.data))
-    throw new TypeError(`${event?.type} does not move an environment`);
+  if (event === null || !isMove(event)) throw new TypeError(`${event?.type} does not move an environment`);
   if (outcome.stored) await services.settled(model.name);
   const warnings = [...outcome.warnings, ...(outcome.stored ? services.volumeProblems(model.name) : [])];
   const checks = dry_run ? { checks: outcome.checks.map(checkView) } : {};
-  const json = {
-    ...moveView(model, event as Parameters<typeof moveView>[1], { revision, warnings, dry_run }),
-    ...checks,
-  };
+  const json = moveView(model, event, { revision, warnings, dry_run, ...checks });
   return { json, log: { ...logOf(outcome), dry_run: dry_run || undefined } };
 }
 

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { missingIn } from '../../artifacts/missing.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { activeVersion, type Model, type VersionState } from '../../domain/model.ts';
+import { activeIn, type VersionState } from '../../domain/model.ts';
 import { entryOf, type Registry } from '../registry.ts';
 
 /** A published version with files that this server cannot serve. */
@@ -46,7 +46,7 @@ export class MissingBytes {
     const all = [...this.#found.values()].flatMap(({ model: name, version, missing }) => {
       const { model } = entryOf(this.#registry(), name);
       if (model.versions.get(version)?.status !== 'ready') return [];
-      return [{ model: name, version, environments: whereActive(model, version), missing }];
+      return [{ model: name, version, environments: activeIn(model, version), missing }];
     });
     return all.sort((a, b) => b.environments.length - a.environments.length);
   }
@@ -64,8 +64,4 @@ export class MissingBytes {
   clear(): void {
     this.#found.clear();
   }
-}
-
-function whereActive(model: Model, version: string): string[] {
-  return [...model.environments.keys()].filter((name) => activeVersion(model, name)?.version === version);
 }
