@@ -412,7 +412,7 @@ describe('activate', () => {
       3,
       expect.stringMatching(/^signalbox: No version is active in dev, not 0\.9\.0\./),
     ]);
-    expect(stderr).toContain('\nAlso: 1.0.0 is archived; restore it first.\n');
+    expect(stderr).toContain('\nAlso: 1.0.0 is archived; unarchive it first.\n');
     expect((await run(...args)).stderr).not.toContain('Also:');
   });
 });

@@ -9,7 +9,7 @@ export function checkLoadable(target: VersionState, context: Context, fields: Re
 
 function checkNotArchived({ version, status }: VersionState, fields: Record<string, unknown>): Check {
   if (status === 'ready') return passed('not-archived', `${version} is in use.`);
-  const detail = `${version} is archived; restore it first.`;
+  const detail = `${version} is archived; unarchive it first.`;
   return failed('not-archived', 'version-archived', detail, { version, ...fields });
 }
 
