@@ -36,10 +36,10 @@ app = FastAPI(title="Wine", lifespan=lifespan)
 
 @app.post("/predict")
 def predict(wines: Wines):
-    with loader.bundle() as bundle:
-        probabilities = bundle.model.predict_proba(wines.rows)
+    with loader.use() as loaded:
+        probabilities = loaded.model.predict_proba(wines.rows)
         return {
-            "version": bundle.version,
+            "version": loaded.version,
             "pid": os.getpid(),
             "cultivars": probabilities.argmax(axis=1).tolist(),
             "probabilities": probabilities.tolist(),

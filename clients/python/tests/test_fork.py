@@ -29,8 +29,8 @@ if os.environ["EARLY"] == "1":
 
 def app(environ, start_response):
     loader.ready(20)
-    with loader.bundle() as bundle:
-        answer = {"pid": os.getpid(), "version": bundle.version, "instance": loader._engine._instance}
+    with loader.use() as loaded:
+        answer = {"pid": os.getpid(), "version": loaded.version, "instance": loader._engine._instance}
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(answer).encode()]
 """

@@ -37,9 +37,11 @@ def test_the_active_version_serves_and_is_replaced_on_activation(model: str, loa
         eventually(lambda: serves(loader, "1.1.0"))
         assert (value, disposed) == (1, [])
     assert disposed == [1]
-    with loader.bundle() as bundle:
-        assert (bundle.model, bundle.version, bundle.manifest["flavor"]) == (2, "1.1.0", "custom")
-        assert bundle.derived("doubled", lambda: bundle.model * 2) == 4
+    with loader.use() as loaded:
+        assert (loaded.model, loaded.version, loaded.manifest["flavor"]) == (2, "1.1.0", "custom")
+        assert loaded.derived("doubled", lambda: loaded.model * 2) == 4
+    with loader.bundle() as former:
+        assert former is loaded
     rollback("production", "worse", model=model)
     eventually(lambda: serves(loader, "1.0.0"))
     assert loader.lease().model == 1
@@ -320,11 +322,11 @@ def test_requests_never_fail_while_versions_are_swapped(model: str, loader_of: L
     def request(number: int) -> None:
         while not stop.is_set():
             try:
-                with loader.bundle() as bundle:
-                    value = bundle.model
-                    index = bundle.derived("index", lambda: bundle.version)
-                    if value.disposed or not value.version == bundle.version == index:
-                        failures.append((value.version, bundle.version, index, value.disposed))
+                with loader.use() as loaded:
+                    value = loaded.model
+                    index = loaded.derived("index", lambda: loaded.version)
+                    if value.disposed or not value.version == loaded.version == index:
+                        failures.append((value.version, loaded.version, index, value.disposed))
                 requests[number] += 1
             except Exception as error:
                 failures.append(error)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalbox_registry.position import Malformed, Message, Position, Target, Verdict, judge, parse_message
+from signalbox_registry.position import Acceptance, Malformed, Message, Position, Target, acceptance_of, parse_message
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -19,30 +19,30 @@ LAST = Position(1, "a", 10, "id")
 
 
 @pytest.mark.parametrize(
-    ("received", "verdict"),
+    ("received", "acceptance"),
     [
-        (message(1, "a", 11), Verdict.TAKEN),
-        (message(1, "a", 10), Verdict.TAKEN),
-        (message(1, "a", 9), Verdict.PASSED_OVER),
-        (message(1, "b", 11), Verdict.DIVERGED),
-        (message(1, None, 0), Verdict.DIVERGED),
-        (message(1, "a", 11, reset=True), Verdict.DIVERGED),
-        (message(0, "a", 11), Verdict.DIVERGED),
-        (message(2, "a", 3), Verdict.TAKEN),
-        (message(2, "b", 3, reset=True), Verdict.TAKEN),
-        (message(2, None, 0, reset=True), Verdict.TAKEN),
+        (message(1, "a", 11), Acceptance.ACCEPTED),
+        (message(1, "a", 10), Acceptance.ACCEPTED),
+        (message(1, "a", 9), Acceptance.SKIPPED),
+        (message(1, "b", 11), Acceptance.DIVERGED),
+        (message(1, None, 0), Acceptance.DIVERGED),
+        (message(1, "a", 11, reset=True), Acceptance.DIVERGED),
+        (message(0, "a", 11), Acceptance.DIVERGED),
+        (message(2, "a", 3), Acceptance.ACCEPTED),
+        (message(2, "b", 3, reset=True), Acceptance.ACCEPTED),
+        (message(2, None, 0, reset=True), Acceptance.ACCEPTED),
     ],
 )
-def test_which_target_wins(received: Message, verdict: Verdict) -> None:
-    assert judge(LAST, received) is verdict
+def test_which_target_wins(received: Message, acceptance: Acceptance) -> None:
+    assert acceptance_of(LAST, received) is acceptance
 
 
 def test_the_first_message_is_taken() -> None:
-    assert judge(None, message(reset=True)) is Verdict.TAKEN
+    assert acceptance_of(None, message(reset=True)) is Acceptance.ACCEPTED
 
 
 def test_an_empty_log_stays_the_same_log_with_its_first_event() -> None:
-    assert judge(Position(0, None, 0, ""), message(0, "a", 1)) is Verdict.TAKEN
+    assert acceptance_of(Position(0, None, 0, ""), message(0, "a", 1)) is Acceptance.ACCEPTED
 
 
 def snapshot(**changed: Any) -> dict[str, Any]:

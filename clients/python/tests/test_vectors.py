@@ -13,14 +13,14 @@ from signalbox_registry.constraints import constraint_from, package_name
 from signalbox_registry.describe import canonical_manifest, describe, list_artifacts
 from signalbox_registry.folder import list_files
 from signalbox_registry.json_values import canonical, parse_json
-from signalbox_registry.position import Message, Position, Verdict, judge
+from signalbox_registry.position import Acceptance, Message, Position, acceptance_of
 from signalbox_registry.requires import mismatches, satisfies
 from support import ROOT
 
 EMPTY: dict[str, Any] = {
     "flavor": "custom", "requires": {}, "metrics": {}, "params": {}, "tags": {}, "lineage": {}, "signature": None
 }  # fmt: skip
-VERDICTS = {"accept": Verdict.TAKEN, "skip": Verdict.PASSED_OVER, "diverged": Verdict.DIVERGED}
+ACCEPTANCES = {"accept": Acceptance.ACCEPTED, "skip": Acceptance.SKIPPED, "diverged": Acceptance.DIVERGED}
 
 
 def vectors(name: str) -> Any:
@@ -88,7 +88,7 @@ def test_a_version_in_metadata_as_a_constraint(text: str, expected: str | None) 
 def test_which_target_wins(case: dict[str, Any]) -> None:
     held = case["held"] and Position(**case["held"], id="")
     message = Message(Position(**case["message"], id=""), {}, False, case["reset"])
-    assert judge(held, message) is VERDICTS[case["verdict"]]
+    assert acceptance_of(held, message) is ACCEPTANCES[case["verdict"]]
 
 
 def test_json_that_is_nested_too_deeply_is_refused() -> None:

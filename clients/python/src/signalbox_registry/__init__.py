@@ -1,8 +1,8 @@
 """Publishes models to a Signalbox registry and keeps the active version in memory while requests are served."""
 
-from .bundle import Bundle, Lease
 from .errors import LoadError, NotReady, Problem, RegistryUnreachable, SignalboxError, UnsafeCacheFolder
 from .fetch import Files
+from .loaded_version import Bundle, Lease, LoadedVersion
 from .loader import Loader
 from .moves import activate, deactivate, rollback
 from .publish import publish
@@ -14,6 +14,7 @@ __all__ = [
     "Files",
     "Lease",
     "LoadError",
+    "LoadedVersion",
     "Loader",
     "ModelRegistry",
     "NotReady",

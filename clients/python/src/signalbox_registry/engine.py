@@ -13,17 +13,17 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from .bundle import Lease
 from .cache import Cache
 from .cancellation import Cancellation
 from .client import Client, describe_error
 from .errors import Cancelled, LoadError, NotReady, UnsafeCacheFolder
 from .fetch import Fetched, Fetcher, LegacyFiles
 from .last_good import LastGood, read_last_good
-from .loading import Loaded, Loading
+from .loaded_version import Lease
+from .loading import Loading, LoadResult
 from .manifest import hex_of
 from .options import Options
-from .position import Message, Position, Target, Verdict, judge
+from .position import Acceptance, Message, Position, Target, acceptance_of
 from .reporter import Reporter
 from .requires import required_packages, runtime
 from .source import Source
@@ -60,7 +60,7 @@ class Engine(Generic[M]):
         self._due: float | None = None
         self._backoff = Backoff(1.0, 60.0)
         self._disconnect_reason = "it has not answered yet"
-        self._packages = required_packages(inherited.bundle.manifest) if inherited else []
+        self._packages = required_packages(inherited.loaded.manifest) if inherited else []
         self._cache = Cache(options.cache_dir, options.cache_bytes)
         self._last_good_file = self._cache.last_good(options.model, options.environment)
         self._client = Client(options.registry)
@@ -96,7 +96,7 @@ class Engine(Generic[M]):
 
     def lease(self) -> Lease[M]:
         while serving := self._standing.serving:
-            if lease := serving.bundle.lend():
+            if lease := serving.loaded.lend():
                 return lease
         raise NotReady(self._why_not())
 
@@ -116,7 +116,7 @@ class Engine(Generic[M]):
     def inherit(self) -> Serving[M] | None:
         """Returns the version that served in the parent process, for use after a fork."""
         serving = self._standing.serving
-        return serving and replace(serving, bundle=serving.bundle.in_child(), confirmed=False)
+        return serving and replace(serving, loaded=serving.loaded.in_child(), confirmed=False)
 
     def close(self) -> None:
         with self._changed:
@@ -134,7 +134,7 @@ class Engine(Generic[M]):
         with self._changed:
             serving, self._standing.serving = self._standing.serving, None
         if serving:
-            serving.bundle.retire()
+            serving.loaded.retire()
         # A thread that still waits for an answer uses the client, and ends with its own time-out.
         if not any(thread.is_alive() for thread in self._threads):
             self._client.close()
@@ -155,14 +155,14 @@ class Engine(Generic[M]):
         position = self._position
         return position.id if position else ""
 
-    def deliver(self, message: Message) -> Verdict:
+    def deliver(self, message: Message) -> Acceptance:
         with self._changed:
             standing = self._standing
             standing.last_contact = time.monotonic()
-            verdict = judge(self._position, message)
-            if verdict is not Verdict.PASSED_OVER:
-                standing.diverged = verdict is Verdict.DIVERGED
-            if verdict is Verdict.TAKEN:
+            acceptance = acceptance_of(self._position, message)
+            if acceptance is not Acceptance.SKIPPED:
+                standing.diverged = acceptance is Acceptance.DIVERGED
+            if acceptance is Acceptance.ACCEPTED:
                 self._position = message.position
                 standing.registry_stale = message.stale
                 goal = self._goal_in(message)
@@ -170,7 +170,7 @@ class Engine(Generic[M]):
                     self._log_goal(goal)
                     self._set_goal(goal)
             self._notice()
-        return verdict
+        return acceptance
 
     def contacted(self) -> None:
         with self._changed:
@@ -268,15 +268,15 @@ class Engine(Generic[M]):
             self._confirm(goal)
         elif failure is None or not failure.error.permanent:
             try:
-                loaded = self._load(goal.target, attempt)
+                result = self._load(goal.target, attempt)
             except LoadError as error:
                 self._fail(goal, error)
             else:
-                self._swap(goal, loaded)
+                self._swap(goal, result)
         if self._standing.failure:
             self._fall_back(attempt)
 
-    def _load(self, target: Target, attempt: Attempt, quietly: bool = False) -> Loaded[M]:
+    def _load(self, target: Target, attempt: Attempt, quietly: bool = False) -> LoadResult[M]:
         def enter(phase: str) -> None:
             with self._changed:
                 # An abandoned hydrate must not change the phase.
@@ -301,25 +301,25 @@ class Engine(Generic[M]):
                 self._standing.serving = replace(serving, target=goal.target, confirmed=not goal.from_disk)
         self._remember()
 
-    def _swap(self, tried: Goal, loaded: Loaded[M]) -> None:
+    def _swap(self, tried: Goal, result: LoadResult[M]) -> None:
         with self._changed:
             before, goal = self._standing.serving, self._standing.goal
             # The goal may have been replaced by another one with the same content.
             wanted = not self._standing.closed and tried.same_content(goal)
             if wanted and goal and goal.target:
                 self._standing.failure = None
-                self._serve(loaded, goal.target, confirmed=not goal.from_disk)
+                self._serve(result, goal.target, confirmed=not goal.from_disk)
         if not wanted:
-            return loaded.bundle.retire()
+            return result.loaded.retire()
         if before:
-            before.bundle.retire()
+            before.loaded.retire()
         self._remember()
         self._tidy()
 
-    def _serve(self, loaded: Loaded[M], target: Target, confirmed: bool) -> None:
+    def _serve(self, result: LoadResult[M], target: Target, confirmed: bool) -> None:
         """Call with the lock held."""
         before = self._standing.serving
-        self._standing.serving = Serving(loaded.bundle, target, confirmed, loaded.load_ms, loaded.warm_up_ms)
+        self._standing.serving = Serving(result.loaded, target, confirmed, result.load_ms, result.warm_up_ms)
         self._standing.phase = None
         log.info(
             "%s %s serves%s (revision %s, request %s)",
@@ -348,7 +348,7 @@ class Engine(Generic[M]):
         if self._standing.serving or last is None or last.target.same_content(attempt.goal.target):
             return
         try:
-            loaded = self._load(last.target, attempt, quietly=True)
+            result = self._load(last.target, attempt, quietly=True)
         except LoadError as error:
             log.warning("The last good %s cannot be loaded either: %s: %s", last.target.version, error.code, error)
             with self._changed:
@@ -358,9 +358,9 @@ class Engine(Generic[M]):
         with self._changed:
             wanted = not self._standing.closed
             if wanted:
-                self._serve(loaded, last.target, confirmed=False)
+                self._serve(result, last.target, confirmed=False)
         if not wanted:
-            loaded.bundle.retire()
+            result.loaded.retire()
 
     def _retry(self) -> None:
         self._due = time.monotonic() + jittered(self._backoff.next())

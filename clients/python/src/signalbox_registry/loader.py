@@ -7,17 +7,17 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from .bundle import Bundle, Lease
 from .config import Registry, cache_folder, environment_name, event_endpoint, legacy_file, model_name
 from .engine import Engine
 from .errors import NotReady
 from .fetch import Files
 from .joblib_model import load_joblib
+from .loaded_version import Lease, LoadedVersion
 from .options import Options
 from .standing import Serving
 
@@ -86,13 +86,22 @@ class Loader(Generic[M]):
         return self._running().lease()
 
     @contextmanager
-    def bundle(self) -> Iterator[Bundle[M]]:
-        """Leases the bundle: the model with its `version`, `manifest`, `files` and `derived`. Raises `NotReady`."""
+    def use(self) -> Iterator[LoadedVersion[M]]:
+        """
+        Leases the loaded version: the model with its `version`, `manifest`, `files` and `derived`. Raises `NotReady`.
+
+        >>> with loader.use() as loaded:
+        ...     answer = {"version": loaded.version, "score": loaded.model.predict(rows)}
+        """
         lease = self.lease()
         try:
-            yield lease.bundle
+            yield lease.loaded
         finally:
             lease.release()
+
+    def bundle(self) -> AbstractContextManager[LoadedVersion[M]]:
+        """The former name of `use`."""
+        return self.use()
 
     def status(self) -> dict[str, Any]:
         """Returns the status that is reported to the registry."""

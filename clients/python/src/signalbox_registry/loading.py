@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .bundle import Bundle
 from .cancellation import Cancellation
 from .errors import LoadError
 from .fetch import Fetched
 from .golden import GOLDEN_FILE, MAX_GOLDEN_BYTES, check_golden, parse_golden
 from .hydration import Hydration
+from .loaded_version import LoadedVersion
 from .options import Options
 from .position import Target
 from .requires import mismatches
@@ -24,8 +24,8 @@ MAX_ABANDONED = 3
 
 
 @dataclass(frozen=True)
-class Loaded(Generic[M]):
-    bundle: Bundle[M]
+class LoadResult(Generic[M]):
+    loaded: LoadedVersion[M]
     load_ms: int
     warm_up_ms: int | None
 
@@ -34,7 +34,7 @@ class Loading(Generic[M]):
     def __init__(self, options: Options[M], fetch: Callable[[Target, Cancellation], Fetched]) -> None:
         self._options = options
         self._fetch = fetch
-        self._abandoned: list[Hydration[Loaded[M]]] = []
+        self._abandoned: list[Hydration[LoadResult[M]]] = []
 
     @property
     def exhausted(self) -> bool:
@@ -42,7 +42,7 @@ class Loading(Generic[M]):
         self._abandoned = [hydration for hydration in self._abandoned if hydration.runs]
         return len(self._abandoned) >= MAX_ABANDONED
 
-    def load(self, target: Target, cancellation: Cancellation, phase: Callable[[str], None]) -> Loaded[M]:
+    def load(self, target: Target, cancellation: Cancellation, phase: Callable[[str], None]) -> LoadResult[M]:
         """Returns the loaded version; `phase` is called on each change. Raises `LoadError`, `Cancelled`."""
         phase("fetching")
         fetched = self._fetch(target, cancellation)
@@ -55,7 +55,7 @@ class Loading(Generic[M]):
         phase("loading")
         hydration = Hydration(
             lambda: self._hydrate(target.version, fetched, phase),
-            lambda loaded: loaded.bundle.retire(),
+            lambda result: result.loaded.retire(),
             self._options.load_timeout,
         )
         try:
@@ -64,16 +64,16 @@ class Loading(Generic[M]):
             if hydration.runs:
                 self._abandoned.append(hydration)
 
-    def _hydrate(self, version: str, fetched: Fetched, phase: Callable[[str], None]) -> Loaded[M]:
+    def _hydrate(self, version: str, fetched: Fetched, phase: Callable[[str], None]) -> LoadResult[M]:
         options = self._options
         started = time.monotonic()
         model = options.hydrate(version, fetched.files)
         load_ms = _milliseconds_since(started)
-        bundle = Bundle(model, version, fetched.manifest, fetched.files, options.dispose)
+        loaded = LoadedVersion(model, version, fetched.manifest, fetched.files, options.dispose)
         try:
-            return Loaded(bundle, load_ms, self._warm_up(model, fetched, phase))
+            return LoadResult(loaded, load_ms, self._warm_up(model, fetched, phase))
         except BaseException:
-            bundle.retire()
+            loaded.retire()
             raise
 
     def _warm_up(self, model: M, fetched: Fetched, phase: Callable[[str], None]) -> int | None:

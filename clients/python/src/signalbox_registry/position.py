@@ -53,25 +53,25 @@ class Message:
     reset: bool
 
 
-class Verdict(Enum):
-    TAKEN = "taken"
-    PASSED_OVER = "passed over"
+class Acceptance(Enum):
+    ACCEPTED = "accepted"
+    SKIPPED = "skipped"
     DIVERGED = "diverged"
 
 
-def judge(last: Position | None, message: Message) -> Verdict:
+def acceptance_of(last: Position | None, message: Message) -> Acceptance:
     """
     Decides what to do with a message. A loader moves to a lower revision or to another log only with a higher
     generation: otherwise acknowledged events are lost without a restore.
     """
     now = message.position
     if last is None or now.generation > last.generation:
-        return Verdict.TAKEN
+        return Acceptance.ACCEPTED
     # An empty log has no epoch: its first event sets it and does not make it another log.
     another = last.epoch is not None and now.epoch != last.epoch
     if message.reset or another or now.generation < last.generation:
-        return Verdict.DIVERGED
-    return Verdict.PASSED_OVER if now.revision < last.revision else Verdict.TAKEN
+        return Acceptance.DIVERGED
+    return Acceptance.SKIPPED if now.revision < last.revision else Acceptance.ACCEPTED
 
 
 def parse_message(value: object, model: str, id: str, reset: bool) -> Message:

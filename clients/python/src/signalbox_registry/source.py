@@ -13,9 +13,9 @@ from typing import Protocol
 import httpx
 
 from .cancellation import Cancellation
-from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, describe_error
+from .client import MAX_PROBLEM_BYTES, Client, describe_error, problem_of, read_bounded
 from .errors import Cancelled
-from .position import Malformed, Message, Verdict, as_object, parse_message
+from .position import Acceptance, Malformed, Message, as_object, parse_message
 from .sse import MAX_EVENT_BYTES, parse_events
 from .waiting import Backoff, jittered
 
@@ -33,7 +33,7 @@ class Listener(Protocol):
     def last_id(self) -> str:
         """Returns the id of the last position taken; empty if there is none."""
 
-    def deliver(self, message: Message) -> Verdict: ...
+    def deliver(self, message: Message) -> Acceptance: ...
 
     def contacted(self) -> None:
         """Called when the registry answers that nothing has changed."""
@@ -95,9 +95,9 @@ class Source:
             reset = False
             for event in parse_events(self._watched(response)):
                 reset = reset or event.event == "reset"
-                verdict = self._listener.deliver(self._parse(event.data, event.id, reset))
+                acceptance = self._listener.deliver(self._parse(event.data, event.id, reset))
                 # Events after a reset belong to the other log too, unless it was taken as restored.
-                reset = reset and verdict is not Verdict.TAKEN
+                reset = reset and acceptance is not Acceptance.ACCEPTED
                 self._last_event = time.monotonic()
                 self._set_live(True)
 
@@ -137,9 +137,9 @@ class Source:
         if len(body) > MAX_EVENT_BYTES:
             raise Malformed(f"The answer is larger than {MAX_EVENT_BYTES} bytes.")
         data = as_object(json.loads(body))
-        verdict = self._listener.deliver(self._parse(body, data.get("id", ""), data.get("reset") is True))
+        acceptance = self._listener.deliver(self._parse(body, data.get("id", ""), data.get("reset") is True))
         # Only a message that was taken may be confirmed by a 304.
-        self._etag = response.headers.get("ETag", "") if verdict is Verdict.TAKEN else ""
+        self._etag = response.headers.get("ETag", "") if acceptance is Acceptance.ACCEPTED else ""
 
     def _parse(self, data: str | bytes, id: str, reset: bool) -> Message:
         return parse_message(json.loads(data), self._model, id, reset)

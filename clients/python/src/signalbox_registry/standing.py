@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
-from .bundle import Bundle
 from .errors import LoadError
+from .loaded_version import LoadedVersion
 from .position import Target
 from .version import __version__
 
@@ -39,7 +39,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Serving(Generic[M]):
-    bundle: Bundle[M]
+    loaded: LoadedVersion[M]
     target: Target
     #: Whether the registry has confirmed that this version is active.
     confirmed: bool

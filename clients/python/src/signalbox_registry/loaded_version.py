@@ -28,12 +28,12 @@ class _Derived:
     dispose_value: Callable[[], None] = lambda: None
 
 
-class Bundle(Generic[M]):
+class LoadedVersion(Generic[M]):
     """
-    One version in memory. Immutable: a bundle never mixes the model, manifest and files of two versions.
+    One version in memory. Immutable: it never mixes the model, manifest and files of two versions.
 
-    >>> with loader.bundle() as bundle:
-    ...     print(bundle.version, bundle.manifest["metrics"])
+    >>> with loader.use() as loaded:
+    ...     print(loaded.version, loaded.manifest["metrics"])
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Bundle(Generic[M]):
         dispose: Callable[[T], object] | None = None,
     ) -> T:
         """
-        Returns the result of `build`, for example an encoder or an index. It is built once for this bundle, and again
-        after `ttl` seconds. A replaced value is disposed of when no lease can use it any more, the last one with the
-        bundle.
+        Returns the result of `build`, for example an encoder or an index. It is built once for this version, and
+        again after `ttl` seconds. A replaced value is disposed of when no lease can use it any more, the last one with
+        the version.
 
-        >>> with loader.bundle() as bundle:
-        ...     labels = bundle.derived("labels", lambda: bundle.files.path("labels.txt").read_text().split())
+        >>> with loader.use() as loaded:
+        ...     labels = loaded.derived("labels", lambda: loaded.files.path("labels.txt").read_text().split())
         """
         with self._lock:
             entry = self._derived.setdefault(name, _Derived())
@@ -86,7 +86,7 @@ class Bundle(Generic[M]):
             return cast(T, entry.value)
 
     def lend(self) -> Lease[M] | None:
-        """Returns a lease, or None if the bundle is retired because another one serves."""
+        """Returns a lease, or None if the version is retired because another one serves."""
         with self._lock:
             if self._retired:
                 return None
@@ -100,18 +100,18 @@ class Bundle(Generic[M]):
         self._dispose_unused()
 
     def retire(self) -> None:
-        """Refuses new leases. The bundle is disposed of when the last lease is released."""
+        """Refuses new leases. The version is disposed of when the last lease is released."""
         with self._lock:
             self._retired = True
         self._dispose_unused()
 
-    def in_child(self) -> Bundle[M]:
+    def in_child(self) -> LoadedVersion[M]:
         """
         Returns a copy for a forked process. Leases of the parent's other threads are never released in the child, and
         its locks may be held by threads that do not exist in the child.
         """
         self._lock = threading.Lock()
-        return Bundle(self.model, self.version, self.manifest, self.files, self._dispose)
+        return LoadedVersion(self.model, self.version, self.manifest, self.files, self._dispose)
 
     def _supersede(self, dispose_value: Callable[[], None]) -> None:
         with self._lock:
@@ -131,31 +131,40 @@ class Bundle(Generic[M]):
             call()
 
 
+#: The former name of `LoadedVersion`.
+Bundle = LoadedVersion
+
+
 class Lease(Generic[M]):
     """
-    Keeps a bundle in memory until `release()` is called or the `with` block ends.
+    Keeps a loaded version in memory until `release()` is called or the `with` block ends.
 
     >>> with loader.lease() as model:
     ...     model.predict(rows)
     """
 
-    def __init__(self, bundle: Bundle[M], number: int) -> None:
-        self.bundle = bundle
+    def __init__(self, loaded: LoadedVersion[M], number: int) -> None:
+        self.loaded = loaded
         self._number = number
 
     @property
     def model(self) -> M:
-        return self.bundle.model
+        return self.loaded.model
+
+    @property
+    def bundle(self) -> LoadedVersion[M]:
+        """The former name of `loaded`."""
+        return self.loaded
 
     @property
     def version(self) -> str:
-        return self.bundle.version
+        return self.loaded.version
 
     def release(self) -> None:
-        self.bundle.give_back(self._number)
+        self.loaded.give_back(self._number)
 
     def __enter__(self) -> M:
-        return self.bundle.model
+        return self.loaded.model
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
