@@ -73,7 +73,7 @@ export async function ensureStream(nats: Nats): Promise<void> {
   throw new Error(`A restore into the stream ${STREAM} is not finished: run signalbox restore again.`);
 }
 
-/** Measured: three nodes of 2.10 on two busy cores answered "no suitable peers for placement" for 30 s. */
+/** A node that does not join by then must be restarted (docs/troubleshooting.md, "no suitable peers for placement"). */
 const CLUSTER_START_MS = 60_000;
 
 /**
