@@ -1,8 +1,8 @@
 import { JetStreamApiError, type StreamConfig } from '@nats-io/jetstream';
 import { describe, expect, test } from 'vitest';
 import { ensureStream, readHead, STREAM } from '../../src/log/stream.ts';
-import { connected, SERVERS, startNats } from '../support/nats.ts';
-import { appendAll, insist, startClusterLog, startLog, stored, upTo } from './support.ts';
+import { connected, SERVERS, startCluster, startNats, type TestServer } from '../support/nats.ts';
+import { appendAll, insist, startClusterLog, startLog, stored, until, upTo } from './support.ts';
 
 describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({ name, binary }) => {
   test('is created once, with the settings of an append-only log', async () => {
@@ -109,7 +109,34 @@ describe.each(SERVERS)('the stream on the $name server', { timeout: 60_000 }, ({
     await ensureStream(again);
     expect((await insist(() => readHead(again))).revision).toBe(3);
   });
+
+  // 2.15 also places a stream on a node that is stopped.
+  test.runIf(name === 'oldest supported')('is created in a cluster when the last node has started', async () => {
+    const [first, second, last] = (await startCluster(binary())) as [TestServer, TestServer, TestServer];
+    const nats = await connected(first, second);
+    // On SIGTERM a node tells the others that it ends.
+    last.process().kill('SIGTERM');
+    const other = { name: 'OTHER', subjects: ['other'], num_replicas: 3 };
+    const { streams } = nats.jsm;
+    const refusal = () =>
+      streams
+        .add(other)
+        .then(() => streams.delete(other.name))
+        .catch(codeOf);
+    await until(async () => (await refusal()) === NO_SUITABLE_PEERS);
+    await last.kill();
+    const created = ensureStream(nats);
+    await last.start();
+    await created;
+    expect((await insist(() => streams.info(STREAM))).config.num_replicas).toBe(3);
+  });
 });
+
+const NO_SUITABLE_PEERS = 10005;
+
+function codeOf(error: unknown): number | null {
+  return error instanceof JetStreamApiError ? error.code : null;
+}
 
 const safe = {
   name: STREAM,

@@ -63,10 +63,13 @@ async function isComplete(servers: TestServer[]): Promise<boolean> {
   const jsm = await jetstreamManager(nc, { timeout: 1_000, checkAPI: false });
   const probe = { name: 'PROBE', subjects: ['probe'], storage: StorageType.Memory, num_replicas: 3 };
   const deadline = Date.now() + 15_000;
-  const stores = async () => (await jsm.streams.add(probe)) && (await jsm.streams.delete(probe.name));
   try {
-    while (!(await stores().catch(() => false)) && Date.now() < deadline) await sleep(250);
-    return Date.now() < deadline;
+    while (Date.now() < deadline) {
+      const stored = await jsm.streams.add(probe).catch(() => null);
+      if (stored) return await jsm.streams.delete(probe.name);
+      await sleep(250);
+    }
+    return false;
   } finally {
     await nc.close();
   }
