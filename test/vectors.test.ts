@@ -92,11 +92,11 @@ interface TargetVector {
   held: Omit<FollowedPosition, 'id'> | null;
   message: Omit<FollowedPosition, 'id'>;
   reset: boolean;
-  verdict: string;
+  acceptance: string;
 }
 
 describe('which target wins', () => {
-  test.each(targets as (TargetVector & { name: string })[])('$name', ({ held, message, reset, verdict }) => {
-    expect(acceptanceOf(message, held && { ...held, id: '' }, reset)).toBe(verdict);
+  test.each(targets as (TargetVector & { name: string })[])('$name', ({ held, message, reset, acceptance }) => {
+    expect(acceptanceOf(message, held && { ...held, id: '' }, reset)).toBe(acceptance);
   });
 });

@@ -294,7 +294,7 @@ def test_a_broken_stream_is_resumed_with_its_last_event_id(model: str, proxy: Pr
     assert any(request.headers.get("Last-Event-ID", "").startswith("0-") for request in proxy.requests)
 
 
-def test_another_log_is_not_taken_until_its_generation_is_higher(
+def test_another_log_is_not_accepted_until_its_generation_is_higher(
     model: str, proxy: Proxy, loader_of: LoaderOf
 ) -> None:
     publish_and_activate(model, "1.0.0", 1)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import signalbox_registry
-from signalbox_registry import Files, Loader, NotReady, activate, deactivate, publish, rollback
+from signalbox_registry import Bundle, Files, Loader, NotReady, activate, deactivate, publish, rollback
 from signalbox_registry.client import Client
 from signalbox_registry.config import Registry
 from support import RegistryProcess, error_of, eventually, publish_value, read_value, serves
@@ -40,8 +40,12 @@ def test_the_active_version_serves_and_is_replaced_on_activation(model: str, loa
     with loader.use() as loaded:
         assert (loaded.model, loaded.version, loaded.manifest["flavor"]) == (2, "1.1.0", "custom")
         assert loaded.derived("doubled", lambda: loaded.model * 2) == 4
-    with loader.bundle() as former:
-        assert former is loaded
+    # the former names
+    with loader.bundle() as bundle:
+        assert bundle is loaded and isinstance(bundle, Bundle)
+    lease = loader.lease()
+    assert lease.bundle is loaded
+    lease.release()
     rollback("production", "worse", model=model)
     eventually(lambda: serves(loader, "1.0.0"))
     assert loader.lease().model == 1

@@ -88,7 +88,7 @@ def test_a_version_in_metadata_as_a_constraint(text: str, expected: str | None) 
 def test_which_target_wins(case: dict[str, Any]) -> None:
     held = case["held"] and Position(**case["held"], id="")
     message = Message(Position(**case["message"], id=""), {}, False, case["reset"])
-    assert acceptance_of(held, message) is ACCEPTANCES[case["verdict"]]
+    assert acceptance_of(held, message) is ACCEPTANCES[case["acceptance"]]
 
 
 def test_json_that_is_nested_too_deeply_is_refused() -> None:

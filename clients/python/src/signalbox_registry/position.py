@@ -1,4 +1,4 @@
-"""Decides which target wins (docs/loaders.md): compares a message with the last one taken. Pure functions."""
+"""Decides which target wins (docs/loaders.md): compares a message with the last accepted one. Pure functions."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ log = logging.getLogger("signalbox_registry")
 
 class Listener(Protocol):
     def last_id(self) -> str:
-        """Returns the id of the last position taken; empty if there is none."""
+        """Returns the id of the last accepted position; empty if there is none."""
 
     def deliver(self, message: Message) -> Acceptance: ...
 
@@ -96,7 +96,7 @@ class Source:
             for event in parse_events(self._watched(response)):
                 reset = reset or event.event == "reset"
                 acceptance = self._listener.deliver(self._parse(event.data, event.id, reset))
-                # Events after a reset belong to the other log too, unless it was taken as restored.
+                # Events after a reset belong to the other log too, unless that log was accepted as restored.
                 reset = reset and acceptance is not Acceptance.ACCEPTED
                 self._last_event = time.monotonic()
                 self._set_live(True)
@@ -138,7 +138,7 @@ class Source:
             raise Malformed(f"The answer is larger than {MAX_EVENT_BYTES} bytes.")
         data = as_object(json.loads(body))
         acceptance = self._listener.deliver(self._parse(body, data.get("id", ""), data.get("reset") is True))
-        # Only a message that was taken may be confirmed by a 304.
+        # Only an accepted message may be confirmed by a 304.
         self._etag = response.headers.get("ETag", "") if acceptance is Acceptance.ACCEPTED else ""
 
     def _parse(self, data: str | bytes, id: str, reset: bool) -> Message:
