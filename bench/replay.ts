@@ -4,8 +4,6 @@ import { activate } from '../src/commands/activate.ts';
 import type { Command, Context } from '../src/commands/command.ts';
 import { publish } from '../src/commands/publish.ts';
 import type { RegistryEvent } from '../src/domain/events.ts';
-import { evolve } from '../src/domain/evolve.ts';
-import { initialModel } from '../src/domain/model.ts';
 import { encodeEvent } from '../src/log/codec.ts';
 import { connectNats, type Nats } from '../src/log/connection.ts';
 import { findNatsServer } from '../src/log/embedded/binary.ts';
@@ -14,6 +12,7 @@ import { hashOf } from '../src/log/read.ts';
 import { ensureStream, STREAM, subjectOf } from '../src/log/stream.ts';
 import { startProjector } from '../src/projections/projector.ts';
 import { createLogger } from '../src/telemetry.ts';
+import { ModelInMemory } from '../test/support/model-in-memory.ts';
 import { median, temporaryFolder } from './processes.ts';
 import type { Result } from './result.ts';
 
@@ -64,12 +63,13 @@ export async function parseAll(nats: Nats, count = EVENTS): Promise<number> {
 /** Reads with the registry's tail into its read model. */
 async function foldAll(nats: Nats): Promise<number> {
   const started = performance.now();
-  const projector = startProjector(nats, 0, createLogger('error'));
+  const path = join(await temporaryFolder(), 'read-model.db');
+  const projector = await startProjector({ nats, path, log: createLogger('error') });
   await projector.ready();
   const took = performance.now() - started;
-  const { position, models } = projector.registry();
+  const { position, frozenModels } = projector.readModel;
   await projector.close();
-  if (position.revision !== EVENTS || [...models.values()].some(({ frozen }) => frozen)) throw new Error('not folded');
+  if (position.revision !== EVENTS || frozenModels.size > 0) throw new Error('not folded');
   return took;
 }
 
@@ -78,7 +78,7 @@ async function foldAll(nats: Nats): Promise<number> {
  * up to this many events.
  */
 export function filler(nats: Nats): (count: number) => Promise<void> {
-  const models = Array.from({ length: MODELS }, (_, i) => initialModel(`model-${i}`));
+  const models = Array.from({ length: MODELS }, (_, i) => new ModelInMemory(`model-${i}`));
   const context: Context = {
     now: '2026-01-01T00:00:00.000Z',
     environments: ['production', 'staging'],
@@ -129,11 +129,11 @@ export function filler(nats: Nats): (count: number) => Promise<void> {
     };
     const body = encodeEvent(event as RegistryEvent, model.head);
     acks.push(nats.js.publish(subjectOf(model.name), body, { timeout: 30_000 }));
-    evolve(model, event as RegistryEvent, revision, hashOf(body));
+    model.follow(event as RegistryEvent, revision, hashOf(body));
   }
 }
 
-function decided<I>(command: Command<I>, model: ReturnType<typeof initialModel>, input: I, context: Context) {
+function decided<I>(command: Command<I>, model: ModelInMemory, input: I, context: Context) {
   const decision = command.decide(model, input, context);
   if ('unchanged' in decision) throw new Error('nothing was decided');
   return decision.draft;

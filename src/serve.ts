@@ -7,7 +7,9 @@ import { probe } from './http/server/probe.ts';
 import { openReports } from './log/reports.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { startFleet } from './projections/fleet.ts';
+import { startListReader } from './projections/lists/reader.ts';
 import { startProjector } from './projections/projector.ts';
+import { readModelFile } from './projections/read-model/file.ts';
 import { openAccess, readAccess } from './serve/access.ts';
 import { readCheckpoints, startCheckpoints } from './serve/checkpoints.ts';
 import { startCollecting } from './serve/collecting.ts';
@@ -64,16 +66,16 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   await probe(config.HOST, config.PORT);
 
   const nats = await openLog({ config, volume, log, progress }, opened);
-  const generation = await checkPosition(nats, volume, config.NATS_URL === undefined);
+  await checkPosition(nats, volume, config.NATS_URL === undefined);
   const servers = startServers({ nats, log, version }, opened);
-  const projector = startProjector(nats, generation, log);
+  const projector = await startProjector({ nats, path: readModelFile(volume), log, progress });
   opened(() => projector.close());
   await projector.ready();
   const store = await openVolumeStore(volume);
   const fleet = startFleet({ reports: openReports(nats), log });
   opened(() => fleet.close());
-  const { registry } = projector;
-  const access = await openAccess(accessSettings, { config, nats, registry, log }, opened);
+  const { readModel } = projector;
+  const access = await openAccess(accessSettings, { config, nats, readModel, log }, opened);
   const metrics = createMetrics(environments);
 
   const parts: Parts = { config, volume, nats, servers, projector, store, fleet, metrics, log };
@@ -82,9 +84,11 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   startCollecting(collector, log, opened);
   if (checkpoints) startCheckpoints(checkpoints, parts, opened);
   const snapshots = openSnapshots(projector, environments);
+  const lists = startListReader(readModel, { policy: access.policy, environments }, projector.rebuild);
+  opened(() => lists.close());
   measure(parts, snapshots, health);
   const services = { log, environments, ...access, artifacts: store, execute, snapshots, fleet, health, metrics };
-  const url = await startHttp(parts, services, files, opened);
+  const url = await startHttp(parts, services, files, lists, opened);
   servers.announce(url);
   return url;
 }

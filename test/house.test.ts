@@ -14,7 +14,7 @@ const rooms: Record<string, string[]> = {
   artifacts: ['domain', 'files'],
   access: ['domain', 'structures', 'files', 'log'],
   commands: ['domain', 'structures', 'log', 'artifacts', 'access'],
-  projections: ['domain', 'structures', 'files', 'log', 'artifacts'],
+  projections: ['domain', 'structures', 'api', 'files', 'log', 'artifacts', 'access'],
   discovery: ['domain', 'files', 'log', 'artifacts', 'commands', 'projections'],
   http: ['domain', 'structures', 'api', 'log', 'artifacts', 'access', 'commands', 'projections'],
   metrics: ['domain', 'structures', 'log', 'commands', 'projections', 'http'],

@@ -1,5 +1,4 @@
 import type { Digest } from '../domain/digest.ts';
-import type { Model } from '../domain/model.ts';
 import { EVERY_MODEL } from '../domain/permissions.ts';
 import { BoundedMap } from '../structures/bounded-map.ts';
 import { allows, type Identity, type Policy } from './policy.ts';
@@ -17,7 +16,8 @@ export interface BlobAccess {
 
 const MAX_REMEMBERED = 100_000;
 
-export function createBlobAccess(policy: Policy, models: () => Iterable<Model>): BlobAccess {
+/** @param modelsWith returns the names of the models with a version that contains these bytes */
+export function createBlobAccess(policy: Policy, modelsWith: (digest: Digest) => readonly string[]): BlobAccess {
   const sent = new BoundedMap<string, true>(MAX_REMEMBERED);
   const key = (actor: string, digest: Digest) => `${digest} ${actor}`;
 
@@ -26,16 +26,9 @@ export function createBlobAccess(policy: Policy, models: () => Iterable<Model>):
 
     foreign(caller, digests) {
       if (allows(policy, caller, { permission: 'read', model: EVERY_MODEL })) return new Set();
-      const foreign = new Set(digests.filter((digest) => !sent.has(key(caller.actor, digest))));
-      // Each version is visited once, however many digests are checked.
-      for (const model of models()) {
-        if (foreign.size === 0) break;
-        if (!allows(policy, caller, { permission: 'read', model: model.name })) continue;
-        for (const { manifest } of model.versions.values()) {
-          for (const { digest } of manifest.artifacts) foreign.delete(digest);
-        }
-      }
-      return foreign;
+      const readable = (digest: Digest) =>
+        modelsWith(digest).some((model) => allows(policy, caller, { permission: 'read', model }));
+      return new Set(digests.filter((digest) => !sent.has(key(caller.actor, digest)) && !readable(digest)));
     },
   };
 }

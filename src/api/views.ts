@@ -2,14 +2,7 @@ import { z } from 'zod';
 import { Digest } from '../domain/digest.ts';
 import { EVENT_TYPES, type MoveEvent, type RegistryEvent } from '../domain/events.ts';
 import { Manifest } from '../domain/manifest.ts';
-import {
-  activeIn,
-  activeVersion,
-  environmentOf,
-  latestVersion,
-  type Model,
-  type VersionState,
-} from '../domain/model.ts';
+import { activeIn, activeVersion, environmentOf, type Model, type VersionState } from '../domain/model.ts';
 import { Runtime } from '../domain/requires.ts';
 
 // The shapes of models, versions and events in the API: a contract with users' scripts.
@@ -30,10 +23,18 @@ export const VersionView = z
   .meta({ id: 'Version' });
 export type VersionView = z.infer<typeof VersionView>;
 
-export function versionView(model: Model, state: VersionState): VersionView {
+export function versionView(model: Where, state: VersionState): VersionView {
+  return { ...versionFields(model, state), manifest: state.manifest };
+}
+
+/** What a view needs of a model: also of one in the past. */
+type Where = Pick<Model, 'name' | 'environments'>;
+
+/** Returns the fields of a `VersionView` but the manifest, which is the last one. */
+export function versionFields(model: Where, state: Omit<VersionState, 'manifest'>): Omit<VersionView, 'manifest'> {
   const active_in = activeIn(model, state.version);
-  const { version, status, notes, published_at, published_by, revision, manifest_digest, manifest } = state;
-  const published = { notes, published_at, published_by, revision, manifest_digest, manifest };
+  const { version, status, notes, published_at, published_by, revision, manifest_digest } = state;
+  const published = { notes, published_at, published_by, revision, manifest_digest };
   return { model: model.name, version, status, active_flag: active_in.length > 0, active_in, ...published };
 }
 
@@ -43,9 +44,13 @@ export const ActiveView = VersionView.extend({
 }).meta({ id: 'ActiveVersion' });
 
 /** Returns the active version of an environment; null if nothing is active. */
-export function activeView(model: Model, environment: string): z.infer<typeof ActiveView> | null {
-  const version = activeVersion(model, environment);
-  if (!version) return null;
+export function activeView(
+  model: Where & Pick<Model, 'version'>,
+  environment: string,
+): z.infer<typeof ActiveView> | null {
+  const active = activeVersion(model, environment);
+  if (active === null) return null;
+  const version = model.version(active)!;
   const { at, by, reason, revision } = environmentOf(model, environment).moved!;
   return { ...versionView(model, version), environment, activated: { at, by, reason, revision } };
 }
@@ -72,7 +77,7 @@ export function moveView(
   { data }: MoveEvent,
   rest: Pick<MoveView, 'revision' | 'warnings' | 'dry_run' | 'checks'>,
 ): MoveView {
-  const view = (version: string | null) => version && versionView(model, model.versions.get(version)!);
+  const view = (version: string | null) => version && versionView(model, model.version(version)!);
   return {
     environment: data.environment,
     active: view(data.version) || null,
@@ -95,17 +100,6 @@ export const ModelView = z
     revision: z.int(),
   })
   .meta({ id: 'Model' });
-
-export function modelView(model: Model, environments: readonly string[]): z.infer<typeof ModelView> {
-  const active = environments.map((name) => [name, activeVersion(model, name)?.version ?? null]);
-  return {
-    model: model.name,
-    latest: latestVersion(model),
-    active: Object.fromEntries(active),
-    versions: model.versions.size,
-    revision: model.revision,
-  };
-}
 
 /** The answers of `/models` and `/models/latest`, which the gateway forwards. */
 export const ShortModelView = z.object({

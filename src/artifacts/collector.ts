@@ -14,12 +14,12 @@ export interface Collector {
 
 /** The blobs that versions refer to, up to the event that was last read. */
 export interface References {
-  referenced(): Set<Digest>;
+  isReferenced(digest: Digest): boolean;
   /** Whether every published version was read. If not, nothing is deleted. */
   complete(): boolean;
 }
 
-export function createCollector(store: ArtifactStore, { referenced, complete }: References): Collector {
+export function createCollector(store: ArtifactStore, { isReferenced, complete }: References): Collector {
   const pins = new Map<Digest, number>();
 
   return {
@@ -29,20 +29,18 @@ export function createCollector(store: ArtifactStore, { referenced, complete }: 
     },
 
     async collect(now) {
-      // A published version is never removed, so a blob that is referenced now stays referenced.
-      const kept = referenced();
       let deleted = 0;
       for await (const { digest, stored_at } of store.list()) {
-        if (stored_at > now - GRACE_MS || kept.has(digest)) continue;
+        if (stored_at > now - GRACE_MS) continue;
         if (complete() && (await deleteUnused(digest))) deleted++;
       }
       return deleted;
     },
   };
 
-  /** Checks the references again, and awaits nothing before the deletion: a command may have pinned the blob just now. */
+  /** Awaits nothing between the check and the deletion: a command may have pinned the blob just now. */
   async function deleteUnused(digest: Digest): Promise<boolean> {
-    if (pins.has(digest) || referenced().has(digest)) return false;
+    if (pins.has(digest) || isReferenced(digest)) return false;
     await store.delete(digest);
     return true;
   }

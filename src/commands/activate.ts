@@ -27,7 +27,7 @@ export const activate: Command<z.infer<typeof Input>> = {
   environment: ({ environment }) => environment,
   alsoNeeds: ({ force }) => (force ? ['force'] : []),
   isDryRun: ({ dry_run }) => dry_run,
-  needs: (model, { version }) => model.versions.get(version)?.manifest.artifacts ?? [],
+  needs: (model, { version }) => model.version(version)?.manifest.artifacts ?? [],
 
   decide(model, { version, environment, reason = null, expected_active, force, dry_run }, context) {
     const target = requireVersion(model, version);

@@ -1,7 +1,7 @@
 import canonicalize from 'canonicalize';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
-import { type Model, outcomeKey } from '../domain/model.ts';
+import type { Model } from '../domain/model.ts';
 import { decodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
 import { readNext } from '../log/read.ts';
@@ -30,7 +30,7 @@ export async function earlierOutcome(
   command_hash: string,
 ): Promise<Outcome | null> {
   if (idempotency_key === undefined) return null;
-  const earlier = model.outcomes.get(outcomeKey(identity.actor, idempotency_key));
+  const earlier = model.outcome(identity.actor, idempotency_key);
   if (!earlier) return null;
   if (earlier.command_hash !== command_hash) {
     throw new Problem('idempotency-key-reused', 'The idempotency key was used before, for another command.');

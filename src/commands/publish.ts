@@ -41,9 +41,9 @@ export const publish: Command<PublishInput> = {
     const manifest: Manifest = { ...fields, requires: fields.requires ?? {} };
     const canonical = canonicalForm(manifest);
     const manifest_digest = digestOf(canonical);
-    const version = wanted ?? bumped(model.versions.keys(), bump!);
+    const version = wanted ?? bumped(model.highest, bump!);
     if (!isVersion(version)) throw new Problem('invalid-request', `There is no ${bump} version after the highest one.`);
-    const published = model.versions.get(version);
+    const published = model.record(version);
     if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
     if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);
     requireBytes(context.missing);

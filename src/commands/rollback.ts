@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Problem } from '../domain/errors.ts';
-import { activeMap, environmentOf, type Model, type StackEntry } from '../domain/model.ts';
+import { activeMap, entryBelow, environmentOf, type Model, type StackEntry } from '../domain/model.ts';
 import { Version } from '../domain/versions.ts';
 import { type Command, type Context, Reason } from './command.ts';
 import { DryRun, Environment, ExpectedActive } from './move.ts';
@@ -35,7 +35,7 @@ export const rollback: Command<RollbackInput> = {
 
   needs(model, input) {
     const version = popTo(model, input)?.target.version;
-    return version ? model.versions.get(version)!.manifest.artifacts : [];
+    return version ? model.version(version)!.manifest.artifacts : [];
   },
 
   decide(model, input, context) {
@@ -52,7 +52,7 @@ export const rollback: Command<RollbackInput> = {
     const { checks, runtime_checked, warnings } = checkTarget(model, environment, popped.target, overridden, context);
     refuseIfAnyFailed([expected, ...checks], dry_run);
     const version = popped.target.version;
-    const target = version === null ? null : model.versions.get(version)!;
+    const target = version === null ? null : model.record(version)!;
     const active = activeMap(model, context.environments, { environment, target });
     const previous = environmentOf(model, environment).top!.version;
     const move = { environment, version, previous, reason, reverts: popped.reverts, runtime_checked };
@@ -70,7 +70,7 @@ function checkTarget(
   context: Context,
 ): Omit<RuntimeResult, 'check'> & { checks: Check[] } {
   if (entry.version === null) return { checks: [], runtime_checked: false, warnings: [] };
-  const target = model.versions.get(entry.version)!;
+  const target = model.version(entry.version)!;
   const current = environmentOf(model, environment);
   const { check, runtime_checked, warnings } = checkDeclaredRuntime(target, current, overridden);
   const next = nextCandidate(model, entry, current.top!.version);
@@ -85,21 +85,21 @@ function checkTarget(
 /** The stack entry that becomes the top, and the revisions popped to reach it, newest first; null if there is none. */
 function popTo(model: Model, input: RollbackInput): { target: StackEntry; reverts: number[] } | null {
   const reverts: number[] = [];
-  for (let entry = environmentOf(model, input.environment).top; entry?.below; entry = entry.below) {
+  let entry = environmentOf(model, input.environment).top;
+  for (let below = entryBelow(model, entry); entry && below; below = entryBelow(model, entry)) {
     reverts.push(entry.revision);
-    if (input.to_version === undefined || entry.below.version === input.to_version) {
-      return { target: entry.below, reverts };
-    }
+    if (input.to_version === undefined || below.version === input.to_version) return { target: below, reverts };
+    entry = below;
   }
   return null;
 }
 
 /** The next version down the stack to offer instead: not the target, not the active one and not archived. */
 function nextCandidate(model: Model, target: StackEntry, active: string | null): string | null {
-  for (let entry = target.below; entry; entry = entry.below) {
+  for (let entry = entryBelow(model, target); entry; entry = entryBelow(model, entry)) {
     const { version } = entry;
     if (version === null || version === target.version || version === active) continue;
-    if (model.versions.get(version)!.status === 'ready') return version;
+    if (model.record(version)!.status === 'ready') return version;
   }
   return null;
 }

@@ -12,7 +12,7 @@ import { METADATA_FILES } from '../domain/metadata.ts';
 import { describeFolder } from '../files/describe.ts';
 import { isErrno } from '../files/errno.ts';
 import { filesToPublish } from '../files/folder.ts';
-import { entryOf, type Registry } from '../projections/registry.ts';
+import type { ReadModel } from '../projections/read-model/read-model.ts';
 import { type Candidate, candidatesOn } from './candidates.ts';
 import { ownFileAmong } from './own-files.ts';
 
@@ -27,7 +27,7 @@ export interface DiscoveryOptions {
   volume: string;
   artifacts: ArtifactStore;
   execute: Execute;
-  registry(): Registry;
+  readModel: Pick<ReadModel, 'model'>;
   /** Brings the folder of a published version up to date. */
   check(model: string, version: string): Promise<void>;
   log: Logger;
@@ -83,7 +83,7 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
     const attempt = { path, model, version, ...begun };
     let changed_at = 0;
     try {
-      const published = entryOf(options.registry(), model).model.versions.has(version);
+      const published = options.readModel.model(model).record(version) !== null;
       changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
       if (seen.get(path)?.changed_at === changed_at) return;
       if (published) {

@@ -38,6 +38,7 @@ const problems = {
   internal: [500, 'Something went wrong here'],
   'bad-gateway': [502, 'The registry does not answer as it should'],
   'log-unavailable': [503, 'The log cannot be reached'],
+  'list-timeout': [503, 'The list takes too long'],
   'identity-unavailable': [503, 'The identity provider cannot be reached'],
   'outcome-unknown': [503, 'It is not known whether the command was stored'],
   'gateway-timeout': [504, 'The registry does not answer in time'],

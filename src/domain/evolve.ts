@@ -1,13 +1,22 @@
-import type { ActiveMap, ActivePointer, EventData, RegistryEvent } from './events.ts';
 import {
+  type ActiveMap,
+  type ActivePointer,
+  type EventData,
+  isMove,
+  type MoveEvent,
+  type RegistryEvent,
+} from './events.ts';
+import {
+  ACTIVATION_WINDOW_MS,
   activeIn,
+  type Change,
   type EnvironmentState,
+  entryBelow,
   environmentOf,
-  IDEMPOTENCY_WINDOW_MS,
   MAX_ACTIVATION_LIMIT,
   type Model,
-  outcomeKey,
   type StackEntry,
+  type VersionRecord,
   type VersionState,
 } from './model.ts';
 import { isVersion } from './versions.ts';
@@ -18,64 +27,49 @@ export class RuleBroken extends Error {
 }
 
 /**
- * Applies one event to a model and returns the model. It is changed in place: a copy of its maps for every event would make
- * replay quadratic. Its only owner is the read model. The versions and environments in it are replaced, never changed, so
- * that a reader can keep them.
+ * Returns what one event changes in a model.
  *
- * @throws {RuleBroken} if the rules do not allow the event after the earlier ones; the model is then unchanged
+ * @throws {RuleBroken} if the rules do not allow the event after the earlier ones
  */
-export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Model {
+export function evolve(model: Model, event: RegistryEvent, revision: number, hash: string): Change {
   if (revision <= model.revision) throw new RuleBroken(`revision ${revision} does not follow ${model.revision}`);
   const change = changeOf(model, event, revision);
-  checkActiveMap(model, event.data.active, change.environment);
-  if (change.version) model.versions.set(change.version.version, change.version);
-  if (change.environment) model.environments.set(change.environment.name, change.environment.state);
-  rememberOutcome(model, event, revision);
-  model.revision = revision;
-  model.head = hash;
-  model.time = event.time;
-  return model;
+  const moved = isMove(event) ? change.environment : undefined;
+  checkActiveMap(model, event.data.active, moved);
+  return { ...change, revision, head: hash, time: event.time };
 }
 
 /**
  * Passes an ignorable event of an unknown type. Loaders act on the `active` map of every event, so it must not differ.
  *
- * @throws {RuleBroken} before anything is changed
+ * @throws {RuleBroken}
  */
-export function skip(model: Model, active: ActiveMap, revision: number, hash: string): void {
+export function skip(model: Model, active: ActiveMap, revision: number, hash: string): Change {
   checkActiveMap(model, active);
-  model.revision = revision;
-  model.head = hash;
+  return { revision, head: hash, time: null };
 }
 
-interface Change {
-  version?: VersionState;
-  environment?: EnvironmentChange;
-}
+type OwnChange = Omit<Change, 'revision' | 'head' | 'time'>;
 
-interface EnvironmentChange {
-  name: string;
-  state: EnvironmentState;
-  moves: boolean;
-}
-
-/** Returns what an event replaces in the model. @throws {RuleBroken} if it breaks a rule of its type */
-function changeOf(model: Model, event: RegistryEvent, revision: number): Change {
+/** Returns what an event of this type changes. @throws {RuleBroken} if it breaks a rule of its type */
+function changeOf(model: Model, event: RegistryEvent, revision: number): OwnChange {
   switch (event.type) {
     case 'version.published':
-      return { version: published(model, event.data, event, revision) };
+      return { published: published(model, event.data, event, revision) };
     case 'version.archived':
-      return { version: withStatus(model, event.data.version, 'ready', 'archived') };
+      return { status: withStatus(model, event.data.version, 'ready', 'archived') };
     case 'version.restored':
-      return { version: withStatus(model, event.data.version, 'archived', 'ready') };
-    case 'notes.changed':
-      return { version: { ...known(model, event.data.version), notes: event.data.notes } };
+      return { status: withStatus(model, event.data.version, 'archived', 'ready') };
+    case 'notes.changed': {
+      const { version } = known(model, event.data.version);
+      return { notes: { version, notes: event.data.notes } };
+    }
     case 'runtime.declared': {
       const { environment: name, runtime } = event.data;
-      return { environment: { name, state: { ...environmentOf(model, name), runtime }, moves: false } };
+      return { environment: { name, state: { ...environmentOf(model, name), runtime } } };
     }
     default:
-      return { environment: moved(model, event, revision) };
+      return moved(model, event, revision);
   }
 }
 
@@ -87,7 +81,7 @@ function published(
 ): VersionState {
   const { version, manifest, manifest_digest, notes } = data;
   if (!isVersion(version)) throw new RuleBroken(`${version} is not a valid version`);
-  if (model.versions.has(version)) throw new RuleBroken(`version ${version} was already published`);
+  if (model.record(version)) throw new RuleBroken(`version ${version} was already published`);
   const by = { published_at: event.time, published_by: event.actor };
   return { version, status: 'ready', manifest, manifest_digest, notes, ...by, revision };
 }
@@ -97,35 +91,47 @@ function withStatus(
   name: string,
   from: VersionState['status'],
   to: VersionState['status'],
-): VersionState {
+): Change['status'] & {} {
   const version = known(model, name);
   if (version.status !== from) throw new RuleBroken(`version ${name} is ${version.status}`);
   if (to === 'archived' && activeIn(model, name).length > 0) throw new RuleBroken(`version ${name} is active`);
-  return { ...version, status: to };
+  return { version: name, status: to };
 }
 
-type Moving = Extract<RegistryEvent, { type: 'version.activated' | 'version.rolled_back' | 'version.deactivated' }>;
-
-function moved(model: Model, event: Moving, revision: number): EnvironmentChange {
+function moved(model: Model, event: MoveEvent, revision: number): OwnChange {
   const { environment: name, previous, reason } = event.data;
   const before = environmentOf(model, name);
   const active = before.top?.version ?? null;
   if (previous !== active) throw new RuleBroken(`its previous version in ${name} is ${previous}, not ${active}`);
-  const movement = { revision, at: event.time, by: event.actor, reason, request_id: event.request_id };
-  const state = { ...before, top: movedTop(model, before.top, event, revision), moved: movement };
-  if (event.type === 'version.activated') {
-    state.activations = [...before.activations.slice(1 - MAX_ACTIVATION_LIMIT), event.time];
+  const moved = { revision, at: event.time, by: event.actor, reason, request_id: event.request_id };
+  if (event.type === 'version.rolled_back') {
+    const top = poppedTop(model, before.top, event.data);
+    return { environment: { name, state: { ...before, top, moved } } };
   }
-  return { name, state, moves: true };
+  const pushed = pushedTop(model, before.top, event, revision);
+  const activations = event.type === 'version.activated' ? withActivation(before, event.time) : before.activations;
+  return { environment: { name, state: { ...before, top: pushed, moved, activations } }, pushed };
 }
 
-function movedTop(model: Model, top: StackEntry | null, event: Moving, revision: number): StackEntry {
-  if (event.type === 'version.rolled_back') return poppedTop(model, top, event.data);
+/** Keeps what the limit of activations a minute counts; no later decision is earlier than this event. */
+function withActivation({ activations }: EnvironmentState, time: string): string[] {
+  const since = Date.parse(time) - ACTIVATION_WINDOW_MS;
+  const last = activations.slice(1 - MAX_ACTIVATION_LIMIT);
+  const first = last.findIndex((at) => Date.parse(at) > since);
+  return first === -1 ? [time] : [...last.slice(first), time];
+}
+
+function pushedTop(
+  model: Model,
+  top: StackEntry | null,
+  event: Exclude<MoveEvent, { type: 'version.rolled_back' }>,
+  revision: number,
+): StackEntry {
   if (event.type === 'version.activated') {
     checkReady(known(model, event.data.version));
     if (event.data.version === event.data.previous) throw new RuleBroken(`${event.data.version} is already active`);
   } else if (event.data.previous === null) throw new RuleBroken('no version is active');
-  return { revision, version: event.data.version, below: top };
+  return { revision, version: event.data.version, below: top?.revision ?? null };
 }
 
 function poppedTop(model: Model, top: StackEntry | null, data: EventData<'version.rolled_back'>): StackEntry {
@@ -133,7 +139,7 @@ function poppedTop(model: Model, top: StackEntry | null, data: EventData<'versio
   for (const reverted of data.reverts) {
     if (target?.revision !== reverted) throw new RuleBroken(`revision ${reverted} is not the next one to revert`);
     if (target !== top && target.version === data.version) throw new RuleBroken('it reverts more than needed');
-    target = target.below;
+    target = entryBelow(model, target);
   }
   if (target === top) throw new RuleBroken('it reverts no revision');
   if (target?.version !== data.version) throw new RuleBroken(`its reverts do not lead to ${data.version}`);
@@ -142,12 +148,12 @@ function poppedTop(model: Model, top: StackEntry | null, data: EventData<'versio
 }
 
 /** Compares the event's map with the state after the event, for every environment of the map or of the model. */
-function checkActiveMap(model: Model, given: ActiveMap, change?: EnvironmentChange): void {
+function checkActiveMap(model: Model, given: ActiveMap, moved?: Change['environment']): void {
   const names = new Set([...Object.keys(given), ...model.environments.keys()]);
-  if (change?.moves) names.add(change.name);
+  if (moved) names.add(moved.name);
   for (const name of names) {
-    const state = change?.moves && change.name === name ? change.state : environmentOf(model, name);
-    const revision = state === change?.state ? undefined : state.moved?.revision;
+    const state = moved?.name === name ? moved.state : environmentOf(model, name);
+    const revision = state === moved?.state ? undefined : state.moved?.revision;
     const version = state.top?.version ?? null;
     if (!pointsTo(given[name], version === null ? null : known(model, version), revision)) {
       throw new RuleBroken(`its active map is wrong about ${name}`);
@@ -157,7 +163,7 @@ function checkActiveMap(model: Model, given: ActiveMap, change?: EnvironmentChan
 
 function pointsTo(
   pointer: ActivePointer | null | undefined,
-  target: VersionState | null,
+  target: VersionRecord | null,
   revision: number | undefined,
 ): boolean {
   if (!target || !pointer) return !target && pointer === null;
@@ -169,24 +175,12 @@ function pointsTo(
   );
 }
 
-function rememberOutcome(model: Model, event: RegistryEvent, revision: number): void {
-  if (!event.idempotency && model.outcomes.size === 0) return;
-  const at = Date.parse(event.time);
-  for (const [key, outcome] of model.outcomes) {
-    if (outcome.at > at - IDEMPOTENCY_WINDOW_MS) break;
-    model.outcomes.delete(key);
-  }
-  if (!event.idempotency) return;
-  const { key, command_hash } = event.idempotency;
-  model.outcomes.set(outcomeKey(event.actor, key), { command_hash, revision, at });
+function known(model: Model, version: string): VersionRecord {
+  const record = model.record(version);
+  if (!record) throw new RuleBroken(`version ${version} was never published`);
+  return record;
 }
 
-function known(model: Model, version: string): VersionState {
-  const state = model.versions.get(version);
-  if (!state) throw new RuleBroken(`version ${version} was never published`);
-  return state;
-}
-
-function checkReady({ version, status }: VersionState): void {
+function checkReady({ version, status }: VersionRecord): void {
   if (status !== 'ready') throw new RuleBroken(`version ${version} is ${status}`);
 }

@@ -28,19 +28,51 @@ export function compareVersions(a: string, b: string): number {
   return semver.compare(a, b);
 }
 
-/** Returns the highest release; if there is no release, the highest pre-release; if there is no version, null. */
-export function highest(versions: Iterable<string>): string | null {
-  let release: string | null = null;
-  let prerelease: string | null = null;
-  for (const version of versions) {
-    if (semver.prerelease(version)) {
-      if (prerelease === null || semver.gt(version, prerelease)) prerelease = version;
-    } else if (release === null || semver.gt(version, release)) release = version;
-  }
-  return release ?? prerelease;
+/**
+ * Returns the one of two versions that `latest` prefers: a release before a pre-release, then the higher one. Null stands
+ * for no version.
+ */
+export function preferred(a: string | null, b: string | null): string | null {
+  if (a === null || b === null) return a ?? b;
+  if (isRelease(a) !== isRelease(b)) return isRelease(a) ? a : b;
+  return compareVersions(a, b) >= 0 ? a : b;
 }
 
-/** Returns the next version after all of `versions`; after no version, 1.0.0, 0.1.0 or 0.0.1. */
-export function bumped(versions: Iterable<string>, bump: Bump): string {
-  return semver.inc(highest(versions) ?? '0.0.0', bump)!;
+export function isRelease(version: string): boolean {
+  return !version.includes('-');
+}
+
+/** Returns the next version after the highest one; after no version, 1.0.0, 0.1.0 or 0.0.1. */
+export function bumped(highest: string | null, bump: Bump): string {
+  return semver.inc(highest ?? '0.0.0', bump)!;
+}
+
+/**
+ * Returns a text for each version such that texts compare byte by byte as versions do by precedence (semver 2.0.0,
+ * section 11), so that a database can sort versions.
+ *
+ * @example precedence('1.10.0') // '0011' + '00210' + '0010' + '~'
+ */
+export function precedence(version: string): string {
+  const dash = version.indexOf('-');
+  const core = dash === -1 ? version : version.slice(0, dash);
+  const numbers = core.split('.').map(sortableNumber).join('');
+  // A release comes after its pre-releases, and "~" after every identifier.
+  return dash === -1
+    ? `${numbers}~`
+    : `${numbers}${version
+        .slice(dash + 1)
+        .split('.')
+        .map(sortableIdentifier)
+        .join('')}`;
+}
+
+/** Numeric identifiers come before others, and each identifier ends with a character that is lower than all in it. */
+function sortableIdentifier(identifier: string): string {
+  return /^\d+$/.test(identifier) ? `0${sortableNumber(identifier)}!` : `1${identifier}!`;
+}
+
+/** The number of digits, in three digits, before the digits. */
+function sortableNumber(digits: string): string {
+  return String(digits.length).padStart(3, '0') + digits;
 }

@@ -15,6 +15,7 @@ import { publishRoutes } from './api/publish.ts';
 import { runtimeRoutes } from './api/runtime.ts';
 import { sessionRoutes } from './api/session.ts';
 import { snapshotRoutes } from './api/snapshots.ts';
+import { timelineRoutes } from './api/timeline.ts';
 import { versionFileRoutes } from './api/version-files.ts';
 import { versionRoutes } from './api/versions.ts';
 import { openApiDocument } from './docs/openapi.ts';
@@ -35,6 +36,7 @@ export const apiRoutes: readonly Route[] = [
   ...commandRoutes,
   ...runtimeRoutes,
   ...historyRoutes,
+  ...timelineRoutes,
   ...snapshotRoutes,
   ...loaderRoutes,
   ...blobRoutes,

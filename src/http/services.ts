@@ -6,7 +6,8 @@ import type { Execute } from '../commands/execute.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';
-import type { Registry } from '../projections/registry.ts';
+import type { ListReader } from '../projections/lists/reader.ts';
+import type { ReadModel } from '../projections/read-model/read-model.ts';
 import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
 import type { Limiter } from '../structures/limiter.ts';
 import type { SnapshotStream } from './api/snapshot-stream.ts';
@@ -22,12 +23,13 @@ export interface Services extends CallerServices {
   corsOrigins: readonly string[];
   policy: Policy;
   blobAccess: BlobAccess;
-  registry(): Registry;
+  readModel: ReadModel;
+  readAt(revision: number): Promise<LogMessage | null>;
+  lists: Pick<ListReader, 'list'>;
   artifacts: ArtifactStore;
   execute: Execute;
   snapshots: SnapshotStream;
   fleet: Fleet;
-  readAt(revision: number): Promise<LogMessage | null>;
   /** Resolves when every event of the model folded so far shows on the volume, or after 5 seconds. */
   settled(model: string): Promise<void>;
   /** Differences between the volume and the log in one model, as sentences. */

@@ -3,7 +3,14 @@ import type { Nats } from './connection.ts';
 import { compareLog, type LogPosition } from './identity.ts';
 import type { LogMessage } from './read.ts';
 import { modelOf, readHead, STREAM } from './stream.ts';
-import { type RoundEnd, rejectOnAbort, supervise, type Tail, type TailState, untilEnded } from './supervise.ts';
+import {
+  type RoundEnd,
+  rejectOnAbort,
+  type SupervisedTail,
+  supervise,
+  type TailState,
+  untilEnded,
+} from './supervise.ts';
 
 /** Callbacks of a tail of the whole log. All calls are synchronous and in the order of the log. */
 export interface LogListener {
@@ -21,7 +28,7 @@ export interface LogListener {
  * Reads the whole log from the listener's position until closed. After every interruption it first compares the log with
  * that position, and continues only if it is still the same log. See `tailModel` for the tail of one model.
  */
-export function tailLog(nats: Nats, listener: LogListener): Tail {
+export function tailLog(nats: Nats, listener: LogListener): SupervisedTail {
   return supervise(nats, (signal) => readRound(nats, listener, signal), listener.state);
 }
 
@@ -41,7 +48,7 @@ async function readRound(nats: Nats, listener: LogListener, signal: AbortSignal)
   const behind = from < head.revision && num_pending > 0;
   listener.state(behind ? 'catching-up' : 'live');
   const gap = Promise.withResolvers<void>();
-  const reader = orderedReader(listener, from, behind ? head.revision : null, gap.resolve);
+  const reader = orderedReader(listener, from, behind ? head.revision : null, gap.resolve, signal);
   const messages = await consumer.consume({ callback: reader.read, max_messages: 2_000, expires: 5_000 });
   await untilEnded(messages, aborted, gap.promise);
   return { diverged: false, progressed: reader.revision() > from || !behind };
@@ -53,12 +60,18 @@ async function readRound(nats: Nats, listener: LogListener, signal: AbortSignal)
  * A gap before the first message is a gap of the log. A later gap may be messages that the client lost, so the reader calls
  * `stop` and ignores further messages. If the gap is still there in the next round, it is a gap of the log.
  */
-function orderedReader(listener: LogListener, from: number, head: number | null, stop: () => void) {
+function orderedReader(
+  listener: LogListener,
+  from: number,
+  head: number | null,
+  stop: () => void,
+  signal: AbortSignal,
+) {
   let last = from;
   let liveAt = head;
   let stopped = false;
   const read = (m: JsMsg): void => {
-    if (stopped || m.seq <= last) return;
+    if (stopped || signal.aborted || m.seq <= last) return;
     if (m.seq > last + 1) {
       if (last > from) {
         stopped = true;

@@ -11,6 +11,11 @@ export interface Tail {
   close(): Promise<void>;
 }
 
+export interface SupervisedTail extends Tail {
+  /** Ends the round; the next one begins at the listener's position. */
+  restart(): void;
+}
+
 /** The result of a round that did not throw. A round that `progressed` resets the back-off. */
 export interface RoundEnd {
   diverged: boolean;
@@ -30,12 +35,13 @@ export function supervise(
   nats: Nats,
   round: (signal: AbortSignal) => Promise<RoundEnd>,
   state: (state: TailState, why?: unknown) => void,
-): Tail {
+): SupervisedTail {
   let current = new AbortController();
   const connection = watchConnection(nats, (type) => current.abort(new Error(`the connection to NATS: ${type}`)));
   let closed = false;
   const running = run();
   return {
+    restart: () => current.abort(new Error('the position was changed')),
     async close() {
       closed = true;
       connection.stop();

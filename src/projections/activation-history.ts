@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { isMove, isMoveType, type MoveEvent } from '../domain/events.ts';
+import { isMove, MOVE_TYPES, type MoveEvent } from '../domain/events.ts';
 import { visibleJson } from '../domain/visible.ts';
 import { decodeEvent } from '../log/codec.ts';
 import { type LogPosition, shortEpoch } from '../log/identity.ts';
@@ -36,10 +36,10 @@ export function startActivationHistory({ path, volume, projector, readAt, ...res
       load: async (log) => newestOf([await saved.load(log), ...(await lastPositions(path))], log),
       save: saved.save,
     },
-    select: ({ type }) => isMoveType(type),
+    types: MOVE_TYPES,
     async deliver(revisions, log) {
       const lines = await Promise.all(revisions.map((revision) => lineAt(revision, log)));
-      if (projector.registry().position.generation !== log.generation) throw new Error('the log was restored');
+      if (projector.readModel.position.generation !== log.generation) throw new Error('the log was restored');
       await appendLines(path, lines);
     },
     ...rest,

@@ -2,12 +2,13 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import type { EventType } from '../domain/events.ts';
 import { parsedOrNull } from '../domain/json.ts';
 import { ifMissing } from '../files/errno.ts';
 import { replaceFile } from '../files/replace.ts';
 import { type LogPosition, shortEpoch } from '../log/identity.ts';
 import type { Projector } from './projector.ts';
-import { entryOf, type HistoryEntry, type Registry } from './registry.ts';
+import { revisionsAfter } from './read-model/events.ts';
 
 /** The last event of a log that was delivered. */
 export type CursorPosition = z.infer<typeof CursorPosition>;
@@ -24,14 +25,15 @@ export interface Cursor {
 export interface CursorOptions {
   /** The subject of the problem sentence. */
   name: string;
-  projector: Pick<Projector, 'registry' | 'state' | 'onEvent'>;
+  projector: Pick<Projector, 'readModel' | 'state' | 'onEvent'>;
   position: {
     /** Called at the start and after each failure; null delivers the log from its first event. */
     load(log: LogPosition): Promise<CursorPosition | null>;
     /** Called after each delivery. */
     save(position: CursorPosition): Promise<void>;
   };
-  select(entry: HistoryEntry, model: string): boolean;
+  /** The types of the events that are delivered. */
+  types: readonly EventType[];
   /** Delivers events, in this order; if it rejects, the position is loaded again and the events after it are delivered. */
   deliver(revisions: number[], log: LogPosition): Promise<void>;
   log: Logger;
@@ -49,13 +51,13 @@ export interface CursorOptions {
  *   name: 'the webhook',
  *   projector,
  *   position: positionFile(join(volume, '.signalbox', 'webhook.json')),
- *   select: ({ type }) => isMoveType(type),
+ *   types: MOVE_TYPES,
  *   deliver: (revisions) => post(url, revisions),
  *   log,
  * });
  */
 export function startCursor(options: CursorOptions): Cursor {
-  const { name, projector, select, log, retryMs = 2_000, batch = 256 } = options;
+  const { name, projector, types, log, retryMs = 2_000, batch = 256 } = options;
   let position: CursorPosition | null = null; // null: to be loaded
   let problem: string | null = null;
   let behind = false;
@@ -63,7 +65,7 @@ export function startCursor(options: CursorOptions): Cursor {
   let closed = false;
 
   projector.onEvent((applied) => {
-    if (applied === null || isSelected(applied.event.model)) wake();
+    if (applied === null || types.includes(applied.event.type)) wake();
   });
   const retry = setInterval(() => behind && wake(), retryMs);
   retry.unref();
@@ -78,11 +80,6 @@ export function startCursor(options: CursorOptions): Cursor {
     },
   };
 
-  function isSelected(model: string): boolean {
-    const newest = entryOf(projector.registry(), model).history.at(-1);
-    return newest !== undefined && select(newest, model);
-  }
-
   function wake(): void {
     behind = true;
     // Otherwise the timer wakes it: a restored log must first be read to its end.
@@ -93,7 +90,7 @@ export function startCursor(options: CursorOptions): Cursor {
     try {
       while (behind && !closed && projector.state() === 'live') {
         behind = false;
-        await advance(projector.registry());
+        await advance(projector.readModel);
       }
     } catch (err) {
       behind = true;
@@ -106,31 +103,21 @@ export function startCursor(options: CursorOptions): Cursor {
     }
   }
 
-  async function advance(registry: Registry): Promise<void> {
-    const found = position ?? (await options.position.load(registry.position));
-    position = resumed(found, registry.position);
+  async function advance(readModel: Projector['readModel']): Promise<void> {
+    const log = readModel.position;
+    const found = position ?? (await options.position.load(log));
+    position = resumed(found, log);
     if (found !== null && position.generation !== found.generation) await options.position.save(position);
-    const revisions = revisionsAfter(registry, position.revision, select);
-    for (let i = 0; i < revisions.length && !closed; i += batch) {
-      const next = revisions.slice(i, i + batch);
-      await options.deliver(next, registry.position);
+    while (!closed) {
+      const next = revisionsAfter(readModel.db, position.revision, types, batch);
+      if (next.length === 0) break;
+      await options.deliver(next, log);
       position = { ...position, revision: next.at(-1)! };
       await options.position.save(position);
-      if (projector.registry() !== registry) return; // the log was restored; another run follows
+      if (readModel.position.generation !== log.generation) return; // the log was restored; another run follows
     }
     problem = null;
   }
-}
-
-/** Returns the selected revisions after one, in the order of the log. */
-function revisionsAfter({ models }: Registry, revision: number, select: CursorOptions['select']): number[] {
-  const found: number[] = [];
-  for (const [model, { history }] of models) {
-    for (let i = history.length - 1; i >= 0 && history[i]!.revision > revision; i--) {
-      if (select(history[i]!, model)) found.push(history[i]!.revision);
-    }
-  }
-  return found.sort((a, b) => a - b);
 }
 
 /**

@@ -2,20 +2,22 @@ import type { Logger } from 'pino';
 import { Problem } from '../domain/errors.ts';
 import type { RegistryEvent } from '../domain/events.ts';
 import type { Nats } from '../log/connection.ts';
+import { compareLog } from '../log/identity.ts';
 import { tailLog } from '../log/log-tail.ts';
 import type { LogMessage } from '../log/read.ts';
+import { readHead } from '../log/stream.ts';
 import type { TailState } from '../log/supervise.ts';
-import { applyMessage, emptyRegistry, type Registry } from './registry.ts';
+import { ReadModel } from './read-model/read-model.ts';
 
-/** Called for every event after it is folded; with null when the log was restored and is read from the start. */
+/** Called for every event after it is folded; with null when the log is read from the start again. */
 export type EventListener = (applied: { event: RegistryEvent; revision: number } | null) => void;
 
 /** Keeps the read model at the head of the log. */
 export interface Projector {
-  registry(): Registry;
+  readonly readModel: ReadModel;
   /** `live`, or why the read model may be old. */
   state(): TailState;
-  /** Whether the log was read to its end once, since the start or since it was restored. */
+  /** Whether the read model was at the head of the log once, since the start or since it was made anew. */
   complete(): boolean;
   /** Revisions that were deleted from the log. */
   gaps(): readonly { first: number; last: number }[];
@@ -28,26 +30,47 @@ export interface Projector {
   appended(message: LogMessage): void;
   /** Resolves when a revision is folded. @throws {Problem} outcome-unknown after 5 seconds */
   reached(revision: number): Promise<void>;
+  /** Makes the read model anew, from the start of the log. */
+  rebuild(): void;
   onEvent(listener: EventListener): void;
   /** Called on every state change of the tail, and when the same state is reported again. */
   onState(listener: (state: TailState) => void): void;
   close(): Promise<void>;
 }
 
-const REACH_TIMEOUT_MS = 5_000;
+export interface ProjectorOptions {
+  nats: Nats;
+  /** The read model's file, or `IN_MEMORY`. */
+  path: string;
+  log: Logger;
+  /** Called with a line for the operator while the start takes long. */
+  progress?(line: string): void;
+}
 
-export function startProjector(nats: Nats, generation: number, log: Logger): Projector {
-  let registry = emptyRegistry(generation);
+const REACH_TIMEOUT_MS = 5_000;
+/** While catching up, a transaction has this many events, or lasts this long. */
+const BATCH = 5_000;
+const BATCH_MS = 500;
+const PROGRESS_EVERY_MS = 2_000;
+
+/** Opens the read model, and follows the log from its position. */
+export async function startProjector({ nats, path, log, progress }: ProjectorOptions): Promise<Projector> {
   let state: TailState = 'catching-up';
   let complete = false;
+  let uncommitted = 0;
+  let committing: NodeJS.Timeout | undefined;
   const gaps: { first: number; last: number }[] = [];
   const waiters = new Set<{ revision: number; resolve(): void }>();
   const listeners: EventListener[] = [];
   const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();
+  const readModel = new ReadModel({ path, log, onDamage: () => setImmediate(startAgain) });
+  await adopt();
+  const reporting = setInterval(report, PROGRESS_EVERY_MS);
+  reporting.unref();
 
   const tail = tailLog(nats, {
-    position: () => registry.position,
+    position: () => readModel.position,
     message,
     gap(first, last) {
       gaps.push({ first, last });
@@ -55,12 +78,12 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     },
     restart(generation) {
       log.warn({ generation }, 'the log was restored; reading it from the start');
-      registry = emptyRegistry(generation);
-      complete = false;
-      gaps.length = 0;
-      notify(null);
+      discard(generation);
     },
     state(next, why) {
+      if (next === 'live' || next === 'catching-up') written(commit);
+      else attempt(commit);
+      if (next === 'live') written(() => readModel.index());
       if (next !== state) log[next === 'diverged' ? 'error' : 'info']({ state: next, err: why }, 'log');
       state = next;
       if (next === 'live') {
@@ -71,14 +94,113 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     },
   });
 
+  return {
+    readModel,
+    state: () => state,
+    complete: () => complete,
+    gaps: () => gaps,
+    ready: () => ready.promise,
+    appended(own) {
+      if (state !== 'live' || own.revision !== readModel.position.revision + 1) return;
+      try {
+        message(own);
+      } catch (err) {
+        // The event is in the log: the tail delivers it again.
+        log.error({ err, revision: own.revision }, 'an event could not be folded');
+      }
+    },
+    reached,
+    rebuild: startAgain,
+    onEvent: (listener) => listeners.push(listener),
+    onState: (listener) => stateListeners.push(listener),
+    async close() {
+      await tail.close();
+      clearInterval(reporting);
+      attempt(commit);
+      readModel.close();
+    },
+  };
+
+  /** A read model of another log, or of a later state of a log that went back, says nothing about this one. */
+  async function adopt(): Promise<void> {
+    const head = await readHead(nats);
+    const { position } = readModel;
+    if ((await compareLog(nats, head, position)) === 'same') return;
+    if (position.revision > 0) log.warn({ position }, 'the read model is of another log; it is made anew');
+    readModel.reset(head.generation);
+  }
+
+  function report(): void {
+    if (!complete && state === 'catching-up') {
+      progress?.(`Reading the log into the read model: ${readModel.position.revision} events so far`);
+    }
+  }
+
   function message(message: LogMessage): void {
     const { revision, model } = message;
-    if (revision <= registry.position.revision) return;
-    const event = applyMessage(registry, message);
-    const frozen = registry.models.get(model)!.frozen;
+    if (revision <= readModel.position.revision) return;
+    const event = folded(message);
+    const frozen = readModel.frozen(model);
     if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model is frozen: an event cannot be applied');
     if (event) notify({ event, revision });
     for (const waiter of waiters) if (waiter.revision <= revision) waiter.resolve();
+  }
+
+  /** A live event has a transaction of its own; while catching up, many share one. */
+  function folded(message: LogMessage): RegistryEvent | null {
+    const event = written(() => readModel.fold(message));
+    uncommitted++;
+    if (state === 'live' || uncommitted >= BATCH) written(commit);
+    else committing ??= setTimeout(() => attempt(commit) || tail.restart(), BATCH_MS);
+    return event;
+  }
+
+  function commit(): void {
+    clearTimeout(committing);
+    committing = undefined;
+    uncommitted = 0;
+    readModel.commit();
+  }
+
+  /**
+   * Writes, or ends the round of the tail by the error: the next one begins at the last commit. A start on a full disk must
+   * come to an end, so until then the read model falls back to memory.
+   */
+  function written<T>(write: () => T): T {
+    try {
+      return write();
+    } catch (err) {
+      if (!complete && !(err instanceof Problem)) {
+        log.warn({ err }, 'the read model cannot be written to the volume; it is in memory until the next start');
+        readModel.reset(readModel.position.generation, true);
+      }
+      throw err;
+    }
+  }
+
+  /** Returns whether it succeeded. */
+  function attempt(write: () => void): boolean {
+    try {
+      write();
+      return true;
+    } catch (err) {
+      log.error({ err }, 'the read model could not be written');
+      return false;
+    }
+  }
+
+  /** Reads the log from its start. */
+  function discard(generation: number): void {
+    readModel.reset(generation);
+    complete = false;
+    gaps.length = 0;
+    notify(null);
+  }
+
+  function startAgain(): void {
+    state = 'catching-up'; // listeners must not take the empty read model for the head of the log
+    discard(readModel.position.generation);
+    tail.restart();
   }
 
   /** An event is folded once, so an error in one listener must not keep it from the others, or from `reached`. */
@@ -92,23 +214,8 @@ export function startProjector(nats: Nats, generation: number, log: Logger): Pro
     }
   }
 
-  return {
-    registry: () => registry,
-    state: () => state,
-    complete: () => complete,
-    gaps: () => gaps,
-    ready: () => ready.promise,
-    appended(own) {
-      if (state === 'live' && own.revision === registry.position.revision + 1) message(own);
-    },
-    reached,
-    onEvent: (listener) => listeners.push(listener),
-    onState: (listener) => stateListeners.push(listener),
-    close: () => tail.close(),
-  };
-
   async function reached(revision: number): Promise<void> {
-    if (registry.position.revision >= revision) return;
+    if (readModel.position.revision >= revision) return;
     await new Promise<void>((resolve, reject) => {
       const waiter = { revision, resolve: () => settle(resolve) };
       const settle = (done: () => void) => {

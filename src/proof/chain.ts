@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { sha256Hex } from '../domain/digest.ts';
 import { modelOf } from '../log/subjects.ts';
 import type { Head, LogState } from './heads.ts';
@@ -14,15 +14,19 @@ export interface Chain extends LogState {
   gap: { first: number; last: number } | null;
   /** By model. */
   breaks: Map<string, { revision: number; why: string }>;
+  /** What `order` is the digest of. */
+  sequence: Hash;
 }
 
 export function emptyChain(generation: number): Chain {
+  const sequence = createHash('sha256');
   return {
     generation,
     epoch: null,
     revision: 0,
     heads: new Map(),
-    order: createHash('sha256'),
+    order: () => sequence.copy().digest('hex'),
+    sequence,
     gap: null,
     breaks: new Map(),
   };
@@ -40,7 +44,7 @@ export function addMessage(chain: Chain, { revision, subject, body }: RawMessage
   if (revision === 1) chain.epoch = hash;
   chain.revision = revision;
   chain.heads.set(model, { revision, hash });
-  chain.order.update(`${revision} ${model} ${hash}\n`);
+  chain.sequence.update(`${revision} ${model} ${hash}\n`);
 }
 
 /** Records a gap if the chain does not reach `head`. */

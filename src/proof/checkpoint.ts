@@ -25,7 +25,7 @@ export type Checkpoint = z.infer<typeof Checkpoint>;
 const TYPE = 'signalbox-checkpoint+jws';
 
 export function checkpointOf({ generation, epoch, revision, heads, order }: LogState, now: Date): Checkpoint {
-  const digests = { digest: digestOfHeads(heads), order: `sha256:${order.copy().digest('hex')}` };
+  const digests = { digest: digestOfHeads(heads), order: `sha256:${order()}` };
   return { format: 1, generation, epoch, revision, time: now.toISOString(), models: heads.size, ...digests };
 }
 

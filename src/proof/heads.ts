@@ -1,4 +1,3 @@
-import type { Hash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { sha256Hex } from '../domain/digest.ts';
 
@@ -16,8 +15,8 @@ export interface LogState {
   revision: number;
   /** By model. */
   heads: ReadonlyMap<string, Head>;
-  /** SHA-256 over `<revision> <model> <hash>\n` of every message, in the order of the log. Not finalized. */
-  order: Hash;
+  /** Returns the SHA-256 over `<revision> <model> <hash>\n` of every message, in the order of the log, in hexadecimal. */
+  order(): string;
 }
 
 /** Returns the SHA-256 of the RFC 8785 form of `{model: {revision, hash}}`. */

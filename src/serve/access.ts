@@ -14,7 +14,8 @@ import { MIN_SECRET_BYTES, tokenVerifier, type VerifyToken } from '../access/tok
 import type { ServerConfig } from '../config.ts';
 import { callerAddress } from '../http/caller/address.ts';
 import type { Nats } from '../log/connection.ts';
-import { modelsOf, type Registry } from '../projections/registry.ts';
+import type { ReadModel } from '../projections/read-model/read-model.ts';
+import { modelsWith } from '../projections/read-model/references.ts';
 import { createLimiter } from '../structures/limiter.ts';
 import type { Opened } from './parts.ts';
 
@@ -42,7 +43,7 @@ export async function readAccess(config: ServerConfig, volume: string): Promise<
 /** Opens what identifies callers, and limits what they may do and how often. */
 export async function openAccess(
   { secrets, sessionSecrets, verifyToken, policy }: AccessSettings,
-  { config, nats, registry, log }: { config: ServerConfig; nats: Nats; registry(): Registry; log: Logger },
+  { config, nats, readModel, log }: { config: ServerConfig; nats: Nats; readModel: ReadModel; log: Logger },
   opened: Opened,
 ) {
   const { REGISTRY_RATE_LIMIT: rateLimit, REGISTRY_PUBLIC_URL: publicUrl, REGISTRY_CORS_ORIGINS: origins } = config;
@@ -60,7 +61,7 @@ export async function openAccess(
     publicUrl: publicUrl === undefined ? null : new URL(publicUrl),
     corsOrigins: origins.map((url) => new URL(url).origin),
     policy,
-    blobAccess: createBlobAccess(policy, () => modelsOf(registry())),
+    blobAccess: createBlobAccess(policy, (digest) => modelsWith(readModel.db, digest)),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { ServerConfig } from '../config.ts';
+import { headsOf } from '../projections/read-model/models.ts';
 import { readPrivateKey } from '../proof/checkpoint-key.ts';
 import type { LogState } from '../proof/heads.ts';
 import { checkDestination, type PublisherOptions, startPublisher } from '../proof/publisher.ts';
@@ -28,8 +29,7 @@ export function startCheckpoints(settings: CheckpointSettings, { projector, log 
 
   function logState(): LogState | null {
     if (projector.state() !== 'live') return null;
-    const { position, models, order } = projector.registry();
-    const heads = [...models].map(([name, { last }]) => [name, last] as const);
-    return { ...position, heads: new Map(heads), order };
+    const { readModel } = projector;
+    return { ...readModel.position, heads: headsOf(readModel.db), order: () => readModel.orderDigest() };
   }
 }

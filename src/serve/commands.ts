@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Collector, createCollector } from '../artifacts/collector.ts';
 import { createExecute, type Execute, type ExecuteOptions } from '../commands/execute.ts';
 import { watchConvergence } from '../metrics/convergence.ts';
-import { entryOf, frozenCount, referencedDigests } from '../projections/registry.ts';
+import { isReferenced } from '../projections/read-model/references.ts';
 import { commandLimits } from './limits.ts';
 import type { Parts } from './parts.ts';
 
@@ -11,19 +11,19 @@ export function openCommands(
   { config, nats, servers, projector, store, fleet, metrics }: Parts,
   { policy, blobAccess }: Pick<ExecuteOptions, 'policy' | 'blobAccess'>,
 ): { execute: Execute; collector: Collector } {
-  const { registry } = projector;
+  const { readModel } = projector;
   const live = () => projector.state() === 'live';
   const collector = createCollector(store, {
-    referenced: () => referencedDigests(registry()),
-    complete: () => live() && frozenCount(registry()) === 0,
+    isReferenced: (digest) => isReferenced(readModel.db, digest),
+    complete: () => live() && readModel.frozenModels.size === 0,
   });
   const convergence = watchConvergence({ fleet, converged: metrics.converged, now: () => performance.now() });
   const execute = createExecute({
     nats,
     folded: {
       live,
-      model: (name) => entryOf(registry(), name).model,
-      frozen: (name) => entryOf(registry(), name).frozen,
+      model: (name) => readModel.model(name),
+      frozen: (name) => readModel.frozen(name),
       reached: projector.reached,
       appended: projector.appended,
     },

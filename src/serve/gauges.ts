@@ -3,7 +3,6 @@ import type { SnapshotStream } from '../http/api/snapshot-stream.ts';
 import type { Health } from '../http/services.ts';
 import { readHead } from '../log/stream.ts';
 import { addGauges } from '../metrics/gauges.ts';
-import { frozenCount } from '../projections/registry.ts';
 import { version } from '../version.ts';
 import type { Parts } from './parts.ts';
 
@@ -13,16 +12,16 @@ export function measure(
   snapshots: SnapshotStream,
   health: () => Health,
 ): void {
-  const { registry, state, onState } = projector;
+  const { readModel, state, onState } = projector;
   addGauges(metrics.register, {
     version,
     environments: config.REGISTRY_ENVIRONMENTS,
     state,
     onState,
-    revision: () => registry().position.revision,
+    revision: () => readModel.position.revision,
     head: async () => (await readHead(nats)).revision,
     gaps: () => projector.gaps().length,
-    models: () => ({ known: registry().models.size, frozen: frozenCount(registry()) }),
+    models: () => ({ known: readModel.modelCount, frozen: readModel.frozenModels.size }),
     loaders: fleet.all,
     followers: snapshots.followers,
     problems() {

@@ -5,6 +5,7 @@ import { listen } from '../http/server/listen.ts';
 import type { Services } from '../http/services.ts';
 import { revisionToken } from '../log/identity.ts';
 import { readAt } from '../log/read.ts';
+import type { ListReader } from '../projections/lists/reader.ts';
 import type { Projector } from '../projections/projector.ts';
 import type { VolumeProjection } from '../projections/volume/volume.ts';
 import { version } from '../version.ts';
@@ -12,8 +13,8 @@ import type { Opened, Parts } from './parts.ts';
 
 /** Sends each move to the followers of its model; after a restore of the log, followers must connect again. */
 export function openSnapshots(projector: Projector, environments: readonly string[]): SnapshotStream {
-  const { registry } = projector;
-  const snapshots = createSnapshotStream({ registry, environments, stale: () => projector.state() !== 'live' });
+  const { readModel } = projector;
+  const snapshots = createSnapshotStream({ readModel, environments, stale: () => projector.state() !== 'live' });
   projector.onEvent((applied) => {
     if (applied === null) snapshots.endAll();
     else if (isMove(applied.event)) snapshots.send(applied.event.model);
@@ -21,25 +22,27 @@ export function openSnapshots(projector: Projector, environments: readonly strin
   return snapshots;
 }
 
-type Derived = 'now' | 'registry' | 'readAt' | 'settled' | 'volumeProblems' | 'revision' | 'stale';
+type Derived = 'now' | 'readModel' | 'lists' | 'readAt' | 'settled' | 'volumeProblems' | 'revision' | 'stale';
 
 /** Serves the API; returns its address. */
 export async function startHttp(
   { config, nats, projector }: Parts,
   services: Omit<Services, Derived>,
   files: VolumeProjection,
+  lists: ListReader,
   opened: Opened,
 ): Promise<string> {
-  const { registry } = projector;
+  const { readModel } = projector;
   const app = createApp(
     {
       ...services,
       now: () => new Date(),
-      registry,
+      readModel,
+      lists,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
       volumeProblems: files.problems,
-      revision: () => revisionToken(registry().position),
+      revision: () => revisionToken(readModel.position),
       stale: () => projector.state() !== 'live',
     },
     version,

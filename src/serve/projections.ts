@@ -18,8 +18,8 @@ export async function startProjections(
   opened(() => files.close());
   const history = openHistory(parts);
   opened(() => history?.close());
-  const { registry } = projector;
-  const adopting = { volume, artifacts: store, execute, registry, check: files.check, log };
+  const { readModel } = projector;
+  const adopting = { volume, artifacts: store, execute, readModel, check: files.check, log };
   const discovery = config.REGISTRY_DISCOVERY === 'on' ? await startDiscovery(adopting) : null;
   opened(() => discovery?.close());
   return { files, health };

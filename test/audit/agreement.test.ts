@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { replayLog } from '../../src/audit/replay.ts';
 import { modelOf } from '../../src/log/stream.ts';
-import { applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
 import type { RawMessage } from '../../src/proof/source.ts';
 import { sourceOf } from '../support/logbook.ts';
+import { newReadModel } from '../support/read-model.ts';
 import { altered, commands, renumbered, replayed, written } from './support.ts';
 
 const RUNS = { numRuns: 60 };
@@ -141,8 +141,7 @@ function timeOf({ body }: RawMessage): string {
 
 /** Returns the models that the registry would freeze, with the revisions of the events that it cannot follow. */
 function frozen(messages: RawMessage[]): [string, number][] {
-  const registry = emptyRegistry();
-  for (const { revision, subject, body } of messages)
-    applyMessage(registry, { revision, model: modelOf(subject), body });
-  return [...registry.models].flatMap(([name, { frozen }]) => (frozen ? [[name, frozen.revision]] : []));
+  const readModel = newReadModel();
+  for (const { revision, subject, body } of messages) readModel.fold({ revision, model: modelOf(subject), body });
+  return [...readModel.frozenModels].map(([name, { revision }]) => [name, revision]);
 }

@@ -9,9 +9,9 @@ import { type Rollback, rollbackFinder } from '../../src/audit/reports/rollbacks
 import { secondsOf, type Tenure, tenureKeeper } from '../../src/audit/reports/tenure.ts';
 import { isMove } from '../../src/audit/rules/event.ts';
 import { modelOf } from '../../src/log/stream.ts';
-import { applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
 import { exportLog } from '../../src/proof/export.ts';
 import { sourceOf } from '../support/logbook.ts';
+import { newReadModel } from '../support/read-model.ts';
 import { folded, replayed } from './support.ts';
 
 const { messages } = month();
@@ -26,12 +26,12 @@ test('the exported file is what the story generates', async () => {
 });
 
 test('the replay agrees with the registry’s fold at every revision', async () => {
-  const registry = emptyRegistry();
+  const readModel = newReadModel();
   for (const { revision, subject, body } of messages) {
-    applyMessage(registry, { revision, model: modelOf(subject), body });
+    readModel.fold({ revision, model: modelOf(subject), body });
     const replay = await replayLog(source, { moment: { revision } });
     expect(replay.findings).toEqual([]);
-    expect(replayed(replay)).toEqual(folded(registry));
+    expect(replayed(replay)).toEqual(folded(readModel));
   }
 });
 

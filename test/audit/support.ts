@@ -4,8 +4,10 @@ import type { Replay } from '../../src/audit/replay.ts';
 import { registryAt } from '../../src/audit/reports/at.ts';
 import type { Command } from '../../src/commands/command.ts';
 import { Problem } from '../../src/domain/errors.ts';
-import { environmentOf, latestVersion, type Model } from '../../src/domain/model.ts';
-import type { Registry } from '../../src/projections/registry.ts';
+import { environmentOf, type Model } from '../../src/domain/model.ts';
+import { listNames } from '../../src/projections/lists/names.ts';
+import { modelNames } from '../../src/projections/read-model/models.ts';
+import type { ReadModel } from '../../src/projections/read-model/read-model.ts';
 import type { RawMessage } from '../../src/proof/source.ts';
 import { type Asked, commandOf, contextOf, history } from '../commands/history.ts';
 import { at } from '../commands/support.ts';
@@ -21,13 +23,13 @@ export const commands = fc
 /** Executes commands. Returns the messages, and the registry's state before the first and after each of them. */
 export function written(given: [string, Asked][]) {
   const book = createLogbook();
-  const answers: object[] = [folded(book.registry)];
+  const answers: object[] = [folded(book.readModel)];
   let now = 0;
   for (const [model, asked] of given) {
     now += asked.wait;
     const [command, input] = commandOf(asked) as [Command<unknown>, object];
     const revision = accepted(() => book.give(command, model, input, { at: at(now), context: contextOf(asked, now) }));
-    if (revision !== null) answers.push(folded(book.registry));
+    if (revision !== null) answers.push(folded(book.readModel));
   }
   return { messages: book.messages, answers };
 }
@@ -42,13 +44,16 @@ function accepted(give: () => number | null): number | null {
 }
 
 /** The registry's state as its own fold computes it. */
-export function folded({ models }: Registry): object {
-  const sorted = [...models.values()].map(({ model }) => model).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return structuredClone(sorted.map((model) => foldedModel(model)));
+export function folded(readModel: ReadModel): object {
+  const names = modelNames(readModel.db).sort();
+  return structuredClone(
+    names.map((name) => foldedModel(readModel.model(name), listNames(readModel.db, { model: name }))),
+  );
 }
 
-function foldedModel(model: Model) {
-  const versions = [...model.versions.values()].reverse().map((version) => {
+function foldedModel(model: Model, names: string[]) {
+  const states = names.map((name) => model.version(name)!).sort((a, b) => b.revision - a.revision);
+  const versions = states.map((version) => {
     const { active_flag, model: _, ...view } = versionView(model, version);
     return view;
   });
@@ -58,7 +63,7 @@ function foldedModel(model: Model) {
     return { name, version, activated: movement(activated), moved: movement(moved), runtime };
   });
   const { name, revision, time } = model;
-  return { model: name, revision, time, latest: latestVersion(model), versions, environments };
+  return { model: name, revision, time, latest: model.latest, versions, environments };
 }
 
 function movement(moved: { revision: number; at: string; by: string; reason: string | null } | null) {

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
 import { archive } from '../../src/commands/archive.ts';
-import { latestVersion } from '../../src/domain/model.ts';
 import { activated, archived, deactivated, given, published } from './support.ts';
 
 test('takes a version out of use', () => {
@@ -8,9 +7,9 @@ test('takes a version out of use', () => {
   const { gives, data } = when(archive, { version: '1.1.0', reason: 'poisoned' });
   gives('version.archived', { version: '1.1.0', reason: 'poisoned' });
   expect(data?.active.production?.revision).toBe(3);
-  expect(latestVersion(model)).toBe('1.1.0');
+  expect(model.latest).toBe('1.1.0');
   archived('1.1.0')(model);
-  expect(latestVersion(model)).toBe('1.0.0');
+  expect(model.latest).toBe('1.0.0');
 });
 
 test('accepts an archive without a reason', () => {

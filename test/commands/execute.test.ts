@@ -8,8 +8,10 @@ import { internalIssuer } from '../../src/commands/issuer.ts';
 import { notes } from '../../src/commands/notes.ts';
 import { publish } from '../../src/commands/publish.ts';
 import { rollback } from '../../src/commands/rollback.ts';
+import type { Digest } from '../../src/domain/digest.ts';
 import type { ProblemCode } from '../../src/domain/errors.ts';
-import { initialModel, type Model } from '../../src/domain/model.ts';
+import type { Model } from '../../src/domain/model.ts';
+import { ModelInMemory } from '../support/model-in-memory.ts';
 import { file, given, published } from './support.ts';
 
 const policy: Policy = {
@@ -23,19 +25,25 @@ const policy: Policy = {
 };
 const models = new Map<string, Model>([
   ['fraud', given(published('1.0.0')).model],
-  ['secret', { ...given(published('1.0.0', { artifacts: [file('secret.bin')] })).model, name: 'secret' }],
+  ['secret', given(published('1.0.0', { artifacts: [file('secret.bin')] })).model],
 ]);
 
 /** Without NATS: a command that passes the checks of rights ends with `log-unavailable`. */
 function executeWithoutLog() {
-  const blobAccess = createBlobAccess(policy, () => models.values());
+  const blobAccess = createBlobAccess(policy, modelsWith);
   const folded = {
     live: () => false,
-    model: (name: string) => models.get(name) ?? initialModel(name),
+    model: (name: string) => models.get(name) ?? new ModelInMemory(name),
     frozen: () => null,
   };
   const options = { policy, blobAccess, folded, environments: ['production', 'staging'] };
   return { execute: createExecute(options as unknown as ExecuteOptions), blobAccess };
+}
+
+function modelsWith(digest: Digest): string[] {
+  const contains = (model: Model) =>
+    model.version('1.0.0')!.manifest.artifacts.some((artifact) => artifact.digest === digest);
+  return [...models].flatMap(([name, model]) => (contains(model) ? [name] : []));
 }
 
 const as = (actor: string): Identity => ({ actor, role: null, groups: [] });

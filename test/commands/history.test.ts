@@ -6,8 +6,9 @@ import { rollback } from '../../src/commands/rollback.ts';
 import { sha256Hex } from '../../src/domain/digest.ts';
 import { Problem } from '../../src/domain/errors.ts';
 import type { ActiveMap, RegistryEvent } from '../../src/domain/events.ts';
-import { evolve, RuleBroken } from '../../src/domain/evolve.ts';
-import { environmentOf, initialModel, type Model } from '../../src/domain/model.ts';
+import { RuleBroken } from '../../src/domain/evolve.ts';
+import { entryBelow, environmentOf } from '../../src/domain/model.ts';
+import { ModelInMemory } from '../support/model-in-memory.ts';
 import { type Asked, commandOf, contextOf, type Expected, history, NaiveModel } from './history.ts';
 import { at, decide, eventOf } from './support.ts';
 
@@ -34,7 +35,7 @@ test('decisions agree with a naive model for random histories', () => {
 test('a refusal changes nothing', () => {
   fc.assert(
     fc.property(history, (commands) => {
-      let before = structuredClone(initialModel('fraud'));
+      let before = structuredClone(new ModelInMemory('fraud'));
       run(commands, ({ event, model }) => {
         if (!event) expect(model).toEqual(before);
         before = structuredClone(model);
@@ -94,11 +95,11 @@ test('a rollback undoes exactly what the last activation did', () => {
       const archived = before.version !== null && model.versions.get(before.version)!.status === 'archived';
       expect(archived, 'what is active is not archived').toBe(false);
       const pushed = accept(model, decide(model, activate, { version: other.version, environment, ...force }, context));
-      evolve(model, pushed(context.now), last + 1, 'a');
-      expect(stack()?.below).toBe(before);
+      model.follow(pushed(context.now), last + 1, 'a');
+      expect(stack()?.below).toBe(before.revision);
       const popped = accept(model, decide(model, rollback, { environment, reason: 'worse' }, context));
-      evolve(model, popped(context.now), last + 2, 'b');
-      expect(stack()).toBe(before);
+      model.follow(popped(context.now), last + 2, 'b');
+      expect(stack()).toEqual(before);
     }),
     RUNS,
   );
@@ -150,15 +151,15 @@ test('an event with a wrong active map, previous version or list of reverted rev
   fc.assert(
     fc.property(history, (commands) => {
       const { events } = run(commands);
-      const model = initialModel('fraud');
+      const model = new ModelInMemory('fraud');
       for (const { event, revision } of events) {
         const before = structuredClone(model);
         for (const data of alterations(model, event)) {
           const altered = { ...event, data } as RegistryEvent;
-          expect(() => evolve(model, altered, revision, 'x'), JSON.stringify(data)).toThrow(RuleBroken);
+          expect(() => model.follow(altered, revision, 'x'), JSON.stringify(data)).toThrow(RuleBroken);
         }
         expect(model).toEqual(before);
-        evolve(model, event, revision, hashOf(event));
+        model.follow(event, revision, hashOf(event));
       }
     }),
     { numRuns: 100 },
@@ -171,12 +172,12 @@ interface Seen {
   revision: number;
   answer: Decision | Problem;
   event: RegistryEvent | null;
-  model: Model;
+  model: ModelInMemory;
 }
 
 /** Runs the commands in order and folds the accepted events. */
 function run(commands: Asked[], see: (seen: Seen) => void = () => {}) {
-  const model = initialModel('fraud');
+  const model = new ModelInMemory('fraud');
   const events: Stored[] = [];
   let now = 0;
   let last = 0;
@@ -186,7 +187,7 @@ function run(commands: Asked[], see: (seen: Seen) => void = () => {}) {
     const answer = answerTo(model, asked, now);
     const event = 'draft' in answer ? accept(model, answer)(at(now)) : null;
     if (event) {
-      evolve(model, event, revision, hashOf(event));
+      model.follow(event, revision, hashOf(event));
       events.push({ event, revision });
       last = revision;
     }
@@ -195,7 +196,7 @@ function run(commands: Asked[], see: (seen: Seen) => void = () => {}) {
   return { model, events, now, last };
 }
 
-function answerTo(model: Model, asked: Asked, now: number): Decision | Problem {
+function answerTo(model: ModelInMemory, asked: Asked, now: number): Decision | Problem {
   try {
     const [command, input] = commandOf(asked);
     return decide<never>(model, command as never, input, contextOf(asked, now));
@@ -205,16 +206,16 @@ function answerTo(model: Model, asked: Asked, now: number): Decision | Problem {
   }
 }
 
-function accept(model: Model, answer: Decision) {
+function accept(model: ModelInMemory, answer: Decision) {
   if (!('draft' in answer)) throw new Error('It changed nothing.');
   return (time: string) => eventOf(model, answer.draft, time);
 }
 
 const hashOf = (event: RegistryEvent) => sha256Hex(JSON.stringify(event));
 
-function fold(events: Stored[]): Model {
-  const model = initialModel('fraud');
-  for (const { event, revision } of events) evolve(model, event, revision, hashOf(event));
+function fold(events: Stored[]): ModelInMemory {
+  const model = new ModelInMemory('fraud');
+  for (const { event, revision } of events) model.follow(event, revision, hashOf(event));
   return model;
 }
 
@@ -231,7 +232,7 @@ function told(answer: Decision | Problem): Expected {
 const pointers = (active: ActiveMap) =>
   Object.fromEntries(Object.entries(active).map(([name, at]) => [name, at && [at.version, at.revision]]));
 
-function naiveMap(naive: NaiveModel, asked: Asked, event: RegistryEvent, model: Model) {
+function naiveMap(naive: NaiveModel, asked: Asked, event: RegistryEvent, model: ModelInMemory) {
   const moves = 'previous' in event.data;
   const names = new Set([...contextOf(asked, 0).environments, ...model.environments.keys()]);
   const map: Record<string, unknown> = {};
@@ -244,7 +245,7 @@ function naiveMap(naive: NaiveModel, asked: Asked, event: RegistryEvent, model: 
 }
 
 /** The data of an event with one false statement. */
-function* alterations(model: Model, { data }: RegistryEvent): Generator<object> {
+function* alterations(model: ModelInMemory, { data }: RegistryEvent): Generator<object> {
   const { active } = data;
   const moves = 'previous' in data ? (data.environment as string) : null;
   const wrong = { version: '9.9.9', manifest_digest: `sha256:${'f'.repeat(64)}`, published_revision: 0, revision: 0 };
@@ -276,8 +277,9 @@ function* alterations(model: Model, { data }: RegistryEvent): Generator<object> 
   for (let more = 1; more <= below.length; more++) yield { ...data, reverts: [...reverts, ...below.slice(0, more)] };
 }
 
-function stackOf(model: Model, environment: string): number[] {
+function stackOf(model: ModelInMemory, environment: string): number[] {
   const revisions: number[] = [];
-  for (let entry = environmentOf(model, environment).top; entry; entry = entry.below) revisions.push(entry.revision);
+  let entry = environmentOf(model, environment).top;
+  for (; entry; entry = entryBelow(model, entry)) revisions.push(entry.revision);
   return revisions;
 }

@@ -9,9 +9,9 @@ import { rollback } from '../../src/commands/rollback.ts';
 import { sha256Hex } from '../../src/domain/digest.ts';
 import { Problem, type ProblemCode } from '../../src/domain/errors.ts';
 import { type EventDraft, type EventType, eventData, type RegistryEvent } from '../../src/domain/events.ts';
-import { evolve } from '../../src/domain/evolve.ts';
 import type { Artifact } from '../../src/domain/manifest.ts';
-import { initialModel, type Model } from '../../src/domain/model.ts';
+import type { Model } from '../../src/domain/model.ts';
+import { ModelInMemory } from '../support/model-in-memory.ts';
 
 /** A time of the test day, in seconds. Steps are two minutes apart, so that no limit applies. */
 export const at = (seconds: number): string => new Date(Date.UTC(2026, 2, 3) + seconds * 1000).toISOString();
@@ -21,14 +21,14 @@ export const file = (path = 'model.joblib', content = path): Artifact => {
 };
 
 /** A command that was given before. */
-type Step = (model: Model) => void;
+type Step = (model: ModelInMemory) => void;
 
 export function did<Input>(command: Command<Input>, input: unknown, context: Partial<Context> = {}): Step {
   return (model) => {
     const decision = decide(model, command, input, context);
     if (!('draft' in decision)) throw new Error(`${command.name} changed nothing`);
     const event = eventOf(model, decision.draft, context.now ?? at(120 * model.revision));
-    evolve(model, event, model.revision + 1, sha256Hex(JSON.stringify(event)));
+    model.follow(event, model.revision + 1, sha256Hex(JSON.stringify(event)));
   };
 }
 
@@ -64,7 +64,7 @@ export function eventOf(model: Model, { type, data }: EventDraft, time: string):
 
 /** A model's history; revisions are 1, 2, … */
 export function given(...steps: Step[]) {
-  const model = initialModel('fraud');
+  const model = new ModelInMemory('fraud');
   for (const step of steps) step(model);
   return {
     model,

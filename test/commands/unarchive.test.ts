@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
 import { activate } from '../../src/commands/activate.ts';
 import { unarchive } from '../../src/commands/unarchive.ts';
-import { latestVersion } from '../../src/domain/model.ts';
 import { activated, archived, did, given, published } from './support.ts';
 
 test('puts an archived version back into use', () => {
@@ -10,7 +9,7 @@ test('puts an archived version back into use', () => {
   gives('version.restored', { version: '1.1.0', reason: 'it was clean' });
   expect(data?.active.production?.revision).toBe(3);
   const { when, model } = given(...history, did(unarchive, { version: '1.1.0' }));
-  expect(latestVersion(model)).toBe('1.1.0');
+  expect(model.latest).toBe('1.1.0');
   when(activate, { version: '1.1.0' }).gives('version.activated');
 });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { bumped, compareVersions, highest, isVersion, Version } from '../../src/domain/versions.ts';
+import { bumped, compareVersions, isVersion, precedence, preferred, Version } from '../../src/domain/versions.ts';
 
 describe('a version', () => {
   test.each(['0.0.0', '1.0.0', '10.20.30', '1.0.0-rc.1', '1.0.0-0', '1.0.0-x-y.7', '1.0.0-alpha.0.beta'])(
@@ -36,7 +36,9 @@ const versions = fc.array(
   fc.tuple(releases, fc.constantFrom('', '-alpha', '-rc.1', '-rc.2', '-rc.10')).map((p) => p.join('')),
 );
 
-describe('the highest version', () => {
+const highest = (all: string[]) => all.reduce<string | null>(preferred, null);
+
+describe('the preferred version', () => {
   test.each([
     [[], null],
     [['1.9.0', '1.10.0', '1.2.0'], '1.10.0'],
@@ -64,19 +66,41 @@ describe('the bumped version', () => {
     [['1.2.0-rc.1'], '2.0.0', '1.2.0', '1.2.0'],
     [['1.2.3-rc.1'], '2.0.0', '1.3.0', '1.2.3'],
   ])('%j: %s, %s, %s', (of, major, minor, patch) => {
-    expect(bumped(of, 'major')).toBe(major);
-    expect(bumped(of, 'minor')).toBe(minor);
-    expect(bumped(of, 'patch')).toBe(patch);
+    expect(bumped(highest(of), 'major')).toBe(major);
+    expect(bumped(highest(of), 'minor')).toBe(minor);
+    expect(bumped(highest(of), 'patch')).toBe(patch);
   });
 
   test('is always new, and the next latest version', () => {
     fc.assert(
       fc.property(versions, fc.constantFrom('major' as const, 'minor' as const, 'patch' as const), (all, bump) => {
-        const next = bumped(all, bump);
+        const next = bumped(highest(all), bump);
         expect(isVersion(next)).toBe(true);
         expect(all).not.toContain(next);
         expect(highest([...all, next])).toBe(next);
       }),
     );
   });
+});
+
+test('the precedence of versions as text sorts byte by byte as versions do', () => {
+  const identifier = fc.oneof(fc.nat().map(String), fc.stringMatching(/^[0-9A-Za-z-]{1,8}$/));
+  const version = fc
+    .tuple(fc.nat(), fc.nat(20), fc.nat(3), fc.array(identifier, { maxLength: 3 }))
+    .map(([major, minor, patch, ids]) => `${major}.${minor}.${patch}${ids.length > 0 ? `-${ids.join('.')}` : ''}`)
+    .filter(isVersion);
+  fc.assert(
+    fc.property(version, version, (a, b) => {
+      const compared = Buffer.compare(Buffer.from(precedence(a)), Buffer.from(precedence(b)));
+      expect(compared).toBe(compareVersions(a, b));
+    }),
+    {
+      examples: [
+        ['1.0.0-1', '1.0.0--'],
+        ['1.0.0-a.b', '1.0.0-a'],
+        ['1.0.0-ab', '1.0.0-a-'],
+        ['2.0.0-rc.1', '2.0.0'],
+      ],
+    },
+  );
 });

@@ -16,7 +16,8 @@ import { callerAddress } from '../../src/http/caller/address.ts';
 import type { Services } from '../../src/http/services.ts';
 import { revisionToken } from '../../src/log/identity.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
-import { modelsOf } from '../../src/projections/registry.ts';
+import { listsInThisThread } from '../../src/projections/lists/reader.ts';
+import { modelsWith } from '../../src/projections/read-model/references.ts';
 import { file } from '../commands/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { createLogbook } from '../support/logbook.ts';
@@ -37,7 +38,7 @@ export interface Line extends Record<string, unknown> {
  * production. Commands are refused, as there is no stream to append to.
  */
 export async function createTestApp(changed: Partial<Services> = {}) {
-  const { registry, messages, give } = createLogbook(ENVIRONMENTS);
+  const { readModel, messages, give } = createLogbook(ENVIRONMENTS);
   const artifacts = await openVolumeStore(await temporaryFolder());
   const lines: Line[] = [];
   const unavailable = async () => Promise.reject(new Problem('log-unavailable', 'There is no log in this test.'));
@@ -59,11 +60,12 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     signing: { secrets: [], nonces: { use: unavailable } },
     now: () => new Date(),
     policy: DEFAULT_POLICY,
-    blobAccess: createBlobAccess(changed.policy ?? DEFAULT_POLICY, () => modelsOf(registry)),
-    registry: () => registry,
+    blobAccess: createBlobAccess(changed.policy ?? DEFAULT_POLICY, (digest) => modelsWith(readModel.db, digest)),
+    readModel,
+    lists: listsInThisThread(readModel, { policy: changed.policy ?? DEFAULT_POLICY, environments: ENVIRONMENTS }),
     artifacts,
     execute: unavailable,
-    snapshots: createSnapshotStream({ registry: () => registry, environments: ENVIRONMENTS, stale: () => false }),
+    snapshots: createSnapshotStream({ readModel, environments: ENVIRONMENTS, stale: () => false }),
     fleet: { of: () => loaders, all: () => loaders, onReport: () => {}, report: unavailable, close: async () => {} },
     readAt: async (revision) => {
       const { body } = messages[revision - 1]!;
@@ -71,7 +73,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     },
     settled: async () => {},
     volumeProblems: () => [],
-    revision: () => revisionToken(registry.position),
+    revision: () => revisionToken(readModel.position),
     stale: () => false,
     health: () => ({ log: 'live', complete: true, gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
     metrics: createMetrics(ENVIRONMENTS),
@@ -79,7 +81,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
   } satisfies Services;
   give(publish, 'fraud', CONTENT, { at: '2026-03-03T14:00:00.000Z' });
   give(activate, 'fraud', { version: '1.0.0' }, { at: '2026-03-03T14:05:00.000Z' });
-  return { request: requester(createApp(services, '0.0.0')), services, registry, lines, give };
+  return { request: requester(createApp(services, '0.0.0')), services, readModel, lines, give };
 }
 
 export interface Asked {

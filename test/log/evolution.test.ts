@@ -5,8 +5,8 @@ import { EVENT_TYPES, EVENT_VERSIONS, eventData, type RegistryEvent } from '../.
 import { createCodec, decodeEvent, encodeEvent, Undecodable } from '../../src/log/codec.ts';
 import { subjectOf } from '../../src/log/stream.ts';
 import { upcasters } from '../../src/log/upcast.ts';
-import { applyMessage, emptyRegistry, entryOf } from '../../src/projections/registry.ts';
 import { sourceOf } from '../support/logbook.ts';
+import { newReadModel } from '../support/read-model.ts';
 import { readV1 } from './fixtures/reader-v1.ts';
 import { alteredBody, recorded, recordedHistory } from './recorded.ts';
 
@@ -33,13 +33,12 @@ describe('recorded bodies', () => {
   });
 
   test('are followed to their end by the read model and by the audit', async () => {
-    const registry = emptyRegistry();
+    const readModel = newReadModel();
     const messages = recordedHistory().map((body, i) => {
-      applyMessage(registry, { revision: i + 1, model: 'fraud', body });
+      readModel.fold({ revision: i + 1, model: 'fraud', body });
       return { revision: i + 1, subject: subjectOf('fraud'), stored_at: new Date(0), body };
     });
-    const { model, frozen } = entryOf(registry, 'fraud');
-    expect([frozen, model.revision]).toEqual([null, recorded.size]);
+    expect([readModel.frozen('fraud'), readModel.model('fraud').revision]).toEqual([null, recorded.size]);
     const replay = await replayLog(sourceOf(messages));
     expect([replay.findings, replay.events]).toEqual([[], recorded.size]);
   });

@@ -13,9 +13,9 @@ import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { Services } from '../../src/http/services.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
-import { emptyRegistry } from '../../src/projections/registry.ts';
 import { createLogger } from '../../src/telemetry.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
+import { newReadModel } from '../support/read-model.ts';
 import {
   artifactsOf,
   type Files,
@@ -213,6 +213,7 @@ it('ends with a message if the port is in use, and leaves no nats-server behind'
 it('keeps the bytes if the version is refused, or the outcome is unknown', async () => {
   const volume = await volumeFolder();
   const artifacts = await openVolumeStore(volume, 0);
+  const readModel = newReadModel();
   const app = (code: 'outcome-unknown' | 'version-exists') =>
     createApp(
       {
@@ -222,12 +223,13 @@ it('keeps the bytes if the version is refused, or the outcome is unknown', async
         verify: () => ({ actor: 'tester', role: 'admin', groups: [] }),
         policy: DEFAULT_POLICY,
         blobAccess: createBlobAccess(DEFAULT_POLICY, () => []),
-        registry: () => emptyRegistry(),
+        readModel,
+        lists: { list: async () => Promise.reject(new Error('it lists nothing')) },
         artifacts,
         execute: async () => {
           throw new Problem(code, 'as the log says');
         },
-        snapshots: createSnapshotStream({ registry: () => emptyRegistry(), environments: [], stale: () => false }),
+        snapshots: createSnapshotStream({ readModel, environments: [], stale: () => false }),
         fleet: { of: () => [], all: () => [], onReport: () => {}, report: async () => {}, close: async () => {} },
         readAt: async () => null,
         settled: async () => {},

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
-import { emptyRegistry } from '../../src/projections/registry.ts';
 import type { Program } from '../support/program.ts';
+import { newReadModel } from '../support/read-model.ts';
 import { emptyProgram, ok, problemOf, publish, shared, until } from './support.ts';
 
 const EVENTS = '/api/models/default/events';
@@ -153,7 +153,7 @@ describe('the event stream', () => {
 
 /** A server that streams snapshots to every caller, without the rest of the program. */
 async function bareStream(heartbeatMs: number) {
-  const sources = { registry: () => emptyRegistry(), environments: ['production'], stale: () => true };
+  const sources = { readModel: newReadModel(), environments: ['production'], stale: () => true };
   const snapshots = createSnapshotStream(sources, heartbeatMs);
   const server = createServer((_, outgoing) => snapshots.join('default', outgoing, false)).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -2,9 +2,9 @@ import { appendFile, copyFile, mkdir, readdir, readFile, rename, rm, truncate, w
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { activeVersion } from '../../src/domain/model.ts';
 import { shortEpoch } from '../../src/log/identity.ts';
 import { startActivationHistory } from '../../src/projections/activation-history.ts';
-import { entryOf } from '../../src/projections/registry.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { type Log, newLog } from './log-in-memory.ts';
 
@@ -19,7 +19,7 @@ function logWith(activations: number, ...rest: Parameters<typeof newLog>): Log {
 }
 
 function activateNext(log: Log): void {
-  const now = entryOf(log.registry, 'fraud').model.environments.get('production')?.top?.version;
+  const now = activeVersion(log.readModel.model('fraud'), 'production');
   log.activate(now === '1.0.0' ? '1.1.0' : '1.0.0');
 }
 
@@ -85,7 +85,7 @@ test('a line has the active versions before and after, the actor, the reason and
     request_id: 'r-6',
     revision: 6,
     generation: 0,
-    epoch: shortEpoch(log.registry.position.epoch),
+    epoch: shortEpoch(log.readModel.position.epoch),
     before: { production: '1.0.0', staging: '1.0.0' },
     after: { production: '1.1.0', staging: '1.0.0' },
   });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { EventType } from '../../src/domain/events.ts';
 import { type LogPosition, shortEpoch } from '../../src/log/identity.ts';
 import {
   type CursorOptions,
@@ -11,48 +12,49 @@ import {
   startCursor,
 } from '../../src/projections/cursor.ts';
 import type { EventListener } from '../../src/projections/projector.ts';
-import { emptyRegistry, entryOf, type HistoryEntry, type Registry } from '../../src/projections/registry.ts';
+import type { ReadModel } from '../../src/projections/read-model/read-model.ts';
+import { newReadModel } from '../support/read-model.ts';
 
 const EPOCH = 'ab'.repeat(32);
 
-/** A projector without a log: only its index has events. */
+/** A projector without a log: its read model has only a position and an index of events. */
 function newProjector() {
   let state: ReturnType<CursorOptions['projector']['state']> = 'live';
-  let registry = registryOf(0);
+  let position: LogPosition = { generation: 0, epoch: EPOCH, revision: 0, hash: null };
+  let { db } = newReadModel();
   const listeners: EventListener[] = [];
+  const index = (type: EventType) => {
+    position = { ...position, revision: position.revision + 1 };
+    db.query(`INSERT INTO event (revision, model, type, time, at, actor, request_id, data)
+      VALUES (?, 1, ?, '', 0, 'ana', 'r', '{}')`).run(position.revision, type);
+  };
+  const readModel = {
+    get db() {
+      return db;
+    },
+    get position() {
+      return position;
+    },
+  } as ReadModel;
   return {
-    projector: { registry: () => registry, state: () => state, onEvent: (l: EventListener) => listeners.push(l) },
+    projector: { readModel, state: () => state, onEvent: (l: EventListener) => listeners.push(l) },
     becomes(next: typeof state) {
       state = next;
     },
-    add(count: number, type: HistoryEntry['type'] = 'version.activated', model = 'fraud') {
-      for (let i = 0; i < count; i++) addTo(registry, type, model);
-      const applied = { event: { type, model }, revision: registry.position.revision };
+    add(count: number, type: EventType = 'version.activated', model = 'fraud') {
+      for (let i = 0; i < count; i++) index(type);
+      const applied = { event: { type, model }, revision: position.revision };
       for (const listener of listeners) listener(applied as Parameters<EventListener>[0]);
     },
     restored(revision: number) {
-      const generation = registry.position.generation + 1;
       state = 'cut-off'; // as the tail is while it compares the logs
-      registry = registryOf(generation);
+      position = { ...position, generation: position.generation + 1, revision: 0 };
+      db = newReadModel().db;
       for (const listener of listeners) listener(null);
-      for (let i = 0; i < revision; i++) addTo(registry, 'version.activated', 'fraud');
+      for (let i = 0; i < revision; i++) index('version.activated');
       state = 'live';
     },
   };
-}
-
-function registryOf(generation: number): Registry {
-  const registry = emptyRegistry(generation);
-  registry.position = { ...registry.position, epoch: EPOCH };
-  return registry;
-}
-
-function addTo(registry: Registry, type: HistoryEntry['type'], model: string): void {
-  const entry = entryOf(registry, model);
-  registry.models.set(model, entry);
-  const revision = registry.position.revision + 1;
-  registry.position = { ...registry.position, revision };
-  entry.history.push({ revision, type, at: 0, actor: 'ana', environment: null, version: null, previous: null });
 }
 
 /** A cursor that delivers to an array, and whose position is kept in memory. */
@@ -69,7 +71,7 @@ function newCursor({ projector }: ReturnType<typeof newProjector>, options: Part
           saved = position;
         },
       },
-      select: ({ type }) => type === 'version.activated',
+      types: ['version.activated'],
       deliver: async (revisions) => void delivered.push(...revisions),
       log: pino({ level: 'silent' }),
       retryMs: 10,

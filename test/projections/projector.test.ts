@@ -2,7 +2,8 @@ import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { append } from '../../src/log/append.ts';
 import { STREAM } from '../../src/log/stream.ts';
-import { startProjector } from '../../src/projections/projector.ts';
+import { type Projector, startProjector } from '../../src/projections/projector.ts';
+import { IN_MEMORY } from '../../src/projections/read-model/file.ts';
 import { type Log, notesEvent, publishedEvent, reconnect, startLog, until } from '../log/support.ts';
 import { SERVERS } from '../support/nats.ts';
 
@@ -13,7 +14,7 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     expect(projector.state()).toBe('live');
     const { revision } = await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
     await projector.reached(revision);
-    expect(projector.registry().models.get('fraud')!.model.versions.has('1.0.0')).toBe(true);
+    expect(projector.readModel.model('fraud').record('1.0.0') !== null).toBe(true);
     expect(projector.gaps()).toEqual([]);
   });
 
@@ -22,9 +23,8 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     await append(log.nats, 'fraud', 0, notesEvent('fraud'));
     const { revision } = await append(log.nats, 'churn', 0, publishedEvent('churn', '1.0.0'));
     await projector.reached(revision);
-    const { models } = projector.registry();
-    expect(models.get('fraud')!.frozen).toMatchObject({ revision: 1 });
-    expect(models.get('churn')!.frozen).toBeNull();
+    expect(projector.readModel.frozen('fraud')).toMatchObject({ revision: 1 });
+    expect(projector.readModel.frozen('churn')).toBeNull();
   });
 
   test('calls the other listeners if one fails', async () => {
@@ -53,8 +53,8 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     await log.nats.jsm.streams.update(STREAM, { ...config, metadata });
     expect(projector.complete()).toBe(true);
     await reconnect(log.nats);
-    await until(() => projector.registry().position.generation === 1 && projector.complete());
-    expect(projector.registry().models.has('fraud')).toBe(true);
+    await until(() => projector.readModel.position.generation === 1 && projector.complete());
+    expect(projector.readModel.model('fraud').revision > 0).toBe(true);
     expect(complete).toEqual([false, false]); // the restart, and the event
   });
 
@@ -64,7 +64,7 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     await projector.reached(1);
     await log.server.kill();
     await until(() => projector.state() === 'cut-off');
-    expect(projector.registry().models.has('fraud')).toBe(true);
+    expect(projector.readModel.model('fraud').revision > 0).toBe(true);
     await log.server.start();
     await until(() => projector.state() === 'live');
   });
@@ -75,9 +75,9 @@ test('an event that is not read back in time has an unknown outcome', async () =
   await expect(projector.reached(7)).rejects.toMatchObject({ code: 'outcome-unknown' });
 });
 
-async function projected(binary: string): Promise<{ log: Log; projector: ReturnType<typeof startProjector> }> {
+async function projected(binary: string): Promise<{ log: Log; projector: Projector }> {
   const log = await startLog(binary);
-  const projector = startProjector(log.nats, 0, pino({ level: 'silent' }));
+  const projector = await startProjector({ nats: log.nats, path: IN_MEMORY, log: pino({ level: 'silent' }) });
   onTestFinished(() => projector.close());
   return { log, projector };
 }

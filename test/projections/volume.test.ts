@@ -148,14 +148,14 @@ test('a version without its bytes is repeated until they are there, and is not a
 test('the position is saved once every event before it shows on the volume', async () => {
   const { volume, log, start, hold, publish, put } = await volumeWith(['1.0.0', 'fraud']);
   await start();
-  expect(await readPosition(volume)).toEqual(log.registry.position);
+  expect(await readPosition(volume)).toEqual(log.readModel.position);
   await put('2.0.0', 'fraud');
   const release = hold('2.0.0', 'fraud');
   publish('2.0.0', 'fraud');
   await new Promise((resolve) => setTimeout(resolve, 1_200));
   expect(await readPosition(volume)).toMatchObject({ revision: 1 });
   release();
-  await expect.poll(() => readPosition(volume), { timeout: 5_000 }).toEqual(log.registry.position);
+  await expect.poll(() => readPosition(volume), { timeout: 5_000 }).toEqual(log.readModel.position);
 });
 
 test('after a restore of the log, the files follow the restored log, and older work is dropped', async () => {

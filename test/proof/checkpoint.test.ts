@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { CompactSign } from 'jose';
 import { describe, expect, test } from 'vitest';
-import { applyMessage, emptyRegistry } from '../../src/projections/registry.ts';
+import { headsOf } from '../../src/projections/read-model/models.ts';
 import { addMessage, emptyChain, findingsOf } from '../../src/proof/chain.ts';
 import { type CheckResult, checkLog } from '../../src/proof/check.ts';
 import { type Checkpoint, checkpointOf, signCheckpoint, verifyCheckpoint } from '../../src/proof/checkpoint.ts';
@@ -14,6 +14,7 @@ import { foreign, NOW, shortLog } from '../audit/logs.ts';
 import { altered, commands, renumbered, written } from '../audit/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { sourceOf } from '../support/logbook.ts';
+import { newReadModel } from '../support/read-model.ts';
 
 function checkpointAt(messages: RawMessage[], revision = messages.length, generation = 0): Checkpoint {
   const chain = emptyChain(generation);
@@ -204,15 +205,14 @@ test('the checkpoint of the registry’s fold equals the checkpoint of the raw l
     fc.property(commands, junk, (given, strewn) => {
       const events = written(given).messages;
       const messages = strewn.reduce((all, [at, body, model]) => all.toSpliced(at, 0, foreign(0, body, model)), events);
-      const registry = emptyRegistry(3);
+      const readModel = newReadModel(3);
       const chain = emptyChain(3);
       for (const message of renumbered(messages)) {
-        applyMessage(registry, { ...message, model: message.subject.split('.').at(-1)! });
+        readModel.fold({ ...message, model: message.subject.split('.').at(-1)! });
         addMessage(chain, message);
-        const heads = new Map([...registry.models].map(([name, { last }]) => [name, last]));
-        expect(checkpointOf({ ...registry.position, heads, order: registry.order }, NOW)).toEqual(
-          checkpointOf(chain, NOW),
-        );
+        readModel.commit();
+        const state = { ...readModel.position, heads: headsOf(readModel.db), order: () => readModel.orderDigest() };
+        expect(checkpointOf(state, NOW)).toEqual(checkpointOf(chain, NOW));
       }
     }),
     { numRuns: 30 },

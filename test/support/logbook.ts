@@ -3,8 +3,8 @@ import type { Command, Context } from '../../src/commands/command.ts';
 import type { RegistryEvent } from '../../src/domain/events.ts';
 import { encodeEvent } from '../../src/log/codec.ts';
 import { subjectOf } from '../../src/log/stream.ts';
-import { applyMessage, emptyRegistry, entryOf } from '../../src/projections/registry.ts';
 import type { LogSource, RawMessage } from '../../src/proof/source.ts';
+import { newReadModel } from './read-model.ts';
 
 /** Time, actor and context of a command. */
 export interface Given {
@@ -16,13 +16,13 @@ export interface Given {
 
 /** Creates a log in memory that the registry's own commands and fold write. */
 export function createLogbook(environments = ['production', 'staging', 'dev']) {
-  const registry = emptyRegistry();
+  const readModel = newReadModel();
   const messages: RawMessage[] = [];
-  return { messages, registry, give };
+  return { messages, readModel, give };
 
   /** Returns the event's revision, or null if nothing changed. @throws {Problem} if the command is refused */
   function give<Input>(command: Command<Input>, model: string, input: object, given: Given): number | null {
-    const state = entryOf(registry, model).model;
+    const state = readModel.model(model);
     const time = given.at > state.time ? given.at : state.time;
     const context = { environments, activationLimit: 0, missing: [], loaders: [], ...given.context, now: time };
     const decision = command.decide(state, command.input.parse(input), context);
@@ -30,7 +30,8 @@ export function createLogbook(environments = ['production', 'staging', 'dev']) {
     const revision = messages.length + 1;
     const envelope = { model, id: idOf(revision), time, actor: given.actor ?? 'ana', request_id: `r-${revision}` };
     const body = encodeEvent({ ...decision.draft, ...envelope } as RegistryEvent, state.head);
-    applyMessage(registry, { revision, model, body });
+    readModel.fold({ revision, model, body });
+    readModel.commit();
     messages.push({ revision, subject: subjectOf(model), stored_at: new Date(time), body });
     return revision;
   }

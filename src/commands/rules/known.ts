@@ -3,13 +3,13 @@ import type { Model, VersionState } from '../../domain/model.ts';
 
 /** @throws {Problem} unknown-model if nothing was published yet */
 export function requireModel(model: Model): void {
-  if (model.versions.size === 0) throw new Problem('unknown-model', `There is no model ${model.name}.`);
+  if (model.versionCount === 0) throw new Problem('unknown-model', `There is no model ${model.name}.`);
 }
 
 /** @throws {Problem} unknown-model, unknown-version */
 export function requireVersion(model: Model, version: string): VersionState {
   requireModel(model);
-  const state = model.versions.get(version);
+  const state = model.version(version);
   if (!state) throw new Problem('unknown-version', `${model.name} has no version ${version}.`);
   return state;
 }

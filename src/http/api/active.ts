@@ -1,18 +1,17 @@
 import { z } from 'zod';
 import { ActiveView, activeView } from '../../api/views.ts';
 import { Problem } from '../../domain/errors.ts';
-import { environmentOf, type Model } from '../../domain/model.ts';
+import type { Model } from '../../domain/model.ts';
 import { EnvironmentName } from '../../domain/names.ts';
 import { shortEpoch } from '../../log/identity.ts';
-import type { ModelEntry } from '../../projections/registry.ts';
+import type { At as Moment } from '../../projections/read-model/past-model.ts';
 import type { HttpContext } from '../server/context.ts';
 import { notModified } from '../server/etag.ts';
 import { type Reply, route } from '../server/route.ts';
 import type { Services } from '../services.ts';
-import { At, modelAt, withNotes } from './at.ts';
+import { At } from './at.ts';
 import { findEnvironment, findModel } from './find.ts';
 import { ofModel } from './params.ts';
-import { readEvents } from './read-event.ts';
 
 const active = route({
   method: 'GET',
@@ -22,12 +21,12 @@ const active = route({
   params: ofModel,
   query: z.object({ environment: EnvironmentName.default('production'), at: At.optional() }),
   answer: { status: 200, schema: ActiveView },
-  errors: ['no-active-version', 'unknown-environment', 'unknown-model', 'log-unavailable'],
+  errors: ['no-active-version', 'unknown-environment', 'unknown-model', 'list-timeout'],
   handle({ c, params, query: { environment: name, at } }, services) {
-    const entry = findModel(services, params.model);
+    const model = findModel(services, params.model);
     const environment = findEnvironment(services, name);
-    if (at) return activeAt(c, entry, { environment, at }, services);
-    const { etag, reply } = activeReply(entry.model, environment, services);
+    if (at) return activeAt(c, params.model, environment, at, services);
+    const { etag, reply } = activeReply(model, environment, services);
     return notModified(c, etag) ? { status: 304, headers: reply.headers! } : reply;
   },
 });
@@ -39,7 +38,7 @@ interface Cached {
 const cached = new WeakMap<Model, Map<string, Cached>>();
 
 /**
- * Returns the answer from a cache that is valid until the next event of the model: services poll it all day. The ETag
+ * Returns the answer from a cache: services poll it all day. Each event of the model makes another object of it. The ETag
  * is the head of the model's chain, which changes with every event, so that no body has to be hashed.
  *
  * @throws {Problem} no-active-version
@@ -47,15 +46,12 @@ const cached = new WeakMap<Model, Map<string, Cached>>();
 function activeReply(model: Model, environment: string, { metrics }: Services): Cached {
   const replies = cached.get(model) ?? new Map<string, Cached>();
   cached.set(model, replies);
-  const etag = `"${model.head.slice(0, 32)}"`;
   const known = replies.get(environment);
-  if (known?.etag === etag) {
-    metrics.manifestCache(true);
-    return known;
-  }
+  metrics.manifestCache(known !== undefined);
+  if (known) return known;
   const view = activeView(model, environment);
   if (!view) throw new Problem('no-active-version', `No version is active in ${environment}.`, { environment });
-  metrics.manifestCache(false);
+  const etag = `"${model.head.slice(0, 32)}"`;
   const fresh = { etag, reply: { headers: { ETag: etag }, body: JSON.stringify(view) } };
   replies.set(environment, fresh);
   return fresh;
@@ -65,29 +61,20 @@ function activeReply(model: Model, environment: string, { metrics }: Services): 
  * Answers what was active at an earlier moment. The past does not change: the ETag names the log and the last event of
  * the model up to that moment.
  *
- * @throws {Problem} no-active-version, log-unavailable
+ * @throws {Problem} no-active-version
  */
 async function activeAt(
   c: HttpContext,
-  entry: ModelEntry,
-  { environment, at }: { environment: string; at: At },
-  services: Services,
+  model: string,
+  environment: string,
+  at: Moment,
+  { lists, readModel }: Services,
 ): Promise<Reply> {
-  const past = modelAt(entry, at);
-  const view = activeView(past.model, environment);
-  if (!view) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
-  const { generation, epoch } = services.registry().position;
-  const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${past.revision}"` };
-  if (notModified(c, headers.ETag)) return { status: 304, headers };
-  const [version] = await withNotes(past, [past.model.versions.get(view.version)!], services);
-  const [moved] = await readEvents([environmentOf(past.model, environment).moved!.revision], services);
-  const activated = {
-    at: moved!.time,
-    by: moved!.actor,
-    reason: moved!.data.reason as string | null,
-    revision: moved!.revision,
-  };
-  return { headers, json: { ...view, notes: version!.notes, activated } satisfies ActiveView };
+  const { revision, active } = await lists.list('active', { model, environment, at });
+  if (!active) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
+  const { generation, epoch } = readModel.position;
+  const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${revision}"` };
+  return notModified(c, headers.ETag) ? { status: 304, headers } : { headers, json: active };
 }
 
 export const activeRoutes = [active];

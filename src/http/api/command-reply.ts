@@ -40,5 +40,5 @@ export async function moveReply(outcome: Outcome, dry_run: boolean, services: Se
 export async function versionReply(outcome: Outcome, version: string, services: Services): Promise<Reply> {
   const { model } = outcome;
   if (outcome.stored) await services.settled(model.name);
-  return { json: versionView(model, model.versions.get(version)!), log: { version, ...logOf(outcome) } };
+  return { json: versionView(model, model.version(version)!), log: { version, ...logOf(outcome) } };
 }

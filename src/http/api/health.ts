@@ -54,9 +54,8 @@ async function mayReadEverything(c: HttpContext, services: Services): Promise<bo
 }
 
 /** A frozen model does not make the server unready: the others are served. */
-function frozenModels({ registry }: Services) {
-  const entries = [...registry().models.values()].filter(({ frozen }) => frozen !== null);
-  return entries.map(({ model, frozen }) => ({ model: model.name, ...frozen! }));
+function frozenModels({ readModel }: Services) {
+  return [...readModel.frozenModels].map(([model, frozen]) => ({ model, ...frozen }));
 }
 
 export const healthRoutes = [healthz, readyz];

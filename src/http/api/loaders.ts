@@ -3,7 +3,6 @@ import { Problem } from '../../domain/errors.ts';
 import { convergence, FleetView, LoaderReport, type LoaderView } from '../../domain/fleet.ts';
 import { activeMap } from '../../domain/model.ts';
 import { EnvironmentName } from '../../domain/names.ts';
-import { entryOf } from '../../projections/registry.ts';
 import { route } from '../server/route.ts';
 import { findEnvironment } from './find.ts';
 import { ofLoader, ofModel } from './params.ts';
@@ -39,7 +38,7 @@ const list = route({
   handle({ params: { model }, query: { environment } }, services) {
     // A loader may wait for the first version of a model, so an unknown model is not an error here.
     const all = services.fleet.of(model).sort(byName);
-    const active = activeMap(entryOf(services.registry(), model).model, services.environments);
+    const active = activeMap(services.readModel.model(model), services.environments);
     if (environment === undefined) return { json: { loaders: all, environments: convergence(active, all) } };
     findEnvironment(services, environment);
     const loaders = all.filter((loader) => loader.environment === environment);

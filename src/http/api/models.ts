@@ -1,16 +1,14 @@
 import { z } from 'zod';
 import { pageOf } from '../../api/page.ts';
-import { ModelView, modelView, ShortLatestView, ShortModelView } from '../../api/views.ts';
+import { ModelView, ShortLatestView, ShortModelView } from '../../api/views.ts';
 import { readSmallBlob } from '../../artifacts/read-small.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { shownJson } from '../../domain/json.ts';
-import { activeVersion, latestVersion, type Model, type VersionState } from '../../domain/model.ts';
+import { activeVersion, type Model, type VersionState } from '../../domain/model.ts';
 import { DEFAULT_MODEL, ModelName } from '../../domain/names.ts';
-import { compareVersions } from '../../domain/versions.ts';
-import { entryOf } from '../../projections/registry.ts';
-import { Paging, pageReply } from '../server/paging.ts';
+import { Paging, pageReply, pageStart } from '../server/paging.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 import { findModel } from './find.ts';
@@ -22,20 +20,11 @@ const models = route({
   summary: 'The models, the last changed one first',
   query: z.object(Paging),
   answer: { status: 200, schema: pageOf('models', ModelView) },
-  errors: [],
-  handle({ query, may }, { registry, environments }) {
-    const listing = ['models', registry().position.epoch];
-    const published = [...registry().models.values()]
-      .map(({ model }) => model)
-      .filter(({ name, versions }) => versions.size > 0 && may({ permission: 'read', model: name }));
-    const newestFirst = published.sort((a, b) => b.revision - a.revision);
-    return pageReply({
-      name: 'models',
-      entries: newestFirst,
-      ...query,
-      listing,
-      views: (some) => some.map((model) => modelView(model, environments)),
-    });
+  errors: ['list-timeout'],
+  async handle({ query, identity }, { lists, readModel }) {
+    const listing = ['models', readModel.position.epoch];
+    const start = pageStart(listing, query);
+    return pageReply('models', await lists.list('models', { ...start, identity }), listing);
   },
 });
 
@@ -49,11 +38,10 @@ const short = route({
   query: OfModel,
   answer: { status: 200, schema: ShortModelView },
   errors: ['unknown-model'],
-  handle({ query }, services) {
+  async handle({ query }, services) {
     const model = shortModel(services, query.model);
-    const versions = [...model.versions.keys()].sort(compareVersions);
-    const active = activeVersion(model, 'production')?.version ?? null;
-    return { json: { versions, latest: latestVersion(model), active } };
+    const versions = await services.lists.list('names', { model: model.name });
+    return { json: { versions, latest: model.latest, active: activeVersion(model, 'production') } };
   },
 });
 
@@ -67,16 +55,15 @@ const shortLatest = route({
   errors: ['unknown-model', 'unknown-version'],
   async handle({ query }, services) {
     const model = shortModel(services, query.model);
-    const version = latestVersion(model);
+    const { latest: version } = model;
     if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
-    return { json: { version, metadata: await metadataOf(model.versions.get(version)!, services.artifacts) } };
+    return { json: { version, metadata: await metadataOf(model.version(version)!, services.artifacts) } };
   },
 });
 
 /** Finds a model; the default model exists before its first version. @throws {Problem} unknown-model */
 function shortModel(services: Services, name: string): Model {
-  const { model } = name === DEFAULT_MODEL ? entryOf(services.registry(), name) : findModel(services, name);
-  return model;
+  return name === DEFAULT_MODEL ? services.readModel.model(name) : findModel(services, name);
 }
 
 /** Returns the version's `metadata.json`, or null if it cannot be shown; without that file, its manifest. */

@@ -16,7 +16,7 @@ const declared = route({
   answer: { status: 200, schema: RuntimeView },
   errors: ['unknown-environment', 'unknown-model'],
   handle({ params }, services) {
-    const { model } = findModel(services, params.model);
+    const model = findModel(services, params.model);
     const environment = findEnvironment(services, params.environment);
     const { runtime } = environmentOf(model, environment);
     return { json: { environment, runtime, revision: model.revision } };

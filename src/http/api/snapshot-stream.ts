@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Snapshot } from '../../api/snapshot.ts';
 import { activeMap, environmentOf } from '../../domain/model.ts';
 import { positionId, shortEpoch } from '../../log/identity.ts';
-import { entryOf, type Registry } from '../../projections/registry.ts';
+import type { ReadModel } from '../../projections/read-model/read-model.ts';
 
 /** Why a snapshot is sent: the `event` of a server-sent event. */
 export type Occasion = 'reset' | 'snapshot' | 'activation' | 'heartbeat';
@@ -21,7 +21,7 @@ export interface SnapshotStream {
 }
 
 export interface SnapshotSources {
-  registry(): Registry;
+  readModel: Pick<ReadModel, 'position' | 'model'>;
   environments: readonly string[];
   /** Whether the log cannot be followed at the moment. */
   stale(): boolean;
@@ -81,7 +81,7 @@ export function createSnapshotStream(sources: SnapshotSources, heartbeatMs = HEA
   }
 
   function encode(occasion: Occasion, model: string): Buffer {
-    const id = positionId(sources.registry().position);
+    const id = positionId(sources.readModel.position);
     const data = JSON.stringify(snapshotOf(sources, model));
     return Buffer.from(`id: ${id}\nevent: ${occasion}\ndata: ${data}\n\n`);
   }
@@ -102,9 +102,9 @@ export function createSnapshotStream(sources: SnapshotSources, heartbeatMs = HEA
 }
 
 /** Returns what is active of a model. A name without events has nothing active. */
-export function snapshotOf({ registry, environments, stale }: SnapshotSources, name: string): Snapshot {
-  const { revision, generation, epoch } = registry().position;
-  const { model } = entryOf(registry(), name);
+export function snapshotOf({ readModel, environments, stale }: SnapshotSources, name: string): Snapshot {
+  const { revision, generation, epoch } = readModel.position;
+  const model = readModel.model(name);
   const pointers = Object.entries(activeMap(model, environments));
   const active = Object.fromEntries(
     pointers.map(([environment, pointer]) => {

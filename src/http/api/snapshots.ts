@@ -3,7 +3,6 @@ import { PolledSnapshot, Snapshot } from '../../api/snapshot.ts';
 import { Problem } from '../../domain/errors.ts';
 import { parsePositionId, positionId } from '../../log/identity.ts';
 import { hashOf } from '../../log/read.ts';
-import { entryOf } from '../../projections/registry.ts';
 import type { HttpContext } from '../server/context.ts';
 import { notModified } from '../server/etag.ts';
 import { route } from '../server/route.ts';
@@ -41,9 +40,9 @@ const snapshots = route({
 
 /** Answers a poll. The head of the model's chain stands for its whole state in the ETag. */
 function polledReply(c: HttpContext, model: string, reset: boolean, services: Services) {
-  const { position } = services.registry();
+  const { position } = services.readModel;
   const stale = services.stale() ? '-stale' : '';
-  const { head } = entryOf(services.registry(), model).model;
+  const { head } = services.readModel.model(model);
   const headers = { ETag: `"${position.generation}-${head.slice(0, 32)}${stale}"`, Vary: 'Accept' };
   if (!reset && notModified(c, headers.ETag)) return { status: 304, headers };
   const json = { id: positionId(position), ...snapshotOf(services, model), ...(reset && { reset }) };
@@ -61,7 +60,7 @@ function wantsJson(c: HttpContext): boolean {
  */
 async function logHolds(id: string, services: Services): Promise<boolean> {
   const seen = parsePositionId(id);
-  const { position } = services.registry();
+  const { position } = services.readModel;
   if (!seen || seen.generation !== position.generation) return false;
   if (seen.revision === 0) return true;
   if (position.epoch !== null && seen.epoch !== null && !position.epoch.startsWith(seen.epoch)) return false;

@@ -2,11 +2,10 @@ import { z } from 'zod';
 import { pageOf } from '../../api/page.ts';
 import { VersionView, versionView } from '../../api/views.ts';
 import { Problem } from '../../domain/errors.ts';
-import { activeIn, latestVersion, type Model, type VersionState } from '../../domain/model.ts';
 import { EnvironmentName } from '../../domain/names.ts';
-import { Paging, pageReply } from '../server/paging.ts';
+import { Paging, pageReply, pageStart } from '../server/paging.ts';
 import { route } from '../server/route.ts';
-import { At, modelAt, withNotes } from './at.ts';
+import { At } from './at.ts';
 import { findEnvironment, findModel, findVersion } from './find.ts';
 import { ofModel, ofVersion } from './params.ts';
 
@@ -26,41 +25,18 @@ const list = route({
   params: ofModel,
   query: Listing,
   answer: { status: 200, schema: pageOf('versions', VersionView) },
-  errors: ['unknown-environment', 'unknown-model', 'log-unavailable'],
+  errors: ['unknown-environment', 'unknown-model', 'list-timeout'],
   async handle({ params, query }, services) {
-    const entry = findModel(services, params.model);
+    findModel(services, params.model);
     if (query.environment !== undefined) findEnvironment(services, query.environment);
-    const past = query.at && modelAt(entry, query.at);
-    const { model } = past ?? entry;
-    const { active_flag, environment, status, at, page_size, page_token } = query;
-    const { epoch } = services.registry().position;
-    const listing = ['versions', params.model, active_flag, environment, status, at, epoch];
-    const matching = newestFirst(model).filter((version) => matches(model, version, query));
-    return pageReply({
-      name: 'versions',
-      entries: matching,
-      page_size,
-      page_token,
-      listing,
-      views: async (some) => {
-        const versions = past ? await withNotes(past, some, services) : some;
-        return versions.map((version) => versionView(model, version));
-      },
-    });
+    const { page_size, page_token, ...filters } = query;
+    const { active_flag, environment, status, at } = filters;
+    const listing = ['versions', params.model, active_flag, environment, status, at, services.readModel.position.epoch];
+    const start = pageStart(listing, { page_size, page_token });
+    const page = await services.lists.list('versions', { ...start, ...filters, ...params });
+    return pageReply('versions', page, listing);
   },
 });
-
-function newestFirst(model: Model): VersionState[] {
-  return [...model.versions.values()].reverse(); // a map keeps the order of publication
-}
-
-function matches(model: Model, version: VersionState, query: z.output<typeof Listing>): boolean {
-  if (query.status !== undefined && version.status !== query.status) return false;
-  if (query.active_flag === undefined && query.environment === undefined) return true;
-  const environments = activeIn(model, version.version);
-  const active = query.environment === undefined ? environments.length > 0 : environments.includes(query.environment);
-  return active === (query.active_flag ?? true);
-}
 
 const latest = route({
   method: 'GET',
@@ -71,10 +47,10 @@ const latest = route({
   answer: { status: 200, schema: VersionView },
   errors: ['unknown-model', 'unknown-version'],
   handle({ params }, services) {
-    const { model } = findModel(services, params.model);
-    const version = latestVersion(model);
-    if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
-    return { json: versionView(model, model.versions.get(version)!) };
+    const model = findModel(services, params.model);
+    const { latest } = model;
+    if (latest === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
+    return { json: versionView(model, model.version(latest)!) };
   },
 });
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
+import type { Page, PageStart } from '../../projections/lists/page.ts';
 import type { Reply } from './route.ts';
 
 export const Paging = {
@@ -8,18 +9,21 @@ export const Paging = {
   page_token: z.string().max(200).optional(),
 };
 
-const Token = z.tuple([z.string(), z.number()]);
+const Token = z.tuple([z.string(), z.int()]);
 
 /** Returns a token for the entries before `revision`, valid only for the same listing of the same log. */
 function pageToken(listing: unknown[], revision: number): string {
   return Buffer.from(JSON.stringify([fingerprint(listing), revision])).toString('base64url');
 }
 
-/** Returns the revision that a page begins below. @throws {Problem} invalid-request for a token of another listing */
-function pageStart(listing: unknown[], token: string | undefined): number {
-  if (token === undefined) return Number.POSITIVE_INFINITY;
+/** Returns where a page begins. @throws {Problem} invalid-request for a token of another listing */
+export function pageStart(
+  listing: unknown[],
+  { page_size, page_token: token }: { page_size: number; page_token?: string | undefined },
+): PageStart {
+  if (token === undefined) return { below: Number.MAX_SAFE_INTEGER, page_size };
   const [of, revision] = decode(token);
-  if (of === fingerprint(listing)) return revision;
+  if (of === fingerprint(listing)) return { below: revision, page_size };
   throw new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
 }
 
@@ -35,60 +39,13 @@ function fingerprint(listing: unknown[]): string {
   return sha256Hex(JSON.stringify(listing)).slice(0, 16);
 }
 
-/** Size of a page as JSON. An answer that is not read stays in memory until its connection is closed. */
-const MAX_PAGE_BYTES = 1024 * 1024;
-/** How many entries are read at once; those beyond the end of the page are dropped. */
-const READ_AT_ONCE = 16;
-
-interface Page<T> {
-  /** The key of the entries in the answer. */
-  name: string;
-  /** Newest first. */
-  entries: Iterable<T>;
-  page_size: number;
-  page_token?: string | undefined;
-  /** What the listing depends on; its tokens are valid for no other. */
-  listing: unknown[];
-  /** Returns the entries as the answer has them, in the same order. */
-  views(entries: T[]): unknown[] | Promise<unknown[]>;
-}
-
 /**
- * Answers the page that starts at the token, with the token of the next one. A page ends at `page_size` entries or at 1
- * MiB of JSON, but has at least one entry.
+ * Answers a page of a listing, with the token of the next one.
  *
- * @throws {Problem} invalid-request for a token of another listing
+ * @param name the key of the entries in the answer
+ * @param listing what the listing depends on; its tokens are valid for no other
  */
-export async function pageReply<T extends { revision: number }>(page: Page<T>): Promise<Reply> {
-  const { name, page_size, listing } = page;
-  // One entry more shows whether there is another page.
-  const below = firstBelow(pageStart(listing, page.page_token), page.entries, page_size + 1);
-  const texts = await textsOf(below.slice(0, page_size), page.views);
-  const next = texts.length < below.length ? pageToken(listing, below[texts.length - 1]!.revision) : null;
-  return { body: `{${JSON.stringify(name)}:[${texts.join(',')}],"next_page_token":${JSON.stringify(next)}}` };
-}
-
-function firstBelow<T extends { revision: number }>(start: number, entries: Iterable<T>, count: number): T[] {
-  const found: T[] = [];
-  for (const entry of entries) {
-    if (entry.revision >= start) continue;
-    found.push(entry);
-    if (found.length === count) break;
-  }
-  return found;
-}
-
-/** Returns the JSON of the first entries, as many as fit into a page. */
-async function textsOf<T>(entries: T[], views: Page<T>['views']): Promise<string[]> {
-  const texts: string[] = [];
-  let bytes = 0;
-  for (let i = 0; i < entries.length; i += READ_AT_ONCE) {
-    for (const view of await views(entries.slice(i, i + READ_AT_ONCE))) {
-      const text = JSON.stringify(view);
-      bytes += Buffer.byteLength(text);
-      if (texts.length > 0 && bytes > MAX_PAGE_BYTES) return texts;
-      texts.push(text);
-    }
-  }
-  return texts;
+export function pageReply(name: string, { entries, next }: Page, listing: unknown[]): Reply {
+  const token = next === null ? null : pageToken(listing, next);
+  return { body: `{${JSON.stringify(name)}:[${entries.join(',')}],"next_page_token":${JSON.stringify(token)}}` };
 }

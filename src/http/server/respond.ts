@@ -30,7 +30,7 @@ export function responder(services: Services) {
   };
 
   function isFrozen(model: string | undefined): boolean {
-    return model !== undefined && services.registry().models.get(model)?.frozen != null;
+    return model !== undefined && services.readModel.frozen(model) !== null;
   }
 }
 

@@ -3,7 +3,7 @@ import { missingIn } from '../../artifacts/missing.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { activeIn, type VersionState } from '../../domain/model.ts';
-import { entryOf, type Registry } from '../registry.ts';
+import type { ReadModel } from '../read-model/read-model.ts';
 
 /** A published version with files that this server cannot serve. */
 export interface IncompleteVersion {
@@ -21,14 +21,14 @@ export interface IncompleteVersion {
  */
 export class MissingBytes {
   readonly #store: ArtifactStore;
-  readonly #registry: () => Registry;
+  readonly #readModel: Pick<ReadModel, 'model'>;
   readonly #log: Logger;
   readonly #found = new Map<string, { model: string; version: string; missing: number }>();
   #reported = 0;
 
-  constructor(store: ArtifactStore, registry: () => Registry, log: Logger) {
+  constructor(store: ArtifactStore, readModel: Pick<ReadModel, 'model'>, log: Logger) {
     this.#store = store;
-    this.#registry = registry;
+    this.#readModel = readModel;
     this.#log = log;
   }
 
@@ -44,8 +44,8 @@ export class MissingBytes {
   /** Returns all except archived ones; active versions come first. */
   versions(): IncompleteVersion[] {
     const all = [...this.#found.values()].flatMap(({ model: name, version, missing }) => {
-      const { model } = entryOf(this.#registry(), name);
-      if (model.versions.get(version)?.status !== 'ready') return [];
+      const model = this.#readModel.model(name);
+      if (model.record(version)?.status !== 'ready') return [];
       return [{ model: name, version, environments: activeIn(model, version), missing }];
     });
     return all.sort((a, b) => b.environments.length - a.environments.length);

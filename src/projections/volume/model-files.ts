@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import { isMove, type RegistryEvent } from '../../domain/events.ts';
-import { activeVersion, latestVersion, type Model } from '../../domain/model.ts';
+import { activeVersion, type Model } from '../../domain/model.ts';
 import { pointLink } from '../../files/link.ts';
 import { modelFolder, versionFolder } from './layout.ts';
 import type { MissingBytes } from './missing-bytes.ts';
@@ -9,13 +9,19 @@ import type { PathWork } from './path-queue.ts';
 import { writeVersion } from './version-folder.ts';
 
 /** Returns the paths of models on the volume, each with the work that follows from the model when it runs. */
-export function modelFiles(volume: string, store: VolumeStore, bytes: MissingBytes, model: (name: string) => Model) {
+export function modelFiles(
+  volume: string,
+  store: VolumeStore,
+  bytes: MissingBytes,
+  model: (name: string) => Model,
+  versionsOf: (name: string) => string[],
+) {
   return { all, changedBy, version };
 
   function all(name: string): PathWork[] {
-    const { versions, environments } = model(name);
+    const { environments } = model(name);
     return [
-      ...[...versions.keys()].map((found) => version(name, found)),
+      ...versionsOf(name).map((found) => version(name, found)),
       latest(name),
       ...[...environments.keys()].map((environment) => active(name, environment)),
     ];
@@ -31,7 +37,7 @@ export function modelFiles(volume: string, store: VolumeStore, bytes: MissingByt
   function version(name: string, version: string): PathWork {
     const path = versionFolder(volume, name, version);
     const run = async () => {
-      const state = model(name).versions.get(version);
+      const state = model(name).version(version);
       if (!state) return { problems: [] }; // a restored log may not have it
       const lacking = await bytes.look(name, state);
       const problems = await writeVersion(path, state, store, lacking);
@@ -43,7 +49,7 @@ export function modelFiles(volume: string, store: VolumeStore, bytes: MissingByt
   function latest(name: string): PathWork {
     const path = join(modelFolder(volume, name), 'latest');
     return link(path, () => {
-      const version = latestVersion(model(name));
+      const version = model(name).latest;
       return version && `versions/${version}`;
     });
   }
@@ -51,7 +57,7 @@ export function modelFiles(volume: string, store: VolumeStore, bytes: MissingByt
   function active(name: string, environment: string): PathWork {
     const path = join(modelFolder(volume, name), 'active', environment);
     return link(path, () => {
-      const version = activeVersion(model(name), environment)?.version;
+      const version = activeVersion(model(name), environment);
       return version ? `../versions/${version}` : null;
     });
   }

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import type { LogPosition } from '../../log/identity.ts';
+import { listNames } from '../lists/names.ts';
 import type { Projector } from '../projector.ts';
-import { entryOf } from '../registry.ts';
+import { modelNames } from '../read-model/models.ts';
 import { type IncompleteVersion, MissingBytes } from './missing-bytes.ts';
 import { modelFiles } from './model-files.ts';
 import { createPathQueue, type PathWork } from './path-queue.ts';
@@ -30,7 +31,7 @@ const RECONCILED_AT_ONCE = 8;
 export interface VolumeOptions {
   volume: string;
   store: VolumeStore;
-  projector: Pick<Projector, 'registry' | 'onEvent' | 'onState'>;
+  projector: Pick<Projector, 'readModel' | 'onEvent' | 'onState'>;
   log: Logger;
   retryMs?: number;
 }
@@ -38,9 +39,15 @@ export interface VolumeOptions {
 /** Brings the volume to the read model's state, and follows it from then on. The projector must be ready. */
 export async function startVolume(options: VolumeOptions): Promise<VolumeProjection> {
   const { volume, store, projector, log, retryMs = RETRY_MS } = options;
-  const { registry } = projector;
-  const bytes = new MissingBytes(store, registry, log);
-  const files = modelFiles(volume, store, bytes, (name) => entryOf(registry(), name).model);
+  const { readModel } = projector;
+  const bytes = new MissingBytes(store, readModel, log);
+  const files = modelFiles(
+    volume,
+    store,
+    bytes,
+    (name) => readModel.model(name),
+    (model) => listNames(readModel.db, { model }),
+  );
   const queue = createPathQueue(volume, log);
   /** Models to be reconciled before other work on them. */
   const due = new Set<string>();
@@ -100,7 +107,7 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
   }
 
   async function reconcile(): Promise<void> {
-    const names = [...registry().models.keys()];
+    const names = modelNames(readModel.db);
     for (const name of names) due.add(name);
     const rest = names.values(); // shared by the workers
     const worker = async () => {
@@ -112,11 +119,11 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
 
   /** Saves which log the volume was built from, once every event up to there shows on the volume or is a problem. */
   async function savePosition(): Promise<void> {
-    const { position } = registry();
+    const { position } = readModel;
     if (restoring || due.size > 0 || position === saved) return;
     try {
       await queue.idle();
-      if (registry().position.generation !== position.generation) return; // the log was restored
+      if (readModel.position.generation !== position.generation) return; // the log was restored
       await writePosition(volume, position);
       saved = position;
     } catch (err) {

@@ -7,7 +7,6 @@ import { canonicalManifest } from '../../../src/domain/manifest.ts';
 import { answering } from '../../../src/http/server/answering.ts';
 import type { HttpApp } from '../../../src/http/server/context.ts';
 import { route } from '../../../src/http/server/route.ts';
-import { applyMessage } from '../../../src/projections/registry.ts';
 import { createLimiter } from '../../../src/structures/limiter.ts';
 import { CONTENT, createTestApp, tokenOf } from '../support.ts';
 
@@ -133,9 +132,9 @@ describe('an answer', () => {
   });
 
   it('states the revision that it was computed at', async () => {
-    const { request, registry } = await createTestApp();
+    const { request, readModel } = await createTestApp();
     const { headers } = await request('/healthz');
-    expect(headers.get('registry-revision')).toBe(`${registry.position.epoch!.slice(0, 8)}-2`);
+    expect(headers.get('registry-revision')).toBe(`${readModel.position.epoch!.slice(0, 8)}-2`);
   });
 
   it('is marked stale while the log cannot be followed', async () => {
@@ -145,9 +144,9 @@ describe('an answer', () => {
   });
 
   it('is marked stale for a frozen model, and for no other', async () => {
-    const { request, registry, give } = await createTestApp();
+    const { request, readModel, give } = await createTestApp();
     give(publish, 'spam', CONTENT, { at: '2026-03-03T15:00:00.000Z' });
-    applyMessage(registry, { revision: 4, model: 'fraud', body: Buffer.from('x') });
+    readModel.fold({ revision: 4, model: 'fraud', body: Buffer.from('x') });
     const stale = async (path: string) => (await request(path, { headers: admin })).headers.get('registry-stale');
     expect(await stale(ACTIVE)).toBe('true');
     expect(await stale('/api/models/spam/versions')).toBeNull();
@@ -217,8 +216,8 @@ describe('an ETag', () => {
   );
 
   it('of a manifest is the digest of the bytes that are answered', async () => {
-    const { request, registry } = await createTestApp();
-    const { manifest, manifest_digest } = registry.models.get('fraud')!.model.versions.get('1.0.0')!;
+    const { request, readModel } = await createTestApp();
+    const { manifest, manifest_digest } = readModel.model('fraud').version('1.0.0')!;
     const response = await request(`${VERSIONS}/1.0.0/manifest`, { headers: admin });
     expect(response.headers.get('etag')).toBe(`"${manifest_digest}"`);
     expect(await response.text()).toBe(canonicalManifest(manifest));

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { NO_HEAD } from '../../src/domain/model.ts';
-import { encodeEvent } from '../../src/log/codec.ts';
-import { hashOf, type LogMessage } from '../../src/log/read.ts';
-import { applyMessage, emptyRegistry, entryOf, type Registry } from '../../src/projections/registry.ts';
+import { NO_HEAD } from '../../../src/domain/model.ts';
+import { encodeEvent } from '../../../src/log/codec.ts';
+import { hashOf, type LogMessage } from '../../../src/log/read.ts';
+import type { ReadModel } from '../../../src/projections/read-model/read-model.ts';
+import { newReadModel } from '../../support/read-model.ts';
 
 describe('folding the log', () => {
   test('follows each model by its own chain', () => {
@@ -10,10 +11,10 @@ describe('folding the log', () => {
     log.event('fraud', published('1.0.0'));
     log.event('churn', published('2.0.0'));
     log.event('fraud', notes('1.0.0', 'good'));
-    const { registry } = log;
-    expect(entryOf(registry, 'fraud').model.versions.get('1.0.0')).toMatchObject({ notes: 'good', revision: 1 });
-    expect(entryOf(registry, 'churn').model).toMatchObject({ revision: 2, head: hashOf(log.bodies[1]!) });
-    expect(entryOf(registry, 'fraud').history.map(({ revision, type }) => [revision, type])).toEqual([
+    const { readModel } = log;
+    expect(readModel.model('fraud').version('1.0.0')).toMatchObject({ notes: 'good', revision: 1 });
+    expect(readModel.model('churn')).toMatchObject({ revision: 2, head: hashOf(log.bodies[1]!) });
+    expect(eventsOf(readModel, 'fraud')).toEqual([
       [1, 'version.published'],
       [3, 'notes.changed'],
     ]);
@@ -21,17 +22,17 @@ describe('folding the log', () => {
 
   test('has the position of the last message, with its hash, and the hash of the first message as epoch', () => {
     const log = newLog(4);
-    expect(log.registry.position).toEqual({ generation: 4, epoch: null, revision: 0, hash: null });
+    expect(log.readModel.position).toEqual({ generation: 4, epoch: null, revision: 0, hash: null });
     log.event('fraud', published('1.0.0'));
     log.raw('churn', 'hello');
     const epoch = hashOf(log.bodies[0]!);
-    expect(log.registry.position).toEqual({ generation: 4, epoch, revision: 2, hash: hashOf(log.bodies[1]!) });
+    expect(log.readModel.position).toEqual({ generation: 4, epoch, revision: 2, hash: hashOf(log.bodies[1]!) });
   });
 
   test('a log without its first message has no epoch', () => {
-    const registry = emptyRegistry();
-    applyMessage(registry, { revision: 7, model: 'fraud', body: Buffer.from('x') });
-    expect(registry.position).toMatchObject({ epoch: null, revision: 7 });
+    const readModel = newReadModel();
+    readModel.fold({ revision: 7, model: 'fraud', body: Buffer.from('x') });
+    expect(readModel.position).toMatchObject({ epoch: null, revision: 7 });
   });
 });
 
@@ -39,25 +40,25 @@ describe('a message that cannot be applied', () => {
   test('freezes its own model only', () => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
-    const before = structuredClone(entryOf(log.registry, 'fraud').model);
+    const before = stateOf(log.readModel, 'fraud');
     expect(log.raw('fraud', 'hello')).toBeNull();
     expect(log.event('churn', published('2.0.0'))).not.toBeNull();
-    expect(entryOf(log.registry, 'fraud')).toMatchObject({ model: before, frozen: { revision: 2 } });
-    expect(entryOf(log.registry, 'churn')).toMatchObject({ frozen: null });
-    expect(log.registry.position.revision).toBe(3);
+    expect(stateOf(log.readModel, 'fraud')).toEqual(before);
+    expect(log.readModel.frozen('fraud')).toMatchObject({ revision: 2 });
+    expect(log.readModel.frozen('churn')).toBeNull();
+    expect(log.readModel.position.revision).toBe(3);
   });
 
   test('later events of a frozen model are not applied, and the first reason stays', () => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
     log.raw('fraud', 'hello');
-    const { reason } = entryOf(log.registry, 'fraud').frozen!;
+    const { reason } = log.readModel.frozen('fraud')!;
     expect(log.event('fraud', notes('1.0.0', 'late'), hashOf(log.bodies[0]!))).toBeNull();
     expect(log.event('fraud', notes('1.0.0', 'late'), hashOf(log.bodies[1]!))).toBeNull();
-    const { model, history, frozen } = entryOf(log.registry, 'fraud');
-    expect(model.versions.get('1.0.0')!.notes).toBe('');
-    expect(history).toHaveLength(1);
-    expect(frozen).toEqual({ revision: 2, reason });
+    expect(log.readModel.model('fraud').version('1.0.0')!.notes).toBe('');
+    expect(eventsOf(log.readModel, 'fraud')).toHaveLength(1);
+    expect(log.readModel.frozen('fraud')).toEqual({ revision: 2, reason });
   });
 
   test.each<[string, (log: TestLog) => unknown]>([
@@ -82,12 +83,11 @@ describe('a message that cannot be applied', () => {
   ])('%s freezes it', (_, write) => {
     const log = newLog();
     log.event('fraud', published('1.0.0'));
-    const good = structuredClone(entryOf(log.registry, 'fraud').model);
+    const good = stateOf(log.readModel, 'fraud');
     expect(write(log)).toBeNull();
-    const frozen = [...log.registry.models].filter(([, entry]) => entry.frozen);
-    expect(frozen).toHaveLength(1);
-    expect(frozen[0]![1].frozen!.revision).toBe(2);
-    expect(entryOf(log.registry, 'fraud').model).toEqual(good);
+    const frozen = [...log.readModel.frozenModels.values()];
+    expect(frozen.map(({ revision }) => revision)).toEqual([2]);
+    expect(stateOf(log.readModel, 'fraud')).toEqual(good);
   });
 });
 
@@ -95,13 +95,35 @@ test('an ignorable event is a link of the chain, and changes nothing', () => {
   const log = newLog();
   log.event('fraud', published('1.0.0'));
   expect(log.raw('fraud', ignorable(hashOf(log.bodies[0]!)))).toBeNull();
-  expect(entryOf(log.registry, 'fraud')).toMatchObject({ frozen: null, model: { revision: 2 } });
+  expect([log.readModel.frozen('fraud'), log.readModel.model('fraud').revision]).toEqual([null, 2]);
   expect(log.event('fraud', notes('1.0.0', 'after'))).not.toBeNull();
-  expect(entryOf(log.registry, 'fraud').model.versions.get('1.0.0')!.notes).toBe('after');
+  expect(log.readModel.model('fraud').version('1.0.0')!.notes).toBe('after');
 });
 
+/** Everything that the read model has of a model. */
+function stateOf(readModel: ReadModel, name: string): object {
+  const model = readModel.model(name);
+  const { revision, head, time, versionCount, latest, highest, environments } = model;
+  return structuredClone({
+    revision,
+    head,
+    time,
+    versionCount,
+    latest,
+    highest,
+    environments,
+    first: model.version('1.0.0'),
+  });
+}
+
+function eventsOf(readModel: ReadModel, name: string): [number, string][] {
+  const sql = 'SELECT revision, type FROM event WHERE model = (SELECT id FROM model WHERE name = ?) ORDER BY revision';
+  const rows = readModel.db.query<{ revision: number; type: string }>(sql).all(name);
+  return rows.map(({ revision, type }) => [revision, type]);
+}
+
 interface TestLog {
-  registry: Registry;
+  readModel: ReadModel;
   bodies: Uint8Array[];
   /** Folds the model's next event; `prevhash` follows from the chain by default. */
   event(subject: string, event: Partial<Parameters<typeof encodeEvent>[0]>, prevhash?: string): unknown;
@@ -109,18 +131,18 @@ interface TestLog {
 }
 
 function newLog(generation = 0): TestLog {
-  const registry = emptyRegistry(generation);
+  const readModel = newReadModel(generation);
   const bodies: Uint8Array[] = [];
   const raw = (model: string, content: string | Uint8Array) => {
     const body = Buffer.from(content);
     const message: LogMessage = { revision: bodies.push(body), model, body };
-    return applyMessage(registry, message);
+    return readModel.fold(message);
   };
   return {
-    registry,
+    readModel,
     bodies,
     raw,
-    event(subject, event, prevhash = entryOf(registry, subject).model.head) {
+    event(subject, event, prevhash = readModel.model(subject).head) {
       const id = `e-${bodies.length + 1}`;
       const full = { id, model: subject, time: '2026-03-03T14:05:00Z', actor: 'ana', request_id: 'r', ...event };
       return raw(subject, encodeEvent(full as Parameters<typeof encodeEvent>[0], prevhash));

@@ -1,0 +1,120 @@
+import { Worker } from 'node:worker_threads';
+import { Problem, type ProblemCode } from '../../domain/errors.ts';
+import { IN_MEMORY } from '../read-model/file.ts';
+import type { ReadModel } from '../read-model/read-model.ts';
+import { type ListName, type ListQuery, type ListResult, type ListSettings, runList } from './lists.ts';
+
+/** Answers lists from the last transaction of the read model. */
+export interface ListReader {
+  /** @throws {Problem} list-timeout, log-unavailable, and those of the list */
+  list<N extends ListName>(name: N, query: ListQuery<N>): Promise<ListResult<N>>;
+  close(): Promise<void>;
+}
+
+/** A question to the thread. It opens the file again when `opening` has changed. */
+export interface ListRequest {
+  id: number;
+  path: string;
+  opening: number;
+  name: ListName;
+  query: unknown;
+}
+
+export interface ThreadData extends Pick<ListRequest, 'path' | 'opening'> {
+  settings: ListSettings;
+}
+
+export type ListAnswer =
+  | { id: number; result: unknown }
+  | { id: number; problem: { code: ProblemCode; detail: string; fields: Record<string, unknown> } }
+  | { id: number; error: unknown; damaged: boolean };
+
+/** A list takes milliseconds; one that a caller made to take longer must not hold up the others for long. */
+const TIMEOUT_MS = 10_000;
+const MAX_WAITING = 1_000;
+
+/** Answers in this thread, for a read model in memory. */
+export function listsInThisThread(readModel: Pick<ReadModel, 'db'>, settings: ListSettings): ListReader {
+  return {
+    list: async (name, query) => runList(readModel.db, name, query, settings),
+    close: async () => {},
+  };
+}
+
+/**
+ * Answers in a thread of its own: a page of a hundred versions is a few milliseconds of work, which would delay every other
+ * request. The thread also moves the write-ahead log into the file, which ends with a sync of the disk.
+ */
+export function startListReader(readModel: ReadModel, settings: ListSettings, onDamage: () => void): ListReader {
+  const waiting = new Map<number, { settle(answer: ListAnswer | Error): void }>();
+  const here = listsInThisThread(readModel, settings);
+  let next = 0;
+  let thread: Worker | null = null;
+  const started = () => (thread ??= start());
+  if (readModel.db.path !== IN_MEMORY) started();
+
+  return {
+    list: (name, query) => (readModel.db.path === IN_MEMORY ? here.list(name, query) : ask(name, query)),
+    async close() {
+      const closing = thread;
+      thread = null;
+      await closing?.terminate();
+    },
+  };
+
+  function ask<N extends ListName>(name: N, query: ListQuery<N>): Promise<ListResult<N>> {
+    if (waiting.size >= MAX_WAITING) throw new Problem('list-timeout', 'Too many lists are waiting. Try again.');
+    const id = next++;
+    const { promise, resolve, reject } = Promise.withResolvers<ListResult<N>>();
+    const settle = (answer: ListAnswer | Error) => {
+      clearTimeout(timer);
+      waiting.delete(id);
+      if (answer instanceof Error) reject(answer);
+      else if ('result' in answer) resolve(answer.result as ListResult<N>);
+      else reject(errorOf(answer));
+    };
+    const timer = setTimeout(giveUp, TIMEOUT_MS);
+    waiting.set(id, { settle });
+    const request: ListRequest = { id, path: readModel.db.path, opening: readModel.opening, name, query };
+    started().postMessage(request);
+    return promise;
+  }
+
+  function errorOf(answer: Exclude<ListAnswer, { result: unknown }>): Error {
+    if ('problem' in answer) return new Problem(answer.problem.code, answer.problem.detail, answer.problem.fields);
+    if (!answer.damaged) return answer.error as Error;
+    onDamage();
+    return new Problem(
+      'log-unavailable',
+      'The read model is being made anew from the log. Try again.',
+      {},
+      answer.error,
+    );
+  }
+
+  /** SQLite offers no way here to interrupt a query, so its thread is ended. */
+  function giveUp(): void {
+    const slow = thread;
+    thread = null;
+    void slow?.terminate();
+    fail(slow, new Problem('list-timeout', `The list takes longer than ${TIMEOUT_MS / 1000} s. Narrow it.`));
+  }
+
+  function start(): Worker {
+    const file = import.meta.url.endsWith('.ts') ? './reader-thread.ts' : './reader-thread.js';
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: { settings, path: readModel.db.path, opening: readModel.opening } satisfies ThreadData,
+    });
+    worker.unref();
+    worker.on('message', (answer: ListAnswer) => waiting.get(answer.id)?.settle(answer));
+    worker.on('error', (error) => fail(worker, error));
+    worker.on('exit', () => fail(worker, new Problem('list-timeout', 'The list was not answered. Try again.')));
+    return worker;
+  }
+
+  function fail(worker: Worker | null, error: Error): void {
+    if (thread !== null && thread !== worker) return; // another thread has taken over
+    thread = null;
+    for (const { settle } of [...waiting.values()]) settle(error);
+  }
+}

@@ -1,0 +1,56 @@
+import { versionFields } from '../../api/views.ts';
+import { activeVersion } from '../../domain/model.ts';
+import type { Connection } from '../read-model/connection.ts';
+import { type At, environmentsNow, modelAt, type PastModel, stateAt } from '../read-model/past-model.ts';
+import { VERSIONS, type VersionRow } from '../read-model/stored-model.ts';
+import { jsonWith, type Page, type PageStart, pageOf } from './page.ts';
+
+export interface VersionsQuery extends PageStart {
+  model: string;
+  status?: 'ready' | 'archived' | undefined;
+  active_flag?: boolean | undefined;
+  /** Limits `active_flag` to one environment. */
+  environment?: string | undefined;
+  at?: At | undefined;
+}
+
+/** Lists the versions of a model, newest first. */
+export function listVersions(db: Connection, query: VersionsQuery): Page {
+  const { model: name, page_size, at, status } = query;
+  const past = at && modelAt(db, name, at);
+  const model = past ?? { name, environments: environmentsNow(db, name) };
+  const found = rows(db, query, model, past);
+  return pageOf(past ? asThen(db, found, past, status) : found, page_size, ({ manifest, time, ...rest }) =>
+    jsonWith(versionFields(model, { ...rest, published_at: time }), 'manifest', manifest),
+  );
+}
+
+function rows(
+  db: Connection,
+  { model: name, below, status, active_flag, environment }: VersionsQuery,
+  model: Pick<PastModel, 'environments'>,
+  past: PastModel | undefined,
+): Iterable<VersionRow> {
+  const conditions = ['v.model = (SELECT id FROM model WHERE name = ?)', 'v.revision < ?'];
+  const values = [name, past ? Math.min(below, past.revision + 1) : below];
+  if (status !== undefined && !past) {
+    conditions.push('v.status = ?');
+    values.push(status);
+  }
+  if (active_flag !== undefined || environment !== undefined) {
+    const environments = environment === undefined ? [...model.environments.keys()] : [environment];
+    const active = environments.map((where) => activeVersion(model, where));
+    conditions.push(`v.version ${active_flag === false ? 'NOT' : ''} IN (SELECT value FROM json_each(?))`);
+    values.push(JSON.stringify(active.filter((version) => version !== null)));
+  }
+  const sql = `${VERSIONS} WHERE ${conditions.join(' AND ')} ORDER BY v.revision DESC`;
+  return db.query<VersionRow>(sql).iterate(...values);
+}
+
+/** Gives each version the status and the notes that it had then. */
+function* asThen(db: Connection, rows: Iterable<VersionRow>, past: PastModel, status: VersionsQuery['status']) {
+  for (const row of rows) {
+    const then = { ...row, ...stateAt(db, past.id, row.version, past.revision) };
+    if (status === undefined || then.status === status) yield then;
+  }
+}

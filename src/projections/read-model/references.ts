@@ -1,0 +1,16 @@
+import type { Digest } from '../../domain/digest.ts';
+import type { Connection } from './connection.ts';
+
+/** Whether a published version refers to these bytes. */
+export function isReferenced(db: Connection, digest: Digest): boolean {
+  return db.query('SELECT 1 FROM artifact WHERE digest = ? LIMIT 1').get(digest) !== null;
+}
+
+/** Returns the names of the models with a version that refers to these bytes. */
+export function modelsWith(db: Connection, digest: Digest): string[] {
+  const sql = 'SELECT m.name FROM artifact a JOIN model m ON m.id = a.model WHERE a.digest = ?';
+  return db
+    .query<{ name: string }>(sql)
+    .all(digest)
+    .map(({ name }) => name);
+}
