@@ -39,6 +39,7 @@ const problems = {
   'bad-gateway': [502, 'The registry does not answer as it should'],
   'log-unavailable': [503, 'The log cannot be reached'],
   'list-timeout': [503, 'The list takes too long'],
+  'not-caught-up': [503, 'This server has not read that revision yet'],
   'identity-unavailable': [503, 'The identity provider cannot be reached'],
   'outcome-unknown': [503, 'It is not known whether the command was stored'],
   'gateway-timeout': [504, 'The registry does not answer in time'],

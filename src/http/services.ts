@@ -12,6 +12,7 @@ import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
 import type { Limiter } from '../structures/limiter.ts';
 import type { SnapshotStream } from './api/snapshot-stream.ts';
 import type { CallerServices } from './caller/identify.ts';
+import type { AwaitRevision } from './server/min-revision.ts';
 
 /** What the routes need; `serve.ts` creates it. */
 export interface Services extends CallerServices {
@@ -36,6 +37,7 @@ export interface Services extends CallerServices {
   volumeProblems(model: string): string[];
   /** The revision that answers are computed at, as an opaque token. */
   revision(): string;
+  awaitRevision: AwaitRevision;
   /** Whether the log cannot be followed at the moment, so that answers may be out of date. */
   stale(): boolean;
   health(): Health;

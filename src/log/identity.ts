@@ -69,12 +69,45 @@ export function parsePositionId(id: string): LogPosition | null {
 }
 
 const tokens = new WeakMap<LogPosition, string>();
+const NO_EPOCH = 'empty';
 
-/** Returns a position as an opaque token. Every HTTP response carries it, so it is cached for each position. */
+/**
+ * Returns a position as a token that is opaque to clients: `generation-epoch-revision`. Every HTTP response carries it, so
+ * it is cached for each position.
+ */
 export function revisionToken(position: LogPosition): string {
   const cached = tokens.get(position);
   if (cached) return cached;
-  const token = `${shortEpoch(position.epoch) ?? 'empty'}-${position.revision}`;
+  const { generation, epoch, revision } = position;
+  const token = `${generation}-${shortEpoch(epoch) ?? NO_EPOCH}-${revision}`;
   tokens.set(position, token);
   return token;
+}
+
+/** A revision of a log, as a token states it; the epoch is shortened, and null if the server did not know it. */
+export type RevisionMark = Pick<LogPosition, 'generation' | 'epoch' | 'revision'>;
+
+/** Returns what a token of `revisionToken` states; null if it is invalid. */
+export function parseRevisionToken(token: string): RevisionMark | null {
+  const [, generation, epoch, revision] = /^(\d{1,15})-([0-9a-f]{8}|empty)-(\d{1,15})$/.exec(token) ?? [];
+  if (generation === undefined) return null;
+  return { generation: Number(generation), epoch: epoch === NO_EPOCH ? null : epoch!, revision: Number(revision) };
+}
+
+/**
+ * Compares a reader's position with a revision that another reader has seen.
+ *
+ * - `behind`: the reader has not read it yet, or has not noticed yet that the log was restored.
+ * - `restored`: it was seen before the log was restored. The log may have lost it, and may have another event there now.
+ * - `other`: it is from a log with another first event.
+ */
+export function compareRevision(
+  position: LogPosition,
+  mark: RevisionMark,
+): 'reached' | 'behind' | 'restored' | 'other' {
+  if (mark.generation > position.generation) return 'behind';
+  if (mark.generation < position.generation) return 'restored';
+  const known = position.epoch !== null && mark.epoch !== null;
+  if (known && !startsWith(position.epoch, mark.epoch)) return 'other';
+  return mark.revision <= position.revision ? 'reached' : 'behind';
 }

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Problem } from '../domain/errors.ts';
 import type { RegistryEvent } from '../domain/events.ts';
 import type { Nats } from '../log/connection.ts';
-import { compareLog } from '../log/identity.ts';
+import { compareLog, type LogPosition } from '../log/identity.ts';
 import { tailLog } from '../log/log-tail.ts';
 import type { LogMessage } from '../log/read.ts';
 import { readHead } from '../log/stream.ts';
@@ -30,6 +30,11 @@ export interface Projector {
   appended(message: LogMessage): void;
   /** Resolves when a revision is folded. @throws {Problem} outcome-unknown after 5 seconds */
   reached(revision: number): Promise<void>;
+  /**
+   * Waits until a condition on the position holds; returns whether it did within 5 seconds. It is checked after every
+   * event, and after a restore of the log is noticed, so it must be cheap.
+   */
+  until(holds: (position: LogPosition) => boolean): Promise<boolean>;
   /** Makes the read model anew, from the start of the log. */
   rebuild(): void;
   onEvent(listener: EventListener): void;
@@ -60,7 +65,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   let uncommitted = 0;
   let committing: NodeJS.Timeout | undefined;
   const gaps: { first: number; last: number }[] = [];
-  const waiters = new Set<{ revision: number; resolve(): void }>();
+  const waiters = new Set<{ holds(position: LogPosition): boolean; settle(held: boolean): void }>();
   const listeners: EventListener[] = [];
   const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();
@@ -110,6 +115,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
       }
     },
     reached,
+    until,
     rebuild: startAgain,
     onEvent: (listener) => listeners.push(listener),
     onState: (listener) => stateListeners.push(listener),
@@ -143,7 +149,6 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     const frozen = readModel.frozen(model);
     if (frozen?.revision === revision) log.error({ model, ...frozen }, 'a model is frozen: an event cannot be applied');
     if (event) notify({ event, revision });
-    for (const waiter of waiters) if (waiter.revision <= revision) waiter.resolve();
   }
 
   /** A live event has a transaction of its own; while catching up, many share one. */
@@ -160,6 +165,11 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     committing = undefined;
     uncommitted = 0;
     readModel.commit();
+    settleWaiters(); // the lists see what is committed
+  }
+
+  function settleWaiters(): void {
+    for (const waiter of waiters) if (waiter.holds(readModel.committed)) waiter.settle(true);
   }
 
   /**
@@ -195,6 +205,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     complete = false;
     gaps.length = 0;
     notify(null);
+    settleWaiters();
   }
 
   function startAgain(): void {
@@ -215,19 +226,25 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   }
 
   async function reached(revision: number): Promise<void> {
-    if (readModel.position.revision >= revision) return;
-    await new Promise<void>((resolve, reject) => {
-      const waiter = { revision, resolve: () => settle(resolve) };
-      const settle = (done: () => void) => {
-        clearTimeout(timer);
-        waiters.delete(waiter);
-        done();
+    if (await until((position) => position.revision >= revision)) return;
+    throw new Problem(
+      'outcome-unknown',
+      `The event ${revision} is in the log, but was not read back in time; send the request again.`,
+    );
+  }
+
+  async function until(holds: (position: LogPosition) => boolean): Promise<boolean> {
+    if (holds(readModel.committed)) return true;
+    return new Promise((resolve) => {
+      const waiter = {
+        holds,
+        settle(held: boolean) {
+          clearTimeout(timer);
+          waiters.delete(waiter);
+          resolve(held);
+        },
       };
-      const late = new Problem(
-        'outcome-unknown',
-        `The event ${revision} is in the log, but was not read back in time; send the request again.`,
-      );
-      const timer = setTimeout(() => settle(() => reject(late)), REACH_TIMEOUT_MS);
+      const timer = setTimeout(() => waiter.settle(false), REACH_TIMEOUT_MS);
       waiters.add(waiter);
     });
   }

@@ -2,6 +2,7 @@ import { isMove } from '../domain/events.ts';
 import { createSnapshotStream, type SnapshotStream } from '../http/api/snapshot-stream.ts';
 import { createApp } from '../http/app.ts';
 import { listen } from '../http/server/listen.ts';
+import { createRevisionWait } from '../http/server/min-revision.ts';
 import type { Services } from '../http/services.ts';
 import { revisionToken } from '../log/identity.ts';
 import { readAt } from '../log/read.ts';
@@ -22,7 +23,16 @@ export function openSnapshots(projector: Projector, environments: readonly strin
   return snapshots;
 }
 
-type Derived = 'now' | 'readModel' | 'lists' | 'readAt' | 'settled' | 'volumeProblems' | 'revision' | 'stale';
+type Derived =
+  | 'now'
+  | 'readModel'
+  | 'lists'
+  | 'readAt'
+  | 'settled'
+  | 'volumeProblems'
+  | 'revision'
+  | 'awaitRevision'
+  | 'stale';
 
 /** Serves the API; returns its address. */
 export async function startHttp(
@@ -42,7 +52,8 @@ export async function startHttp(
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
       volumeProblems: files.problems,
-      revision: () => revisionToken(readModel.position),
+      revision: () => revisionToken(readModel.committed),
+      awaitRevision: createRevisionWait(projector),
       stale: () => projector.state() !== 'live',
     },
     version,

@@ -13,6 +13,7 @@ import type { LoaderView } from '../../src/domain/fleet.ts';
 import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
 import { createApp } from '../../src/http/app.ts';
 import { callerAddress } from '../../src/http/caller/address.ts';
+import { createRevisionWait } from '../../src/http/server/min-revision.ts';
 import type { Services } from '../../src/http/services.ts';
 import { revisionToken } from '../../src/log/identity.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
@@ -73,7 +74,8 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     },
     settled: async () => {},
     volumeProblems: () => [],
-    revision: () => revisionToken(readModel.position),
+    revision: () => revisionToken(readModel.committed),
+    awaitRevision: createRevisionWait({ readModel, until: async () => false }),
     stale: () => false,
     health: () => ({ log: 'live', complete: true, gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
     metrics: createMetrics(ENVIRONMENTS),

@@ -52,7 +52,9 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     const metadata = { application: 'signalbox', generation: '1' };
     await log.nats.jsm.streams.update(STREAM, { ...config, metadata });
     expect(projector.complete()).toBe(true);
+    const noticed = projector.until(({ generation }) => generation === 1);
     await reconnect(log.nats);
+    expect(await noticed).toBe(true);
     await until(() => projector.readModel.position.generation === 1 && projector.complete());
     expect(projector.readModel.model('fraud').revision > 0).toBe(true);
     expect(complete).toEqual([false, false]); // the restart, and the event

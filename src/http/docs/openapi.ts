@@ -3,6 +3,7 @@ import { SESSION_COOKIE } from '../../access/sessions.ts';
 import { ProblemDocument } from '../../api/problem.ts';
 import { type ProblemCode, problemTable } from '../../domain/errors.ts';
 import { aliasOf } from '../server/aliases.ts';
+import { MIN_REVISION } from '../server/min-revision.ts';
 import type { Route } from '../server/route.ts';
 
 type Json = Record<string, unknown>;
@@ -46,11 +47,26 @@ function operationOf(route: Route, schemas: Json): Json {
   return {
     summary: route.summary,
     ...(route.permission ? { 'x-permission': route.permission } : { security: [] }),
-    parameters: [...parameters(route.params, 'path', schemas), ...parameters(route.query, 'query', schemas)],
+    parameters: [
+      ...parameters(route.params, 'path', schemas),
+      ...parameters(route.query, 'query', schemas),
+      ...(route.permission ? [minRevision] : []),
+    ],
     ...(bodies && { requestBody: { required: needsBody(route), content: contentOf(bodies, 'input', schemas) } }),
     responses: { ...successOf(route, schemas), ...refusalsOf(route) },
   };
 }
+
+const minRevision = {
+  name: MIN_REVISION,
+  in: 'header',
+  required: false,
+  schema: {
+    type: 'string',
+    description:
+      'The Registry-Revision of an earlier answer: a server that has not read it yet waits for it, at most 5 s',
+  },
+};
 
 /** A missing body counts as an empty object. */
 function needsBody({ body }: Route): boolean {
@@ -91,7 +107,10 @@ function refusalsOf({ errors, permission, params, query, body, rawBody }: Route)
   const codes = new Set<ProblemCode>([...errors, 'too-many-requests']);
   if (params || query || body || rawBody) codes.add('invalid-request');
   if (body || rawBody) codes.add('too-large').add('unsupported-media-type');
-  if (permission) codes.add('unauthenticated').add('forbidden').add('too-many-attempts');
+  if (permission) {
+    codes.add('unauthenticated').add('forbidden').add('too-many-attempts');
+    codes.add('invalid-request').add('not-caught-up'); // Registry-Min-Revision
+  }
   const responses: Json = {};
   for (const { code, status } of problemTable) {
     if (!codes.has(code)) continue;

@@ -8,12 +8,14 @@ import type { HttpContext } from './context.ts';
 import { beginExchange, type Exchange } from './exchange.ts';
 import { type Address, addressReader, check } from './input.ts';
 import { requestLogger } from './log-request.ts';
+import { MIN_REVISION } from './min-revision.ts';
 import { problemReply } from './problem.ts';
 import { responder } from './respond.ts';
 import type { Reply, Route } from './route.ts';
 
 /**
- * Returns the handler of a route's requests: authenticate, limit, authorize, check, handle, log, respond.
+ * Returns the handler of a route's requests: authenticate, limit, authorize, check, wait for a revision, handle, log,
+ * respond.
  *
  * Most requests repeat a read of a known caller. They are answered without a promise: the adapter then writes the
  * response at once.
@@ -49,8 +51,7 @@ export function answering(route: Route, services: Services) {
   function handle(exchange: Exchange): Reply | Promise<Reply> {
     const caller = authenticate(exchange);
     if (caller instanceof Promise || route.body) return handleLater(exchange, caller);
-    const address = checkAddress(exchange, caller);
-    return route.handle(requestOf(exchange, caller, address, undefined), services);
+    return answer(exchange, caller, checkAddress(exchange, caller), undefined);
   }
 
   async function handleLater(exchange: Exchange, identified: Caller | Promise<Caller>): Promise<Reply> {
@@ -58,7 +59,15 @@ export function answering(route: Route, services: Services) {
     const address = checkAddress(exchange, caller);
     const body = route.body && check(route.body, await readJson(exchange.c), 'body');
     authorize(caller, address.params, body);
-    return route.handle(requestOf(exchange, caller, address, body), services);
+    return answer(exchange, caller, address, body);
+  }
+
+  /** Handles a request, after the revision that it waits for, if there is one. */
+  function answer(exchange: Exchange, caller: Caller, address: Address, body: unknown): Reply | Promise<Reply> {
+    const request = requestOf(exchange, caller, address, body);
+    const revision = route.permission === null ? undefined : exchange.c.req.header(MIN_REVISION);
+    const reached = revision === undefined ? null : services.awaitRevision(revision);
+    return reached ? reached.then(() => route.handle(request, services)) : route.handle(request, services);
   }
 
   /** Parses path and query, and authorizes twice: a caller without the permission does not learn what else is wrong. */

@@ -11,7 +11,8 @@ export function securityHeaders(publicUrl: URL | null): Record<string, string> {
 }
 
 const EXPOSED = 'ETag, Location, RateLimit, Registry-Revision, Registry-Stale, Repr-Digest, Retry-After, X-Request-Id';
-const ACCEPTED = 'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-None-Match, Range, X-Request-Id';
+const ACCEPTED =
+  'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-None-Match, Range, Registry-Min-Revision, X-Request-Id';
 
 /** Lets pages of the listed origins read answers to requests with a token; cookies are not sent (Fetch, section 3.3). */
 export function corsHeaders(origin: string | undefined, allowed: readonly string[]): Record<string, string> {

@@ -43,6 +43,7 @@ export class ReadModel {
   #rows: Rows;
   #table: ModelTable;
   #position: LogPosition = START;
+  #committed: LogPosition = START;
   #opening = 0;
   #inTransaction = false;
   readonly #models = new BoundedMap<string, StoredEntry>(MAX_MODELS);
@@ -69,6 +70,11 @@ export class ReadModel {
   /** How far the log was folded. The object is replaced with every message. */
   get position(): LogPosition {
     return this.#position;
+  }
+
+  /** The position at the last commit, which lists include. */
+  get committed(): LogPosition {
+    return this.#committed;
   }
 
   /** For queries. It is another one after `reset`. */
@@ -135,6 +141,7 @@ export class ReadModel {
       this.#db.exec('COMMIT');
       this.#inTransaction = false;
       this.#changed.clear();
+      this.#committed = this.#position;
     });
   }
 
@@ -233,6 +240,7 @@ export class ReadModel {
   #begin(generation: number): void {
     this.#order.clear();
     this.#position = { ...START, generation };
+    this.#committed = this.#position;
     this.#db.query('INSERT INTO position VALUES (?, NULL, 0, NULL, ?)').run(generation, this.#order.save());
   }
 
@@ -246,6 +254,7 @@ export class ReadModel {
     const { digest, ...position } = row;
     this.#order.load(digest);
     this.#position = position;
+    this.#committed = position;
     this.#count = this.#table.count();
     for (const [name, frozen] of this.#table.frozen()) this.#frozen.set(name, frozen);
   }

@@ -134,7 +134,7 @@ describe('an answer', () => {
   it('states the revision that it was computed at', async () => {
     const { request, readModel } = await createTestApp();
     const { headers } = await request('/healthz');
-    expect(headers.get('registry-revision')).toBe(`${readModel.position.epoch!.slice(0, 8)}-2`);
+    expect(headers.get('registry-revision')).toBe(`0-${readModel.position.epoch!.slice(0, 8)}-2`);
   });
 
   it('is marked stale while the log cannot be followed', async () => {
@@ -267,6 +267,7 @@ describe('pages of other origins', () => {
     const ask = (origin: string) => request('/api/keys', { method: 'OPTIONS', headers: { Origin: origin } });
     const allowed = await ask(ORIGIN);
     expect([allowed.status, allowed.headers.get('access-control-allow-methods')]).toEqual([204, 'POST, GET']);
+    expect(allowed.headers.get('access-control-allow-headers')).toContain('Registry-Min-Revision');
     await problemOf(await ask('https://example.com'), 405, 'method-not-allowed');
   });
 });
