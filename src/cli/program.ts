@@ -6,6 +6,7 @@ import { agentCommand } from './agent.ts';
 import { archiveCommand, unarchiveCommand } from './archive.ts';
 import { checkpointCommand } from './checkpoint.ts';
 import { deactivateCommand } from './deactivate.ts';
+import { diffCommand } from './diff.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import { gatewayCommand } from './gateway.ts';
@@ -57,6 +58,7 @@ for (const create of [
   unarchiveCommand,
   listCommand,
   showCommand,
+  diffCommand,
   latestCommand,
   historyCommand,
   replayCommand,

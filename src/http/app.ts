@@ -4,6 +4,7 @@ import { Problem } from '../domain/errors.ts';
 import { activeRoutes } from './api/active.ts';
 import { blobRoutes } from './api/blobs.ts';
 import { commandRoutes } from './api/commands.ts';
+import { compareRoutes } from './api/compare.ts';
 import { healthRoutes } from './api/health.ts';
 import { historyRoutes } from './api/history.ts';
 import { identityRoutes } from './api/identity.ts';
@@ -32,6 +33,7 @@ export const apiRoutes: readonly Route[] = [
   ...versionRoutes,
   ...activeRoutes,
   ...versionFileRoutes,
+  ...compareRoutes,
   ...publishRoutes,
   ...commandRoutes,
   ...runtimeRoutes,

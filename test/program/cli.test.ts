@@ -35,6 +35,7 @@ const COMMANDS = [
   'unarchive',
   'list',
   'show',
+  'diff',
   'latest',
   'history',
   'replay',
@@ -387,6 +388,52 @@ describe('show', () => {
     const shown = await run('show', '7.0.0', '-m', 'shown');
     expect(shown.stdout).toContain('requires:     node ^24.0.0, joblib ~=1.4.0, npm:onnxruntime-node ^1.20.0\n');
     expect((await run('show', '1.0.0')).stdout).not.toMatch(/requires:|undefined/);
+  });
+});
+
+describe('diff', () => {
+  const model = ['--model', 'scored'];
+  const tableOf = (stdout: string) =>
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+
+  it('prints what differs, with --all everything, with --json the comparison', async () => {
+    for (const [version, auc] of [
+      ['1.0.0', 0.9],
+      ['1.1.0', 0.93],
+    ] as const) {
+      const form = versionForm({ version, metrics: { auc }, tags: { team: 'risk' } }, { 'a.txt': version });
+      expect((await send(program(), 'POST', '/api/models/scored/versions', form)).status).toBe(201);
+    }
+    const { code, stdout } = await run('diff', '1.0.0', '1.1.0', ...model);
+    expect(code).toBe(0);
+    const rows = tableOf(stdout);
+    expect(rows.map(([field]) => field)).toEqual([
+      'FIELD',
+      'published_at',
+      'revision',
+      'manifest_digest',
+      'metrics.auc',
+      'files.a.txt',
+    ]);
+    expect(rows[0]).toEqual(['FIELD', '1.0.0', '1.1.0']);
+    expect(rows).toContainEqual(['metrics.auc', '0.9', '0.93 (+0.03)']);
+    expect(rows.at(-1)![1]).toMatch(/^[0-9a-f]{12} \(5 bytes\)$/);
+    const all = await run('diff', '1.0.0', '1.1.0', '--all', ...model);
+    expect(tableOf(all.stdout)).toContainEqual(['tags.team', 'risk', 'risk']);
+    const { fields } = JSON.parse((await run('diff', '1.0.0', '1.1.0', '--json', ...model)).stdout);
+    expect(fields).toHaveLength(rows.length - 1);
+  });
+
+  it('says if the content is the same, and fails for unknown versions', async () => {
+    for (const version of ['2.0.0', '2.1.0']) await publish(program(), version, { 'a.txt': 'same' }, 'scored');
+    const { stdout } = await run('diff', '2.0.0', '2.1.0', ...model);
+    expect(stdout).toContain('The content of these versions is the same.');
+    expect((await run('diff', '2.0.0', '9.9.9', ...model)).code).toBe(4);
+    expect((await run('diff', '2.0.0', '2.0.0', ...model)).code).not.toBe(0);
+    expect((await run('diff', '2.0.0', ...model)).code).toBe(2);
   });
 });
 

@@ -44,6 +44,22 @@ def test_models_are_saved_and_loaded_by_version(model: str) -> None:
         assert registry.get_active_model().C == 1.0
 
 
+def test_versions_are_compared(model: str) -> None:
+    publish_value(model, "1.0.0", 1, metrics={"auc": 0.5}, requires={"python": "~=3.11.0"})
+    publish_value(model, "1.1.0", 1, {"new.json": 2}, metrics={"auc": 0.75}, requires={"python": "~=3.11.0"})
+    with ModelRegistry(model) as registry:
+        fields = {entry["field"]: entry for entry in registry.compare("1.0.0", "1.1.0")["fields"]}
+        assert fields["metrics.auc"]["values"] == {"1.0.0": 0.5, "1.1.0": 0.75}
+        assert fields["metrics.auc"]["difference"] == {"1.1.0": 0.25}
+        assert fields["files.new.json"]["change"] == {"1.1.0": "added"}
+        differing = [entry["field"] for entry in registry.compare("1.1.0", "1.0.0", differing=True)["fields"]]
+        assert sorted({*fields} - {*differing}) == [
+            "active_in", "files.model.json", "flavor", "notes", "published_by", "requires.python", "signature", "status"
+        ]  # fmt: skip
+        with pytest.raises(Problem, match="at least 2 versions"):
+            registry.compare("1.0.0")
+
+
 def test_a_version_whose_requirements_are_not_met_is_not_opened(model: str) -> None:
     publish_value(model, "1.0.0", 1, {"model.joblib": b"cos\nsystem\n(S'false'\ntR."}, requires={"python": "<3"})
     with ModelRegistry(model) as registry, pytest.raises(LoadError, match="python <3 wanted"):

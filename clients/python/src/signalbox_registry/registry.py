@@ -75,6 +75,17 @@ class ModelRegistry:
         """Returns the highest version. Raises `Problem` unknown-version if there is none."""
         return str(self._version("latest")["version"])
 
+    def compare(self, *versions: str, differing: bool = False) -> dict[str, Any]:
+        """
+        Compares two to ten versions, as the API returns it: every field, or only those that differ.
+
+        >>> [entry["field"] for entry in registry.compare("1.0.0", "1.1.0", differing=True)["fields"]]
+        """
+        query = {"versions": ",".join(versions), "differing": str(differing).lower()}
+        path = f"/api/models/{segment(self._model)}/compare"
+        comparison: dict[str, Any] = self._client.call("GET", path, query=query)
+        return comparison
+
     def get_metadata(self, version: str) -> dict[str, Any]:
         """Returns the version's metadata.json without loading the model. Raises FileNotFoundError if it is missing."""
         files = self._fetch(self._version(version)).files
