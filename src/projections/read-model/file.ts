@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { Connection } from './connection.ts';
@@ -25,6 +25,7 @@ export function openFile(path: string, onDamage: (error: unknown) => void, log: 
 export function createFile(path: string, onDamage: (error: unknown) => void, log: Warn): Connection {
   try {
     removeFile(path);
+    if (path !== IN_MEMORY) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     return created(path, onDamage);
   } catch (err) {
     if (path === IN_MEMORY) throw err;
@@ -34,10 +35,9 @@ export function createFile(path: string, onDamage: (error: unknown) => void, log
 }
 
 function existing(path: string, onDamage: (error: unknown) => void, log: Warn): Connection | null {
-  if (path === IN_MEMORY) return null;
+  if (path === IN_MEMORY || !existsSync(path)) return null;
   let db: Connection | undefined;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     db = new Connection(path, onDamage);
     const tables = db.query<{ name: string }>(`SELECT name FROM sqlite_schema WHERE name = 'made_by'`).all();
     if (tables.length === 0) throw new Error('it is empty, or not a read model');
