@@ -1,5 +1,5 @@
 /** The oldest supported Node, as under `engines` in package.json. */
-export const MINIMUM_NODE = '22.18.0';
+export const MINIMUM_NODE = '24.15.0';
 
 /** Returns whether a Node version is too old. Old versions run this, so it uses old syntax only. */
 export function isNodeTooOld(version: string): boolean {

@@ -32,8 +32,10 @@ describe('an old Node', () => {
     ['18.20.8', true],
     ['20.20.2', true],
     ['22.17.1', true],
-    ['22.18.0', false],
-    ['24.0.0', false],
+    ['22.18.0', true],
+    ['24.14.1', true],
+    ['24.15.0', false],
+    ['26.0.0', false],
   ])('%s: too old is %s', (version, tooOld) => expect(isNodeTooOld(version)).toBe(tooOld));
 
   it('gets one sentence, before any module that it cannot parse is loaded', async () => {
@@ -45,7 +47,7 @@ describe('an old Node', () => {
     });
     expect([code, stderr]).toEqual([
       1,
-      expect.stringMatching(/^signalbox: Node 20\.20\.2 .* needs Node 22\.18\.0.*\n$/),
+      expect.stringMatching(/^signalbox: Node 20\.20\.2 .* needs Node 24\.15\.0.*\n$/),
     ]);
     const imports = (await readFile(MAIN, 'utf8')).matchAll(/^import .* from '(.*)'/gm);
     expect(Array.from(imports, ([, from]) => from)).toEqual(['../node-version.ts']);
