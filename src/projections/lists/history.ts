@@ -3,7 +3,7 @@ import type { EventView } from '../../api/views.ts';
 import type { EventType } from '../../domain/events.ts';
 import type { Connection, Value } from '../read-model/connection.ts';
 import { revisionAt } from '../read-model/past-model.ts';
-import { phraseOf } from './full-text.ts';
+import { wordsQuery } from './full-text.ts';
 import { jsonWith, type Page, type PageStart, pageOf } from './page.ts';
 
 export interface HistoryQuery extends PageStart {
@@ -52,7 +52,9 @@ function filterOf(db: Connection, query: HistoryQuery): { conditions: string[]; 
     values.push(...given);
   };
   if (reason !== undefined) {
-    add('r.reason MATCH ?', phraseOf(reason));
+    const words = wordsQuery(reason);
+    if (words === null) add('FALSE');
+    else add('r.reason_text MATCH ?', words);
     add('r.rowid < ?', query.below);
   } else add('e.revision < ?', query.below);
   if (model !== undefined) {

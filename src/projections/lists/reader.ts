@@ -45,7 +45,12 @@ export function listsInThisThread(readModel: Pick<ReadModel, 'db'>, settings: Li
  * Answers in a thread of its own: a page of a hundred versions is a few milliseconds of work, which would delay every other
  * request. The thread also moves the write-ahead log into the file, which ends with a sync of the disk.
  */
-export function startListReader(readModel: ReadModel, settings: ListSettings, onDamage: () => void): ListReader {
+export function startListReader(
+  readModel: Pick<ReadModel, 'db' | 'opening'>,
+  settings: ListSettings,
+  onDamage: () => void,
+  timeoutMs = TIMEOUT_MS,
+): ListReader {
   const waiting = new Map<number, { settle(answer: ListAnswer | Error): void }>();
   const here = listsInThisThread(readModel, settings);
   let next = 0;
@@ -73,7 +78,7 @@ export function startListReader(readModel: ReadModel, settings: ListSettings, on
       else if ('result' in answer) resolve(answer.result as ListResult<N>);
       else reject(errorOf(answer));
     };
-    const timer = setTimeout(giveUp, TIMEOUT_MS);
+    const timer = setTimeout(giveUp, timeoutMs);
     waiting.set(id, { settle });
     const request: ListRequest = { id, path: readModel.db.path, opening: readModel.opening, name, query };
     started().postMessage(request);
@@ -97,7 +102,7 @@ export function startListReader(readModel: ReadModel, settings: ListSettings, on
     const slow = thread;
     thread = null;
     void slow?.terminate();
-    fail(slow, new Problem('list-timeout', `The list takes longer than ${TIMEOUT_MS / 1000} s. Narrow it.`));
+    fail(slow, new Problem('list-timeout', `The list takes longer than ${timeoutMs / 1000} s. Narrow it.`));
   }
 
   function start(): Worker {
