@@ -54,7 +54,7 @@ export interface ProjectorOptions {
 
 const REACH_TIMEOUT_MS = 5_000;
 /** While catching up, a transaction has this many events, or lasts this long. */
-const BATCH = 5_000;
+const BATCH = 20_000;
 const BATCH_MS = 500;
 const PROGRESS_EVERY_MS = 2_000;
 
