@@ -39,8 +39,11 @@ export class Connection {
     // No other process has reason to hold a lock; one that does must not stop the event loop for long.
     this.#database = new DatabaseSync(path, { timeout: 1_000 });
     try {
+      const { journal_mode } = this.#database.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string };
+      // Without it, as on some network file systems, the thread of the lists and the writer would lock each other out.
+      if (journal_mode === 'delete') throw new Error('its file system does not support a write-ahead log');
       // A crash of the machine may lose the last transactions, which are read from the log again, but damages nothing.
-      this.#database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -${CACHE_KIB};
+      this.#database.exec(`PRAGMA synchronous = NORMAL; PRAGMA cache_size = -${CACHE_KIB};
         PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     } catch (error) {
       this.#database.close();
