@@ -9,14 +9,15 @@ const rooms: Record<string, string[]> = {
   domain: [],
   structures: ['domain'],
   api: ['domain'],
+  search: ['domain'],
   files: ['domain'],
   log: ['domain', 'structures', 'files'],
   artifacts: ['domain', 'files'],
   access: ['domain', 'structures', 'files', 'log'],
   commands: ['domain', 'structures', 'log', 'artifacts', 'access'],
-  projections: ['domain', 'structures', 'api', 'files', 'log', 'artifacts', 'access'],
+  projections: ['domain', 'structures', 'api', 'search', 'files', 'log', 'artifacts', 'access'],
   discovery: ['domain', 'files', 'log', 'artifacts', 'commands', 'projections'],
-  http: ['domain', 'structures', 'api', 'log', 'artifacts', 'access', 'commands', 'projections'],
+  http: ['domain', 'structures', 'api', 'search', 'log', 'artifacts', 'access', 'commands', 'projections'],
   metrics: ['domain', 'structures', 'log', 'commands', 'projections', 'http'],
   client: ['domain', 'api', 'files'],
   bundle: ['domain', 'artifacts', 'access'],
@@ -115,7 +116,7 @@ test('the audit states the rules again: it uses neither the fold nor the event s
 
 test('the domain is pure: nothing in it reads a clock, a file or a network', () => {
   const effects = /\b(Date\.now|new Date\(\)|Math\.random|randomUUID|node:(fs|net|http|child_process))/;
-  const files = ['domain', 'structures', 'api'].flatMap((room) =>
+  const files = ['domain', 'structures', 'api', 'search'].flatMap((room) =>
     readdirSync(join(src, room)).map((name) => join(room, name)),
   );
   const decisions = readdirSync(join(src, 'commands'), { recursive: true, encoding: 'utf8' })

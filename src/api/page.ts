@@ -3,6 +3,13 @@ import { z } from 'zod';
 /** A page of a listing, whose entries are under `name`. */
 export type Page<Name extends string, Entry> = Record<Name, Entry[]> & { next_page_token: string | null };
 
+/** A page of a list that can be searched. */
+export function searchedPageOf<Name extends string>(name: Name, entry: z.ZodType) {
+  return pageOf(name, entry).extend({
+    count: z.int().optional().meta({ description: 'If it was asked for; 10000 stands for 10000 or more' }),
+  });
+}
+
 export function pageOf<Name extends string>(name: Name, entry: z.ZodType) {
   return z.object({ [name]: z.array(entry), next_page_token: z.string().nullable() });
 }

@@ -248,6 +248,20 @@ it('lists at most as many entries as --limit', async () => {
   expect((await run('list', '-n', '1')).stdout.trim().split('\n')).toHaveLength(2);
 });
 
+it('searches, counts, and shows the place of a mistake in a filter', async () => {
+  const where = ['--where', "version > '1.0.0' and status = 'ready'"];
+  expect((await run('list', ...where, '--json')).stdout).toContain('"version": "1.1.0"');
+  expect((await run('list', '--order-by', 'version desc', '-n', '1')).stdout).toMatch(/^VERSION.*\n1\.2\.0 /);
+  expect((await run('list', ...where, '--count')).stdout).toBe('1\n');
+  expect(JSON.parse((await run('list', '--models', '--where', 'versions = 3', '--count', '--json')).stdout)).toEqual({
+    count: 1,
+  });
+  const { code, stderr } = await run('list', '--where', 'metrics.auc > high');
+  expect([code, stderr]).toEqual([1, 'signalbox: where, column 15: expected a number, found high.\n']);
+  const events = await run('history', '--all-models', '-n', '1');
+  expect(events.stdout).toMatch(/^MODEL +REVISION .*\ndefault +4 /);
+});
+
 it('prints no control characters from notes or arguments', async () => {
   const notes = '\u001b[2Jgone\u0007\nsecond line\u009b31m\u202etxt.exe\u2066\u200b\u2028';
   await ok(program(), 'PATCH', '/api/models/default/versions/1.1.0/notes', { notes });

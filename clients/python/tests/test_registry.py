@@ -60,6 +60,18 @@ def test_versions_are_compared(model: str) -> None:
             registry.compare("1.0.0")
 
 
+def test_versions_are_searched(model: str) -> None:
+    for minor, auc in enumerate([0.9, 0.5, 0.7]):
+        publish_value(model, f"1.{minor}.0", minor, metrics={"auc": auc}, tags={"team": "risk"})
+    with ModelRegistry(model) as registry:
+        found = registry.versions("metrics.auc > 0.6 and tags.team = 'risk'", order_by="metrics.auc")
+        assert [entry["version"] for entry in found] == ["1.2.0", "1.0.0"]
+        assert len(list(registry.versions())) == 3
+        with pytest.raises(Problem) as refusal:
+            next(registry.versions("metrics.auc > high"))
+        assert (refusal.value.code, refusal.value.fields["position"]) == ("invalid-request", 15)
+
+
 def test_a_version_whose_requirements_are_not_met_is_not_opened(model: str) -> None:
     publish_value(model, "1.0.0", 1, {"model.joblib": b"cos\nsystem\n(S'false'\ntR."}, requires={"python": "<3"})
     with ModelRegistry(model) as registry, pytest.raises(LoadError, match="python <3 wanted"):

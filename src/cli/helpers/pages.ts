@@ -1,12 +1,14 @@
 import { InvalidArgumentError } from 'commander';
 import type { RegistryClient } from '../../client/client.ts';
 
+export type Query = Record<string, string | boolean | undefined>;
+
 /** Reads the first `limit` entries of a listing, page by page. */
 export async function pages<T>(
   client: RegistryClient,
   path: string,
   key: string,
-  query: Record<string, string | boolean | undefined>,
+  query: Query,
   limit: number,
 ): Promise<T[]> {
   const found: T[] = [];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pageOf } from '../../api/page.ts';
+import { searchedPageOf } from '../../api/page.ts';
 import { ModelView, ShortLatestView, ShortModelView } from '../../api/views.ts';
 import { readSmallBlob } from '../../artifacts/read-small.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
@@ -8,23 +8,29 @@ import { Problem } from '../../domain/errors.ts';
 import { shownJson } from '../../domain/json.ts';
 import { activeVersion, type Model, type VersionState } from '../../domain/model.ts';
 import { DEFAULT_MODEL, ModelName } from '../../domain/names.ts';
-import { Paging, pageReply, pageStart } from '../server/paging.ts';
+import { Paging, pageReply, pageStart, searchStart } from '../server/paging.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 import { findModel } from './find.ts';
+import { isSearch, Searching, searchOf } from './searching.ts';
 
 const models = route({
   method: 'GET',
   path: '/api/models',
   permission: 'read',
-  summary: 'The models, the last changed one first',
-  query: z.object(Paging),
-  answer: { status: 200, schema: pageOf('models', ModelView) },
+  summary: 'The models, the last changed one first, or those that a search finds',
+  query: z.object({ ...Searching, ...Paging }),
+  answer: { status: 200, schema: searchedPageOf('models', ModelView) },
   errors: ['list-timeout'],
-  async handle({ query, identity }, { lists, readModel }) {
-    const listing = ['models', readModel.position.epoch];
-    const start = pageStart(listing, query);
-    return pageReply('models', await lists.list('models', { ...start, identity }), listing);
+  async handle({ query, identity }, { lists, readModel, environments }) {
+    const { page_size: _, page_token: __, ...selected } = query;
+    const listing = ['models', selected, readModel.position.epoch];
+    if (!isSearch(query)) {
+      return pageReply('models', await lists.list('models', { ...pageStart(listing, query), identity }), listing);
+    }
+    const search = searchOf(query, { listing: 'models', environments });
+    const page = await lists.list('found-models', { ...searchStart(listing, query), ...search, identity });
+    return pageReply('models', page, listing);
   },
 });
 

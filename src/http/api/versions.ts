@@ -1,19 +1,22 @@
 import { z } from 'zod';
-import { pageOf } from '../../api/page.ts';
+import { searchedPageOf } from '../../api/page.ts';
 import { VersionView, versionView } from '../../api/views.ts';
 import { Problem } from '../../domain/errors.ts';
 import { EnvironmentName } from '../../domain/names.ts';
-import { Paging, pageReply, pageStart } from '../server/paging.ts';
+import type { ListQuery } from '../../projections/lists/lists.ts';
+import { Paging, pageReply, pageStart, searchStart } from '../server/paging.ts';
 import { route } from '../server/route.ts';
 import { At } from './at.ts';
 import { findEnvironment, findModel, findVersion } from './find.ts';
 import { ofModel, ofVersion } from './params.ts';
+import { isSearch, Searching, searchOf } from './searching.ts';
 
 const Listing = z.object({
   active_flag: z.stringbool().optional(),
   environment: EnvironmentName.optional().meta({ description: 'Limits active_flag to one environment' }),
   status: z.enum(['ready', 'archived']).optional(),
   at: At.optional(),
+  ...Searching,
   ...Paging,
 });
 
@@ -21,22 +24,37 @@ const list = route({
   method: 'GET',
   path: '/api/models/:model/versions',
   permission: 'read',
-  summary: 'The versions of a model, newest revision first',
+  summary: 'The versions of a model, newest revision first, or those that a search finds',
   params: ofModel,
   query: Listing,
-  answer: { status: 200, schema: pageOf('versions', VersionView) },
+  answer: { status: 200, schema: searchedPageOf('versions', VersionView) },
   errors: ['unknown-environment', 'unknown-model', 'list-timeout'],
-  async handle({ params, query }, services) {
-    findModel(services, params.model);
+  async handle({ params: { model }, query }, services) {
+    findModel(services, model);
     if (query.environment !== undefined) findEnvironment(services, query.environment);
-    const { page_size, page_token, ...filters } = query;
-    const { active_flag, environment, status, at } = filters;
-    const listing = ['versions', params.model, active_flag, environment, status, at, services.readModel.position.epoch];
-    const start = pageStart(listing, { page_size, page_token });
-    const page = await services.lists.list('versions', { ...start, ...filters, ...params });
+    const { page_size: _, page_token: __, ...selected } = query;
+    const listing = ['versions', model, selected, services.readModel.position.epoch];
+    const page = isSearch(query)
+      ? await services.lists.list('found-versions', searched(model, query, listing, services.environments))
+      : await services.lists.list('versions', { ...pageStart(listing, query), ...selected, model });
     return pageReply('versions', page, listing);
   },
 });
+
+function searched(
+  model: string,
+  { at, status, active_flag, environment, ...query }: z.output<typeof Listing>,
+  listing: unknown[],
+  environments: readonly string[],
+): ListQuery<'found-versions'> {
+  if (at)
+    throw new Problem(
+      'invalid-request',
+      'A search finds what is there now. Leave out at, or where, order_by and count.',
+    );
+  const search = searchOf(query, { listing: 'versions', environments });
+  return { ...searchStart(listing, query), ...search, model, status, active_flag, environment };
+}
 
 const latest = route({
   method: 'GET',

@@ -2,32 +2,61 @@ import { z } from 'zod';
 import { sha256Hex } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Page, PageStart } from '../../projections/lists/page.ts';
+import type { Cursor } from '../../projections/search/order.ts';
 import type { Reply } from './route.ts';
 
 export const Paging = {
   page_size: z.coerce.number().int().min(1).max(1000).default(100),
-  page_token: z.string().max(200).optional(),
+  page_token: z.string().max(1000).optional(),
 };
 
-const Token = z.tuple([z.string(), z.int()]);
+const SearchPlace = z.strictObject({
+  revision: z.int().nullable(),
+  name: z.string().optional(),
+  values: z.array(z.union([z.string(), z.number(), z.null()])).max(3),
+});
+const Place = z.union([z.int(), SearchPlace]);
+const Token = z.tuple([z.string(), Place]);
+type Place = z.infer<typeof Place>;
 
-/** Returns a token for the entries before `revision`, valid only for the same listing of the same log. */
-function pageToken(listing: unknown[], revision: number): string {
-  return Buffer.from(JSON.stringify([fingerprint(listing), revision])).toString('base64url');
+interface Start {
+  page_size: number;
+  page_token?: string | undefined;
 }
 
-/** Returns where a page begins. @throws {Problem} invalid-request for a token of another listing */
-export function pageStart(
+/** Returns a token for the entries after a place, valid only for the same listing of the same log. */
+function pageToken(listing: unknown[], place: number | Cursor): string {
+  return Buffer.from(JSON.stringify([fingerprint(listing), place])).toString('base64url');
+}
+
+/** Returns where a page of a list by revision begins. @throws {Problem} invalid-request for a token of another listing */
+export function pageStart(listing: unknown[], { page_size, page_token }: Start): PageStart {
+  const below = page_token === undefined ? Number.MAX_SAFE_INTEGER : placeOf(listing, page_token);
+  if (typeof below === 'number') return { below, page_size };
+  throw otherListing();
+}
+
+/** Returns where a page of a search begins; null for the first one. @throws {Problem} invalid-request for a token of another listing */
+export function searchStart(
   listing: unknown[],
-  { page_size, page_token: token }: { page_size: number; page_token?: string | undefined },
-): PageStart {
-  if (token === undefined) return { below: Number.MAX_SAFE_INTEGER, page_size };
-  const [of, revision] = decode(token);
-  if (of === fingerprint(listing)) return { below: revision, page_size };
-  throw new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
+  { page_size, page_token }: Start,
+): { after: Cursor | null; page_size: number } {
+  const after = page_token === undefined ? null : placeOf(listing, page_token);
+  if (typeof after === 'number') throw otherListing();
+  return { after: after as Cursor | null, page_size };
 }
 
-function decode(token: string): [string, number] {
+function placeOf(listing: unknown[], token: string): Place {
+  const [of, place] = decode(token);
+  if (of === fingerprint(listing)) return place;
+  throw otherListing();
+}
+
+function otherListing(): Problem {
+  return new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
+}
+
+function decode(token: string): [string, Place] {
   try {
     return Token.parse(JSON.parse(Buffer.from(token, 'base64url').toString('utf8')));
   } catch (cause) {
@@ -45,7 +74,10 @@ function fingerprint(listing: unknown[]): string {
  * @param name the key of the entries in the answer
  * @param listing what the listing depends on; its tokens are valid for no other
  */
-export function pageReply(name: string, { entries, next }: Page, listing: unknown[]): Reply {
+export function pageReply(name: string, { entries, next, count }: Page<number | Cursor>, listing: unknown[]): Reply {
   const token = next === null ? null : pageToken(listing, next);
-  return { body: `{${JSON.stringify(name)}:[${entries.join(',')}],"next_page_token":${JSON.stringify(token)}}` };
+  const counted = count === undefined ? '' : `,"count":${count}`;
+  return {
+    body: `{${JSON.stringify(name)}:[${entries.join(',')}],"next_page_token":${JSON.stringify(token)}${counted}}`,
+  };
 }

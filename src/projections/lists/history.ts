@@ -4,7 +4,7 @@ import type { EventType } from '../../domain/events.ts';
 import type { Connection, Value } from '../read-model/connection.ts';
 import { revisionAt } from '../read-model/past-model.ts';
 import { wordsQuery } from './full-text.ts';
-import { jsonWith, type Page, type PageStart, pageOf } from './page.ts';
+import { jsonWith, type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
 export interface HistoryQuery extends PageStart {
   /** Without it, the events of every model that the caller may read; each then names its model. */
@@ -37,10 +37,9 @@ export function listHistory(db: Connection, query: HistoryQuery, { policy }: { p
   const sql = `SELECT ${COLUMNS} FROM ${from} CROSS JOIN model m ON m.id = e.model
     WHERE ${conditions.join(' AND ')} ORDER BY ${order} DESC`;
   const rows = db.query<Row>(sql).iterate(...values);
-  const all = query.model !== undefined;
-  return pageOf(all ? rows : readable(rows, query.identity, policy), query.page_size, ({ name, data, ...row }) =>
-    jsonWith(all ? row : { model: name, ...row }, 'data', data),
-  );
+  const ofOne = query.model !== undefined;
+  const json = ({ name, data, ...row }: Row) => jsonWith(ofOne ? row : { model: name, ...row }, 'data', data);
+  return pageOf(ofOne ? rows : readable(rows, query.identity, policy), query.page_size, json, revisionOf);
 }
 
 function filterOf(db: Connection, query: HistoryQuery): { conditions: string[]; values: Value[] } {

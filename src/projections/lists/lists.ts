@@ -1,6 +1,8 @@
 import type { Policy } from '../../access/policy.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { activeAt } from './active.ts';
+import { findAmongModels } from './found-models.ts';
+import { findAmongVersions } from './found-versions.ts';
 import { listHistory } from './history.ts';
 import { listModels } from './models.ts';
 import { listNames } from './names.ts';
@@ -17,7 +19,9 @@ export interface ListSettings {
 export const lists = {
   active: activeAt,
   models: listModels,
+  'found-models': findAmongModels,
   versions: listVersions,
+  'found-versions': findAmongVersions,
   names: listNames,
   history: listHistory,
   timeline: listTenures,

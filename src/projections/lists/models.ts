@@ -1,13 +1,13 @@
 import { allows, type Identity, type Policy } from '../../access/policy.ts';
 import type { ModelView } from '../../api/views.ts';
 import type { Connection } from '../read-model/connection.ts';
-import { type Page, type PageStart, pageOf } from './page.ts';
+import { type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
 export interface ModelsQuery extends PageStart {
   identity: Identity;
 }
 
-interface Row {
+export interface ModelRow {
   id: number;
   name: string;
   latest: string | null;
@@ -23,21 +23,20 @@ export function listModels(
 ): Page {
   const sql = `SELECT id, name, latest, versions, revision FROM model
     WHERE versions > 0 AND revision < ? ORDER BY revision DESC`;
-  const readable = rowsThat(db.query<Row>(sql).iterate(below), ({ name }) =>
-    allows(policy, identity, { permission: 'read', model: name }),
-  );
-  return pageOf(readable, page_size, (row) => JSON.stringify(view(row)));
-
-  function view({ id, name, latest, versions, revision }: Row): ModelView {
-    const rows = db
-      .query<{ name: string; version: string | null }>('SELECT name, version FROM environment WHERE model = ?')
-      .all(id);
-    const active = new Map(rows.map((row) => [row.name, row.version]));
-    const shown = Object.fromEntries(environments.map((name) => [name, active.get(name) ?? null]));
-    return { model: name, latest, active: shown, versions, revision };
-  }
+  const rows = readable(db.query<ModelRow>(sql).iterate(below), identity, policy);
+  return pageOf(rows, page_size, (row) => modelJson(db, row, environments), revisionOf);
 }
 
-export function* rowsThat<R>(rows: Iterable<R>, accept: (row: R) => boolean): Generator<R> {
-  for (const row of rows) if (accept(row)) yield row;
+function* readable(rows: Iterable<ModelRow>, identity: Identity, policy: Policy): Generator<ModelRow> {
+  for (const row of rows) if (allows(policy, identity, { permission: 'read', model: row.name })) yield row;
+}
+
+/** Returns the JSON of a `ModelView`. */
+export function modelJson(db: Connection, row: ModelRow, environments: readonly string[]): string {
+  const { id, name: model, latest, versions, revision } = row;
+  const sql = 'SELECT name, version FROM environment WHERE model = ?';
+  const rows = db.query<{ name: string; version: string | null }>(sql).all(id);
+  const active = new Map(rows.map(({ name, version }) => [name, version]));
+  const shown = Object.fromEntries(environments.map((name) => [name, active.get(name) ?? null]));
+  return JSON.stringify({ model, latest, active: shown, versions, revision } satisfies ModelView);
 }

@@ -1,7 +1,7 @@
 import type { Tenure } from '../../api/tenure.ts';
 import type { Connection, Value } from '../read-model/connection.ts';
 import { MOVES } from '../read-model/past-model.ts';
-import { type Page, type PageStart, pageOf } from './page.ts';
+import { type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
 export interface TimelineQuery extends PageStart {
   model: string;
@@ -18,5 +18,5 @@ export function listTenures(db: Connection, { model, environment, below, page_si
     FROM event e WHERE e.model = (SELECT id FROM model WHERE name = ?) AND e.environment IS NOT NULL AND e.revision < ?
       AND e.${MOVES} ${where} ORDER BY e.revision DESC`;
   const values: Value[] = [model, below, ...(environment === undefined ? [] : [environment])];
-  return pageOf(db.query<Tenure>(sql).iterate(...values), page_size, (tenure) => JSON.stringify(tenure));
+  return pageOf(db.query<Tenure>(sql).iterate(...values), page_size, (tenure) => JSON.stringify(tenure), revisionOf);
 }

@@ -1,9 +1,9 @@
 import { versionFields } from '../../api/views.ts';
-import { activeVersion } from '../../domain/model.ts';
+import { activeVersion, type Model } from '../../domain/model.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { type At, environmentsNow, modelAt, type PastModel, stateAt } from '../read-model/past-model.ts';
 import { VERSIONS, type VersionRow } from '../read-model/stored-model.ts';
-import { jsonWith, type Page, type PageStart, pageOf } from './page.ts';
+import { jsonWith, type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
 export interface VersionsQuery extends PageStart {
   model: string;
@@ -20,9 +20,20 @@ export function listVersions(db: Connection, query: VersionsQuery): Page {
   const past = at && modelAt(db, name, at);
   const model = past ?? { name, environments: environmentsNow(db, name) };
   const found = rows(db, query, model, past);
-  return pageOf(past ? asThen(db, found, past, status) : found, page_size, ({ manifest, time, ...rest }) =>
-    jsonWith(versionFields(model, { ...rest, published_at: time }), 'manifest', manifest),
+  return pageOf(
+    past ? asThen(db, found, past, status) : found,
+    page_size,
+    (row) => versionJson(model, row),
+    revisionOf,
   );
+}
+
+/** Returns the JSON of a `VersionView`. */
+export function versionJson(
+  model: Pick<Model, 'name' | 'environments'>,
+  { manifest, time, ...rest }: VersionRow,
+): string {
+  return jsonWith(versionFields(model, { ...rest, published_at: time }), 'manifest', manifest);
 }
 
 function rows(

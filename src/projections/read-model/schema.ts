@@ -61,6 +61,8 @@ CREATE INDEX IF NOT EXISTS event_of_model ON event (model);
 CREATE INDEX IF NOT EXISTS event_of_environment ON event (model, environment) WHERE environment IS NOT NULL;
 CREATE INDEX IF NOT EXISTS event_of_version ON event (model, version) WHERE ${OF_VERSION};
 CREATE INDEX IF NOT EXISTS event_of_key ON event (model, actor, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS version_by_precedence ON version (model, precedence);
+CREATE INDEX IF NOT EXISTS version_by_time ON version (model, published_at);
 CREATE INDEX IF NOT EXISTS attribute_of_value ON attribute (model, key, value);
 `;
 

@@ -56,11 +56,18 @@ class ModelRegistry:
         mounted = Path(volume) if volume is not None else None
         self._fetcher = Fetcher(self._client, cache, secrets.token_hex(8), mounted)
 
-    def versions(self) -> Iterator[dict[str, Any]]:
-        """Yields every version as the API returns it, the newest revision first."""
+    def versions(self, where: str | None = None, order_by: str | None = None) -> Iterator[dict[str, Any]]:
+        """
+        Yields the versions that a filter matches (docs/search.md), or all, as the API returns them: in an order, or the
+        newest revision first. Raises `Problem` invalid-request, with the position of a mistake in `fields`.
+
+        >>> best = next(registry.versions("status = 'ready' and tags.team = 'risk'", order_by="metrics.auc desc"))
+        """
+        search = {"where": where, "order_by": order_by}
+        given = {name: value for name, value in search.items() if value is not None}
         token: str | None = None
         while True:
-            query: dict[str, str | int] = {"page_size": 1000, **({"page_token": token} if token else {})}
+            query: dict[str, str | int] = {"page_size": 1000, **given, **({"page_token": token} if token else {})}
             page = self._client.call("GET", versions_path(self._model), query=query)
             yield from page["versions"]
             token = page["next_page_token"]
