@@ -518,12 +518,19 @@ describe('without NATS', () => {
     const form = versionForm({ version: '2.0.0' }, { 'a.txt': 'a' });
     await problemOf(await send(program, 'POST', VERSIONS, form), 503, 'log-unavailable');
     await problemOf(await activate(), 503, 'log-unavailable');
-    for (const path of [VERSIONS, `${VERSIONS}/active`, `${VERSIONS}/1.0.0/files/a.txt`, '/api/models', '/healthz']) {
+    const reads = [
+      VERSIONS,
+      `${VERSIONS}/active`,
+      `${VERSIONS}/1.0.0/files/a.txt`,
+      '/api/models',
+      '/api/history',
+      '/healthz',
+    ];
+    for (const path of [...reads, '/api/models/default/history', `${VERSIONS}?at=1`]) {
       const response = await program.ask('GET', path);
       expect([response.status, response.headers.get('registry-stale')], path).toEqual([200, 'true']);
       await response.text();
     }
-    await problemOf(await program.ask('GET', '/api/models/default/history'), 503, 'log-unavailable');
     const { revision, files } = await stored(program);
     expect({ revision, files }).toEqual({ revision: before.revision, files: before.files });
 

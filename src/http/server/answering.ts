@@ -73,7 +73,7 @@ export function answering(route: Route, services: Services) {
   /** Parses path and query, and authorizes twice: a caller without the permission does not learn what else is wrong. */
   function checkAddress(exchange: Exchange, caller: Caller): Address {
     authorize(caller);
-    const address = readAddress(exchange.c);
+    const address = readAddress(exchange.c, (params) => authorize(caller, params));
     const { model, version } = address.params as { model?: string; version?: string };
     exchange.model = model;
     exchange.version = version;

@@ -15,16 +15,18 @@ export interface Address {
 const MAX_CACHED_LENGTH = 300;
 
 /**
- * Returns a function that parses path and query, and throws `invalid-request`. The last thousand valid addresses are
+ * Returns a function that parses path and query, and throws `invalid-request`. `admit` may refuse the caller for the path,
+ * before anything is said about the query. The last thousand valid addresses are
  * cached, as services repeat one all day and checking costs more than answering. Callers must not change the result.
  */
-export function addressReader(route: Route): (c: HttpContext) => Address {
+export function addressReader(route: Route): (c: HttpContext, admit: (params: unknown) => void) => Address {
   const cached = new BoundedMap<string, Address>(1000);
-  return (c) => {
+  return (c, admit) => {
     const { url } = c.req;
     const address = cached.get(url);
     if (address) return address;
     const params = route.params ? check(route.params, c.req.param(), 'path') : {};
+    admit(params);
     const query = route.query ? check(route.query, queryOf(url), 'query') : {};
     if (url.length <= MAX_CACHED_LENGTH) cached.set(url, { params, query });
     return { params, query };
