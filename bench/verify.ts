@@ -1,30 +1,29 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ReplayOptions, replayLog } from '../src/audit/replay.ts';
 import { connectNats, type Nats } from '../src/log/connection.ts';
-import { findNatsServer } from '../src/log/embedded/binary.ts';
 import { ensureStream } from '../src/log/stream.ts';
 import { openStreamSource } from '../src/proof/stream-source.ts';
+import { activations, filler, START } from './fill.ts';
+import { startPlainServer } from './plain-nats.ts';
 import { median, temporaryFolder } from './processes.ts';
-import { filler, parseAll, START } from './replay.ts';
+import { parseAll } from './replay.ts';
 import type { Result } from './result.ts';
 
 const EVENTS = 1_000_000;
 const MIDDLE = EVENTS / 2;
+const MODELS = 20;
 const ROUNDS = 3;
 
 /** Compares `replay --verify` of 1,000,000 events, and `--at` their middle, with an ordered consumer that parses their JSON. */
 export async function verify(): Promise<Result[]> {
   const folder = await temporaryFolder();
-  const server = await startServer(folder);
+  const server = await startPlainServer(folder);
   const nats = await connectNats({ servers: [server.url] }, 'bench');
   try {
     await ensureStream(nats);
-    const fill = filler(nats);
+    const fill = filler(nats, activations(MODELS));
     await fill(EVENTS);
     await replay(nats, { moment: { revision: EVENTS / 10 } }); // warms up
     const results = await ratios(nats);
@@ -36,21 +35,6 @@ export async function verify(): Promise<Result[]> {
     await server.close();
     await rm(folder, { recursive: true });
   }
-}
-
-/** Starts a separate nats-server, because the embedded one syncs every event to disk: only reads are measured here. */
-async function startServer(folder: string) {
-  const { path: binary } = await findNatsServer({ progress: console.error });
-  const args = ['-js', '-sd', folder, '-a', '127.0.0.1', '-p', '-1', '--ports_file_dir', folder];
-  const child = spawn(binary, args, { stdio: 'ignore' });
-  const ports = join(folder, `nats-server_${child.pid}.ports`);
-  while (!existsSync(ports)) await sleep(50);
-  const [url] = JSON.parse(await readFile(ports, 'utf8')).nats as string[];
-  const close = async () => {
-    child.kill();
-    await once(child, 'exit');
-  };
-  return { url: url!, close };
 }
 
 async function ratios(nats: Nats): Promise<Result[]> {
