@@ -17,7 +17,7 @@ export async function activation(): Promise<Result[]> {
   const body = Buffer.alloc(900, 120); // about the size of an activation's event
   const appends: number[] = [];
   const activations: number[] = [];
-  const http = await poster(registry.url, registry.headers);
+  const http = poster(registry.url, registry.headers);
   let sequence = 0;
   for (let i = 0; i < TIMES; i++) {
     const version = i % 2 === 0 ? '1.0.0' : '1.1.0';

@@ -41,7 +41,7 @@ export async function authentication(): Promise<Result[]> {
 async function filled(env: NodeJS.ProcessEnv = {}, main?: string): Promise<Registry> {
   const registry = await startRegistry(env, main);
   await publishSamples(registry);
-  const http = await poster(registry.url, registry.headers);
+  const http = poster(registry.url, registry.headers);
   await http.post('/api/models/default/versions/1.0.0/activate', {});
   http.end();
   return registry;

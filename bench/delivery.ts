@@ -25,7 +25,7 @@ export async function delivery(): Promise<Result[]> {
   const { url, user, password } = JSON.parse(await readFile(join(registry.volume, '.nats/address.json'), 'utf8'));
   const nats = await connectNats({ servers: [url], user, pass: password }, 'bench');
   const follower = await connectNats({ servers: [url], user, pass: password }, 'bench follower');
-  const http = await poster(registry.url, registry.headers);
+  const http = poster(registry.url, registry.headers);
   const bare = await barePublishes(nats, follower);
   const following = { model: 'default', environment: 'production', log: silent };
   const client = createClient({ dsn: registry.url, token: async () => registry.headers.Authorization!.slice(7) });

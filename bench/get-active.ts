@@ -10,7 +10,7 @@ const ROUNDS = 7;
 export async function getActive(): Promise<Result[]> {
   const registry = await startRegistry();
   await publishSamples(registry);
-  const http = await poster(registry.url, registry.headers);
+  const http = poster(registry.url, registry.headers);
   await http.post('/api/models/default/versions/1.0.0/activate', {});
   http.end();
   const path = '/api/models/default/versions/active?environment=production';

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 
 /**
  * Requests one address over `connections` keep-alive connections, one request at a time each, and returns the answers per
@@ -37,20 +37,79 @@ async function askUntil(port: number, host: string, request: Buffer, until: numb
   return answers;
 }
 
-/** A connection that sends one request at a time and waits for its answer. */
-export async function poster(url: string, headers: Record<string, string>) {
+export interface Answer {
+  status: number;
+  body: Buffer;
+  /** From the request to the answer's last byte. */
+  ms: number;
+}
+
+/**
+ * Sends one request at a time and waits for its answer, whatever its status, on a keep-alive connection. It connects again
+ * if the server closed the connection meanwhile.
+ */
+export function asker(url: string, headers: Record<string, string>) {
   const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname).setNoDelay();
-  await once(socket, 'connect');
-  return { post, end: () => socket.end() };
+  let awaited = Promise.withResolvers<Omit<Answer, 'ms'>>();
+  let connection: Socket | null = null;
+  return { ask, end: () => connection?.destroy() };
+
+  async function ask(method: string, path: string, json?: unknown): Promise<Answer> {
+    const socket = connection ?? (await opened());
+    const body = json === undefined ? '' : JSON.stringify(json);
+    const sized = body && { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
+    const lines = Object.entries({ Host: `${hostname}:${port}`, ...sized, ...headers }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    );
+    awaited = Promise.withResolvers();
+    const started = performance.now();
+    socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`);
+    const answer = await awaited.promise;
+    return { ...answer, ms: performance.now() - started };
+  }
+
+  async function opened(): Promise<Socket> {
+    const socket = connect(Number(port), hostname).setNoDelay();
+    await once(socket, 'connect');
+    connection = socket;
+    awaited.promise.catch(() => undefined); // nothing may be asked when it closes
+    socket.on(
+      'data',
+      answersOf((answer) => awaited.resolve(answer)),
+    );
+    socket.once('error', () => undefined); // 'close' follows
+    socket.once('close', () => {
+      connection = null;
+      awaited.reject(new Error(`${url} closed the connection`));
+    });
+    return socket;
+  }
+}
+
+/** Returns a listener to a connection's chunks that passes on each answer. It needs their Content-Length. */
+function answersOf(pass: (answer: Omit<Answer, 'ms'>) => void): (chunk: Buffer) => void {
+  let received: Buffer = Buffer.alloc(0);
+  let end: number | null = null;
+  return (chunk) => {
+    received = received.length > 0 ? Buffer.concat([received, chunk]) : chunk;
+    const head = received.indexOf('\r\n\r\n');
+    if (head < 0) return;
+    end ??= head + 4 + Number(/content-length: (\d+)/i.exec(received.toString('latin1', 0, head + 2))?.[1] ?? 0);
+    if (received.length < end) return;
+    pass({ status: Number(received.toString('latin1', 9, 12)), body: received.subarray(head + 4) });
+    received = Buffer.alloc(0);
+    end = null;
+  };
+}
+
+/** A connection that posts one command at a time. @throws {Error} if one is refused */
+export function poster(url: string, headers: Record<string, string>) {
+  const { ask, end } = asker(url, headers);
+  return { post, end };
 
   async function post(path: string, json: unknown): Promise<void> {
-    const body = JSON.stringify(json);
-    const all = { Host: hostname, 'Content-Type': 'application/json', 'Content-Length': body.length, ...headers };
-    const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-    socket.write(`POST ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`);
-    const [first] = (await once(socket, 'data')) as [Buffer];
-    for (let left = bodyLength(first); left > 0; ) left -= ((await once(socket, 'data')) as [Buffer])[0].length;
+    const { status, body } = await ask('POST', path, json);
+    if (status !== 200) throw new Error(`${status} ${body.toString('utf8', 0, 200)}`);
   }
 }
 
