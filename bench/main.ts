@@ -3,20 +3,37 @@ import { cpus } from 'node:os';
 import { activation } from './activation.ts';
 import { authentication } from './authentication.ts';
 import { delivery } from './delivery.ts';
+import { removeFilled } from './filled.ts';
 import { followers } from './followers.ts';
 import { getActive } from './get-active.ts';
 import { replay } from './replay.ts';
+import { start } from './start.ts';
 import { swap } from './swap.ts';
 import { upload } from './upload.ts';
 import { verify } from './verify.ts';
 
-const all = { 'get-active': getActive, authentication, activation, delivery, followers, replay, swap, upload, verify };
+const all = {
+  'get-active': getActive,
+  authentication,
+  activation,
+  delivery,
+  followers,
+  replay,
+  swap,
+  upload,
+  verify,
+  start,
+};
 const wanted = process.argv.slice(2);
 
 console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);
-for (const [name, measure] of Object.entries(all)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  for (const { name, ratio, aim, detail } of await measure()) {
-    console.log(`${ratio.toFixed(2).padStart(6)}  (aim ${aim})  ${name}: ${detail}`);
+try {
+  for (const [name, measure] of Object.entries(all)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    for (const { name, ratio, aim, detail } of await measure()) {
+      console.log(`${ratio.toFixed(2).padStart(6)}  (aim ${aim})  ${name}: ${detail}`);
+    }
   }
+} finally {
+  await removeFilled();
 }

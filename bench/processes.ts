@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -60,6 +61,15 @@ export async function startRegistry(env: NodeJS.ProcessEnv = {}, main = 'dist/cl
 
 export function temporaryFolder(): Promise<string> {
   return mkdtemp(join(process.env.BENCH_FOLDER ?? tmpdir(), 'signalbox-bench-'));
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 /** Publishes the two sample versions. */
