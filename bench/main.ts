@@ -6,6 +6,7 @@ import { delivery } from './delivery.ts';
 import { removeFilled } from './filled.ts';
 import { followers } from './followers.ts';
 import { getActive } from './get-active.ts';
+import { list } from './list.ts';
 import { replay } from './replay.ts';
 import { start } from './start.ts';
 import { swap } from './swap.ts';
@@ -23,6 +24,7 @@ const all = {
   upload,
   verify,
   start,
+  list,
 };
 const wanted = process.argv.slice(2);
 
