@@ -7,6 +7,7 @@ import { removeFilled } from './filled.ts';
 import { followers } from './followers.ts';
 import { getActive } from './get-active.ts';
 import { list } from './list.ts';
+import { mlflow } from './mlflow.ts';
 import { replay } from './replay.ts';
 import { start } from './start.ts';
 import { swap } from './swap.ts';
@@ -25,6 +26,7 @@ const all = {
   verify,
   start,
   list,
+  mlflow,
 };
 const wanted = process.argv.slice(2);
 
