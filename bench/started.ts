@@ -40,9 +40,13 @@ export async function startOn(volume: string, env: NodeJS.ProcessEnv = {}): Prom
     env: { ...process.env, ...settings, ...env },
     stdio: 'ignore',
   });
+  const ended = () => child.exitCode ?? child.signalCode;
+  const kill = () => child.kill('SIGTERM');
+  process.once('exit', kill); // after a failure, the server and its nats-server must not stay
   const stop = async () => {
-    child.kill('SIGTERM');
-    if (child.exitCode === null) await once(child, 'exit');
+    process.off('exit', kill);
+    kill();
+    if (ended() === null) await once(child, 'exit');
   };
   try {
     const answered = await timeUntil(() => answers(url + ACTIVE, headers));
@@ -55,7 +59,7 @@ export async function startOn(volume: string, env: NodeJS.ProcessEnv = {}): Prom
 
   async function timeUntil(isDone: () => Promise<boolean>): Promise<number> {
     while (!(await isDone())) {
-      if (child.exitCode !== null) throw new Error(`signalbox serve ended with ${child.exitCode}`);
+      if (ended() !== null) throw new Error(`signalbox serve ended with ${ended()}`);
       if (performance.now() - started > START_TIMEOUT_MS) throw new Error(`${url} was not ready in ten minutes`);
       await sleep(POLL_MS);
     }
