@@ -3,6 +3,7 @@ import { type FieldType, typeOf } from './fields.ts';
 import type { Comparator, FieldRef, Value } from './filter.ts';
 import { periodOf } from './moment.ts';
 import type { Token } from './tokens.ts';
+import { wordsOf } from './words.ts';
 
 export const MAX_PATTERN = 256;
 
@@ -62,9 +63,4 @@ function numberOf(token: Token): number | null {
 function flagOf({ kind, text }: Token): string | null {
   const word = kind === 'word' ? text.toLowerCase() : '';
   return word === 'true' || word === 'false' ? word : null;
-}
-
-/** Returns the words of a text that a full-text search can find: those with a letter or digit. */
-export function wordsOf(value: string): string[] {
-  return value.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word));
 }

@@ -3,7 +3,7 @@ import type { EventView } from '../../api/views.ts';
 import type { EventType } from '../../domain/events.ts';
 import type { Connection, Value } from '../read-model/connection.ts';
 import { revisionAt } from '../read-model/past-model.ts';
-import { wordsQuery } from './full-text.ts';
+import { wordsQuery } from '../search/full-text.ts';
 import { jsonWith, type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
 export interface HistoryQuery extends PageStart {

@@ -2,8 +2,8 @@ import { precedence } from '../../domain/versions.ts';
 import { isAttribute } from '../../search/fields.ts';
 import type { Comparison, FieldName, Filter } from '../../search/filter.ts';
 import { periodOf } from '../../search/moment.ts';
-import { wordsOf } from '../../search/values.ts';
 import { compared, ranged } from './compare.ts';
+import { wordsQuery } from './full-text.ts';
 import type { Scope } from './scope.ts';
 import { joined, list, type Sql, sql } from './sql.ts';
 
@@ -91,8 +91,8 @@ function publishedAt(at: Sql, { comparator, values }: Comparison): Sql {
     : sql`(${at} < ${from} OR ${at} >= ${until})`;
 }
 
-/** Selects the revisions whose notes have all words. Each is a string of FTS5, so that none is an operator. */
+/** Selects the revisions whose notes have all words. */
 export function fullText({ values }: Comparison): Sql {
-  const words = wordsOf(String(values[0])).map((word) => `"${word.replaceAll('"', '""')}"`);
-  return sql`SELECT rowid AS revision FROM notes_text WHERE notes_text MATCH ${words.join(' ')}`;
+  const words = wordsQuery(String(values[0])) ?? '';
+  return sql`SELECT rowid AS revision FROM notes_text WHERE notes_text MATCH ${words}`;
 }
