@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
-import { openVolumeStore } from './artifacts/stores/volume.ts';
+import { DISK_RESERVE_BYTES, openVolumeStore } from './artifacts/stores/volume.ts';
+import { openWriter } from './artifacts/writer.ts';
 import type { ServerConfig } from './config.ts';
 import { lockVolume } from './files/lock.ts';
 import { probe } from './http/server/probe.ts';
@@ -71,7 +72,9 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const projector = await startProjector({ nats, path: readModelFile(volume), log, progress });
   opened(() => projector.close());
   await projector.ready();
-  const store = await openVolumeStore(volume);
+  const writer = openWriter();
+  opened(() => writer.close());
+  const store = await openVolumeStore(volume, DISK_RESERVE_BYTES, 0, writer);
   const fleet = startFleet({ reports: openReports(nats), log });
   opened(() => fleet.close());
   const { readModel } = projector;

@@ -12,7 +12,7 @@ const rooms: Record<string, string[]> = {
   search: ['domain'],
   files: ['domain'],
   log: ['domain', 'structures', 'files'],
-  artifacts: ['domain', 'files'],
+  artifacts: ['domain', 'structures', 'files'],
   access: ['domain', 'structures', 'files', 'log'],
   commands: ['domain', 'structures', 'log', 'artifacts', 'access'],
   projections: ['domain', 'structures', 'api', 'search', 'files', 'log', 'artifacts', 'access'],

@@ -17,7 +17,8 @@ export interface BlobStat {
 export interface ArtifactStore {
   /**
    * Stores the bytes durably before it resolves, and only if they have this digest and, if given, this size. After an error
-   * nothing is stored. Reads `bytes` to the end in constant memory. If the blob exists, only renews its `stored_at`.
+   * nothing is stored. Reads `bytes` to the end in constant memory; a chunk is valid until the next one is requested. If the
+   * blob exists, only renews its `stored_at`.
    *
    * @throws {Problem} checksum-mismatch (with `expected` and `actual`), volume-full
    */

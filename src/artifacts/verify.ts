@@ -13,15 +13,34 @@ export async function* verified(
   size?: number,
 ): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256');
-  let received = 0;
-  for await (const chunk of bytes) {
-    received += chunk.length;
-    if (size !== undefined && received > size) throw wrongSize(expected, size, `more than ${size}`);
+  for await (const chunk of sized(bytes, expected, size)) {
     hash.update(chunk);
     yield chunk;
   }
-  if (size !== undefined && received < size) throw wrongSize(expected, size, String(received));
-  const actual: Digest = `sha256:${hash.digest('hex')}`;
+  checkDigest(`sha256:${hash.digest('hex')}`, expected);
+}
+
+/**
+ * Yields the bytes unchanged, if they have the expected size.
+ *
+ * @throws {Problem} checksum-mismatch; as soon as there are more bytes than `size`
+ */
+export async function* sized(
+  bytes: AsyncIterable<Uint8Array>,
+  digest: Digest,
+  size?: number,
+): AsyncGenerator<Uint8Array> {
+  let received = 0;
+  for await (const chunk of bytes) {
+    received += chunk.length;
+    if (size !== undefined && received > size) throw wrongSize(digest, size, `more than ${size}`);
+    yield chunk;
+  }
+  if (size !== undefined && received < size) throw wrongSize(digest, size, String(received));
+}
+
+/** @throws {Problem} checksum-mismatch */
+export function checkDigest(actual: Digest, expected: Digest): void {
   if (actual === expected) return;
   throw new Problem('checksum-mismatch', `The bytes are ${actual}, not ${expected}.`, { expected, actual });
 }

@@ -3,40 +3,57 @@ import { type FileHandle, open } from 'node:fs/promises';
 const BATCH_BYTES = 1024 * 1024;
 const SYNC_EVERY_BYTES = 32 * 1024 * 1024;
 
+/** Fills a new file. Awaits `wrote` with the size of each write, which bounds how much is not synced. */
+export type Fill = (file: FileHandle, wrote: (size: number) => Promise<void>) => Promise<void>;
+
 /**
- * Writes the output of `batches` to a new, read-only file, and syncs it to disk before it resolves. Writes and syncs during
- * the transfer, while the next bytes are received, so that the last sync is short.
+ * Creates a read-only file and syncs it to disk before it resolves. Syncs during the transfer, while the next bytes are
+ * received, so that the last sync is short.
  *
  * @param needed called when all bytes are written; if it returns false, the last sync is left out
  * @returns the result of `needed`
  */
 export async function writeDurably(
   path: string,
-  bytes: AsyncIterable<Uint8Array>,
+  fill: Fill,
   needed: () => Promise<boolean> = async () => true,
 ): Promise<boolean> {
   const file = await open(path, 'wx', 0o444);
-  let writing: Promise<void> = Promise.resolve();
   let syncing: Promise<void> = Promise.resolve();
   let unsynced = 0;
   try {
-    for await (const batch of bytes) {
-      await writing; // Otherwise the next buffer to fill could be the one that is being written.
-      writing = settling(writeAll(file, batch));
-      unsynced += batch.length;
-      if (unsynced < SYNC_EVERY_BYTES) continue;
+    await fill(file, async (size) => {
+      unsynced += size;
+      if (unsynced < SYNC_EVERY_BYTES) return;
       unsynced = 0;
       await syncing;
       syncing = settling(file.datasync());
-    }
-    await Promise.all([writing, syncing]);
+    });
+    await syncing;
     const isNeeded = await needed();
     if (isNeeded) await file.sync();
     return isNeeded;
   } finally {
-    await Promise.allSettled([writing, syncing]);
+    await Promise.allSettled([syncing]);
     await file.close();
   }
+}
+
+/** Writes each batch while the next one is received. */
+export function fillWith(bytes: AsyncIterable<Uint8Array>): Fill {
+  return async (file, wrote) => {
+    let writing: Promise<void> = Promise.resolve();
+    try {
+      for await (const batch of bytes) {
+        await writing; // Otherwise the next buffer to fill could be the one that is being written.
+        writing = settling(writeAll(file, batch));
+        await wrote(batch.length);
+      }
+      await writing;
+    } finally {
+      await Promise.allSettled([writing]);
+    }
+  };
 }
 
 /** Prevents an unhandled rejection: the promise is awaited later, after the next bytes. */
@@ -48,23 +65,39 @@ function settling(promise: Promise<void>): Promise<void> {
 /**
  * Yields the bytes in batches of 1 MiB, which makes 1,000 steps for a gigabyte instead of 16,000. Two buffers are used in
  * turn: a batch is valid until the second next one is requested.
+ *
+ * @param next returns the buffer to fill next, if its caller has other ones
  */
-export async function* batches(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  let [filling, other] = [Buffer.allocUnsafe(BATCH_BYTES), Buffer.allocUnsafe(BATCH_BYTES)];
+export async function* batches(
+  bytes: AsyncIterable<Uint8Array>,
+  next: () => Buffer<ArrayBuffer> = inTurn(),
+): AsyncGenerator<Buffer<ArrayBuffer>> {
+  let filling: Buffer<ArrayBuffer> | null = null;
   let filled = 0;
   for await (const chunk of bytes) {
     for (let taken = 0; taken < chunk.length; ) {
-      const part = chunk.subarray(taken, taken + BATCH_BYTES - filled);
+      filling ??= next();
+      const part = chunk.subarray(taken, taken + filling.length - filled);
       filling.set(part, filled);
       taken += part.length;
       filled += part.length;
-      if (filled < BATCH_BYTES) continue;
+      if (filled < filling.length) continue;
       yield filling;
-      [filling, other] = [other, filling];
+      filling = null;
       filled = 0;
     }
   }
-  if (filled > 0) yield filling.subarray(0, filled);
+  if (filling) yield filling.subarray(0, filled);
+}
+
+function inTurn(): () => Buffer<ArrayBuffer> {
+  const buffers: Buffer<ArrayBuffer>[] = [];
+  let used = 0;
+  return () => {
+    const turn = used++ % 2;
+    buffers[turn] ??= Buffer.allocUnsafe(BATCH_BYTES);
+    return buffers[turn];
+  };
 }
 
 async function writeAll(file: FileHandle, buffer: Uint8Array): Promise<void> {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createTarPacker } from 'modern-tar';
 import type { SigningKey } from '../access/signing-key.ts';
 import { verified } from '../artifacts/verify.ts';
-import { batches, writeDurably } from '../artifacts/write.ts';
+import { batches, fillWith, writeDurably } from '../artifacts/write.ts';
 import { distinctBlobs } from '../domain/manifest.ts';
 import { blobEntry, type Entry, statementEntry } from './layout.ts';
 import { type Statement, signStatement } from './statement.ts';
@@ -23,7 +23,7 @@ export async function packBundle(path: string, folder: string, statement: Statem
   const unfinished = `${path}.unfinished`;
   await rm(unfinished, { force: true });
   try {
-    await writeDurably(unfinished, batches(readable));
+    await writeDurably(unfinished, fillWith(batches(readable)));
     await rename(unfinished, path);
   } catch (error) {
     await rm(unfinished, { force: true });

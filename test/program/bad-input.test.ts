@@ -298,18 +298,36 @@ describe('a refused request stores nothing', () => {
     });
   });
 
-  it.each(['before the end of the body', 'in a chunked body'])('an upload cut %s leaves nothing', async (how) => {
+  it.each([
+    ['before the end of the body', 300_000],
+    ['in a chunked body', 300_000],
+    ['after many batches', 10_000_000],
+  ])('an upload cut %s leaves nothing', async (how, size) => {
     const before = await stored(program());
-    const bytes = randomBytes(300_000);
+    const bytes = randomBytes(size);
     const { socket } = await rawSocket(program());
     const length = how.includes('chunked') ? 'Transfer-Encoding: chunked' : `Content-Length: ${bytes.length}`;
     const head = `PUT /api/blobs/${sha256(bytes)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await program().token()}`;
     socket.write(`${head}\r\n${length}\r\n\r\n`);
-    if (how.includes('chunked')) socket.write(`${(200_000).toString(16)}\r\n`);
-    socket.write(bytes.subarray(0, 200_000));
+    if (how.includes('chunked')) socket.write(`${(size - 100_000).toString(16)}\r\n`);
+    socket.write(bytes.subarray(0, size - 100_000));
     await until(async () => (await stored(program())).blobs.some((path) => path.startsWith('upload-')));
     socket.destroy();
     await until(async () => JSON.stringify(await stored(program())) === JSON.stringify(before));
+  });
+
+  it('an upload that is received when the registry stops leaves nothing', async () => {
+    const stopping = await emptyProgram(onTestFinished);
+    const bytes = randomBytes(10_000_000);
+    const { socket } = await rawSocket(stopping);
+    const head = `PUT /api/blobs/${sha256(bytes)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await stopping.token()}`;
+    socket.write(`${head}\r\nContent-Length: ${bytes.length}\r\n\r\n`);
+    socket.write(bytes.subarray(0, 9_000_000));
+    const blobs = async () => (await stored(stopping)).blobs;
+    await until(async () => (await blobs()).some((path) => path.startsWith('upload-')));
+    await stopping.stop();
+    expect(stopping.process.exitCode).toBe(0);
+    expect(await visible(join(stopping.volume, 'blobs'))).toEqual(['sha256/']);
   });
 
   it('a multipart upload cut in its second file leaves nothing of that one', async () => {

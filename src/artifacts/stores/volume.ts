@@ -7,8 +7,9 @@ import { ifMissing, isErrno } from '../../files/errno.ts';
 import { moveUnlessExists } from '../../files/place.ts';
 import { syncFolder } from '../../files/sync.ts';
 import type { ArtifactStore, BlobStat } from '../store.ts';
-import { verified } from '../verify.ts';
-import { batches, writeDurably } from '../write.ts';
+import { checkDigest, sized, verified } from '../verify.ts';
+import { batches, type Fill, fillWith, writeDurably } from '../write.ts';
+import type { Writer } from '../writer.ts';
 
 /** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
 export interface VolumeStore extends ArtifactStore {
@@ -18,16 +19,20 @@ export interface VolumeStore extends ArtifactStore {
 /** Uploads leave this much of the disk free: the log and the operator's tools must still be able to write. */
 export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
 const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
+/** A smaller body is hashed at once: handing it to a thread would take longer. */
+const SMALL_BYTES = 256 * 1024;
 const UNFINISHED = 'upload-';
 
 /**
  * Opens the store in `<volume>/blobs`, and deletes unfinished uploads: those without a write for `abandonedMs`. The default
- * of 0 deletes all, and is only for a folder that no other process uses.
+ * of 0 deletes all, and is only for a folder that no other process uses. With a `writer`, large bodies are hashed and
+ * written on its thread.
  */
 export async function openVolumeStore(
   volume: string,
   reserve = DISK_RESERVE_BYTES,
   abandonedMs = 0,
+  writer?: Writer,
 ): Promise<VolumeStore> {
   const uploads = join(volume, 'blobs');
   const folder = join(uploads, 'sha256');
@@ -48,8 +53,8 @@ export async function openVolumeStore(
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
         // The bytes are always written and verified, so that wrong bytes take equally long whether the blob exists or not.
-        const sent = withReserve(verified(batches(bytes), digest, size), folder, reserve);
-        const isNew = await writeDurably(unfinished, sent, async () => !(await renewed(pathOf(digest))));
+        const fill = verifying(withReserve(bytes, folder, reserve), digest, size);
+        const isNew = await writeDurably(unfinished, fill, async () => !(await renewed(pathOf(digest))));
         if (isNew) {
           await moveUnlessExists(unfinished, pathOf(digest));
           await syncFolder(folder);
@@ -85,6 +90,13 @@ export async function openVolumeStore(
       await rm(pathOf(digest), { force: true });
     },
   };
+
+  /** Writes the bytes, and throws at their end if they are not the right ones. */
+  function verifying(bytes: AsyncIterable<Uint8Array>, digest: Digest, size?: number): Fill {
+    const isSmall = size !== undefined && size <= SMALL_BYTES;
+    if (!writer || isSmall) return fillWith(verified(batches(bytes), digest, size));
+    return async (file, wrote) => checkDigest(await writer.write(file, sized(bytes, digest, size), wrote), digest);
+  }
 }
 
 /** Renews `stored_at` and returns true if the blob exists. Keeps the file, because versions' folders link to it. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
-import { bodyBytes, contentLength } from '../server/body.ts';
+import { contentLength, uploadBytes } from '../server/body.ts';
 import { route } from '../server/route.ts';
 import { blobReply } from './bytes.ts';
 
@@ -35,7 +35,7 @@ const put = route({
   errors: ['checksum-mismatch', 'volume-full'],
   async handle({ c, params: { digest }, actor }, { artifacts, blobAccess }) {
     const existing = await artifacts.stat(digest);
-    const { size } = await artifacts.put(digest, bodyBytes(c), contentLength(c));
+    const { size } = await artifacts.put(digest, uploadBytes(c, digest), contentLength(c));
     blobAccess.sent(actor, digest);
     return { status: existing ? 200 : 201, json: { digest, size }, log: { digest, size } };
   },

@@ -1,4 +1,5 @@
 import { verified } from '../../artifacts/verify.ts';
+import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { announcedDigest } from './content-digest.ts';
 import type { HttpContext } from './context.ts';
@@ -20,6 +21,26 @@ const JSON_WITHIN_MS = 60_000;
 export function bodyBytes(c: HttpContext, pace = PACE): AsyncGenerator<Uint8Array> {
   const digest = announcedDigest(c.req.header('content-digest'));
   return digest ? verified(receivedBytes(c, pace), digest) : receivedBytes(c, pace);
+}
+
+/**
+ * Streams the bytes of a request to a consumer that verifies `digest`; the same Content-Digest is not checked twice. The
+ * memory of a chunk is freed when the next one is requested. Left to the garbage collector, tens of MiB would wait for it.
+ *
+ * @throws {Problem} as `bodyBytes`
+ */
+export function uploadBytes(c: HttpContext, digest: Digest): AsyncGenerator<Uint8Array> {
+  const announced = announcedDigest(c.req.header('content-digest'));
+  const bytes = c.env?.incoming ? freed(receivedBytes(c, PACE)) : receivedBytes(c, PACE);
+  return announced && announced !== digest ? verified(bytes, announced) : bytes;
+}
+
+/** Node's HTTP parser copies each chunk into a buffer of its own, which has no other user. */
+async function* freed(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    yield chunk;
+    if (chunk.buffer.byteLength === chunk.length) (chunk.buffer as ArrayBuffer).transfer(0);
+  }
 }
 
 /**
