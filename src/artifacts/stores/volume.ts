@@ -8,7 +8,7 @@ import { moveUnlessExists } from '../../files/place.ts';
 import { syncFolder } from '../../files/sync.ts';
 import type { ArtifactStore, BlobStat } from '../store.ts';
 import { checkDigest, sized, verified } from '../verify.ts';
-import { batches, type Fill, fillWith, writeDurably } from '../write.ts';
+import { batches, type Fill, fillWith, inTurn, writeDurably } from '../write.ts';
 import type { Writer } from '../writer.ts';
 
 /** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
@@ -94,7 +94,7 @@ export async function openVolumeStore(
   /** Writes the bytes, and throws at their end if they are not the right ones. */
   function verifying(bytes: AsyncIterable<Uint8Array>, digest: Digest, size?: number): Fill {
     const isSmall = size !== undefined && size <= SMALL_BYTES;
-    if (!writer || isSmall) return fillWith(verified(batches(bytes), digest, size));
+    if (!writer || isSmall) return fillWith(verified(batches(bytes, inTurn(size)), digest, size));
     return async (file, wrote) => checkDigest(await writer.write(file, sized(bytes, digest, size), wrote), digest);
   }
 }
