@@ -1,22 +1,46 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * Requests one address over `connections` keep-alive connections, one request at a time each, and returns the answers per
  * second. It uses raw sockets, because Node's HTTP client would be slower than the measured servers.
  */
 export async function rateOf(url: string, headers: Record<string, string>, options = { connections: 32, ms: 2000 }) {
-  const { hostname, port, pathname, search } = new URL(url);
-  const lines = Object.entries({ Host: `${hostname}:${port}`, ...headers }).map(
-    ([name, value]) => `${name}: ${value}\r\n`,
-  );
-  const request = Buffer.from(`GET ${pathname}${search} HTTP/1.1\r\n${lines.join('')}\r\n`);
+  const { hostname, port } = new URL(url);
+  const request = getRequest(url, headers);
   const until = Date.now() + options.ms;
   const started = performance.now();
   const counts = await Promise.all(
     Array.from({ length: options.connections }, () => askUntil(Number(port), hostname, request, until)),
   );
   return counts.reduce((sum, count) => sum + count, 0) / ((performance.now() - started) / 1000);
+}
+
+/** Requests one address `perSecond` times a second over one connection until `done`. Returns the times of the answers in ms. */
+export async function timesOf(url: string, headers: Record<string, string>, perSecond: number, done: () => boolean) {
+  const { hostname, port } = new URL(url);
+  const request = getRequest(url, headers);
+  const socket = connect(Number(port), hostname).setNoDelay();
+  await once(socket, 'connect');
+  const times: number[] = [];
+  while (!done()) {
+    const next = sleep(1000 / perSecond);
+    const started = performance.now();
+    socket.write(request);
+    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    for (let left = bodyLength(chunk); left > 0; ) left -= ((await once(socket, 'data')) as [Buffer])[0].length;
+    times.push(performance.now() - started);
+    await next;
+  }
+  socket.destroy();
+  return times;
+}
+
+function getRequest(url: string, headers: Record<string, string>): Buffer {
+  const { host, pathname, search } = new URL(url);
+  const lines = Object.entries({ Host: host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  return Buffer.from(`GET ${pathname}${search} HTTP/1.1\r\n${lines.join('')}\r\n`);
 }
 
 async function askUntil(port: number, host: string, request: Buffer, until: number): Promise<number> {
