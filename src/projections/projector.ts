@@ -64,7 +64,6 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   let complete = false;
   let uncommitted = 0;
   let committing: NodeJS.Timeout | undefined;
-  const gaps: { first: number; last: number }[] = [];
   const waiters = new Set<{ holds(position: LogPosition): boolean; settle(held: boolean): void }>();
   const listeners: EventListener[] = [];
   const stateListeners: ((state: TailState) => void)[] = [];
@@ -78,7 +77,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     position: () => readModel.position,
     message,
     gap(first, last) {
-      gaps.push({ first, last });
+      written(() => readModel.noteGap({ first, last }));
       log.error({ first, last }, 'revisions are missing from the log');
     },
     restart(generation) {
@@ -103,7 +102,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     readModel,
     state: () => state,
     complete: () => complete,
-    gaps: () => gaps,
+    gaps: () => readModel.gaps,
     ready: () => ready.promise,
     appended(own) {
       if (state !== 'live' || own.revision !== readModel.position.revision + 1) return;
@@ -203,7 +202,6 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   function discard(generation: number): void {
     readModel.reset(generation);
     complete = false;
-    gaps.length = 0;
     notify(null);
     settleWaiters();
   }

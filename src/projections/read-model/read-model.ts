@@ -19,6 +19,12 @@ export interface Frozen {
   reason: string;
 }
 
+/** Revisions that are missing from the log, both included. */
+export interface Gap {
+  first: number;
+  last: number;
+}
+
 export interface ReadModelOptions {
   /** Its file, or `IN_MEMORY`. */
   path: string;
@@ -50,6 +56,7 @@ export class ReadModel {
   /** Models changed in the transaction, which writes them at its end. */
   readonly #changed = new Map<string, StoredEntry>();
   readonly #frozen = new Map<string, Frozen>();
+  readonly #gaps: Gap[] = [];
   #count = 0;
 
   /** Opens the file, or makes it. Its position is that of the last transaction. */
@@ -97,6 +104,11 @@ export class ReadModel {
     return this.#frozen;
   }
 
+  /** The gaps of the log up to the position. */
+  get gaps(): readonly Gap[] {
+    return this.#gaps;
+  }
+
   /** Returns a model as it is after its last applied event; without events for an unknown name. */
   model(name: string): Model {
     return this.#entry(name)?.model ?? new StoredModel({ id: 0, name }, EMPTY, new Map(), this.#lookups);
@@ -130,6 +142,12 @@ export class ReadModel {
       this.#position = { generation, epoch: epoch ?? (revision === 1 ? hash : null), revision, hash };
       return event;
     });
+  }
+
+  /** Notes revisions that are missing before the next message, in its transaction. @throws {Error} as `fold` */
+  noteGap(gap: Gap): void {
+    this.#writing(() => this.#db.query('INSERT INTO gap VALUES (?, ?)').run(gap.first, gap.last));
+    this.#gaps.push(gap);
   }
 
   /** Ends the transaction. @throws {Error} if it cannot be written; then everything since the last `commit` is undone */
@@ -231,6 +249,7 @@ export class ReadModel {
     this.#models.clear();
     this.#changed.clear();
     this.#frozen.clear();
+    this.#gaps.length = 0;
     this.#lookups = new Lookups(this.#db);
     this.#rows = new Rows(this.#db);
     this.#table = new ModelTable(this.#db, this.#lookups);
@@ -257,6 +276,7 @@ export class ReadModel {
     this.#committed = position;
     this.#count = this.#table.count();
     for (const [name, frozen] of this.#table.frozen()) this.#frozen.set(name, frozen);
+    this.#gaps.push(...this.#db.query<Gap>('SELECT first, last FROM gap ORDER BY first').all());
   }
 
   #writePosition(): void {

@@ -13,6 +13,7 @@ CREATE TABLE position (
   generation INTEGER NOT NULL, epoch TEXT, revision INTEGER NOT NULL, hash TEXT,
   digest BLOB NOT NULL -- of the order of all messages, to be continued
 );
+CREATE TABLE gap (first INTEGER NOT NULL, last INTEGER NOT NULL); -- revisions that are missing from the log
 CREATE TABLE model (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
   revision INTEGER NOT NULL, head TEXT NOT NULL, time TEXT NOT NULL,

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { NO_HEAD } from '../../../src/domain/model.ts';
 import { encodeEvent } from '../../../src/log/codec.ts';
 import { hashOf, type LogMessage } from '../../../src/log/read.ts';
-import type { ReadModel } from '../../../src/projections/read-model/read-model.ts';
+import { ReadModel } from '../../../src/projections/read-model/read-model.ts';
+import { temporaryFolder } from '../../support/folder.ts';
 import { newReadModel } from '../../support/read-model.ts';
 
 describe('folding the log', () => {
@@ -34,6 +36,24 @@ describe('folding the log', () => {
     readModel.fold({ revision: 7, model: 'fraud', body: Buffer.from('x') });
     expect(readModel.position).toMatchObject({ epoch: null, revision: 7 });
   });
+});
+
+test('gaps of the log are kept with the position before them', async () => {
+  const path = join(await temporaryFolder(), 'read-model.db');
+  const log = { warn() {}, error() {} };
+  const first = new ReadModel({ path, log });
+  const body = Buffer.from('x');
+  first.fold({ revision: 1, model: 'fraud', body });
+  first.noteGap({ first: 2, last: 3 });
+  first.fold({ revision: 4, model: 'fraud', body });
+  first.commit();
+  first.noteGap({ first: 5, last: 5 }); // lost with the process, before the message after it
+  first.close();
+  const second = new ReadModel({ path, log });
+  expect([second.position.revision, second.gaps]).toEqual([4, [{ first: 2, last: 3 }]]);
+  second.reset(1);
+  expect(second.gaps).toEqual([]);
+  second.close();
 });
 
 describe('a message that cannot be applied', () => {
