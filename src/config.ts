@@ -25,6 +25,7 @@ export const serverVariables = z.object({
   REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
   REGISTRY_ACTIVATION_LIMIT: whole(0, MAX_ACTIVATION_LIMIT).optional(),
   REGISTRY_COMMAND_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(600),
+  REGISTRY_VOLUME_VERSIONS: z.enum(['all', 'active']).default('all'),
   REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
   REGISTRY_HISTORY_FILE: z.string().default('./logs/registry_activation_history.log'),
   HOST: z.string().default('127.0.0.1'),

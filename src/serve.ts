@@ -89,7 +89,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const snapshots = openSnapshots(projector, environments);
   const lists = startListReader(readModel, { policy: access.policy, environments }, projector.rebuild);
   opened(() => lists.close());
-  measure(parts, snapshots, health);
+  measure(parts, files, snapshots, health);
   const services = { log, environments, ...access, artifacts: store, execute, snapshots, fleet, health, metrics };
   const url = await startHttp(parts, services, files, lists, opened);
   servers.announce(url);

@@ -20,6 +20,9 @@ export const Readiness = z.object({
   ready: z.boolean().meta({ description: 'Whether this server can answer reads' }),
   writes: z.boolean().meta({ description: 'Whether this server can store events' }),
   log: z.enum(['live', 'catching-up', 'cut-off', 'diverged']),
+  volume_progress: z
+    .object({ laid: z.int(), total: z.int() })
+    .meta({ description: 'Versions whose folders were looked at since the start, of those that are to have one' }),
   counts: z.record(ProblemLists.keyof(), z.int()).meta({ description: 'The length of each list' }),
   ...ProblemLists.partial().shape,
 });

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import type { Dirent } from 'node:fs';
+import type { Dirent, Stats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isArtifactPath, MAX_ARTIFACTS, MAX_PATH_LENGTH } from '../domain/manifest.ts';
@@ -10,6 +10,7 @@ export interface FolderFile {
   size: number;
   /** The ctime in ms since 1970. Unlike the mtime, a copy cannot set it. */
   changed_at: number;
+  stat: Stats;
 }
 
 export interface FolderEntry {
@@ -70,8 +71,8 @@ async function* filesIn(folder: string, below = '', inspect?: Inspect): AsyncGen
     if (!utf8) throw new Error(`The name of ${join(folder, path)} is not UTF-8. Rename the file.`);
     if (entry.isDirectory()) yield* filesIn(folder, path, inspect);
     else if (entry.isFile()) {
-      const { size, ctimeMs } = await lstat(join(folder, path));
-      yield { path, size, changed_at: ctimeMs };
+      const stat = await lstat(join(folder, path));
+      yield { path, size: stat.size, changed_at: stat.ctimeMs, stat };
     } else throw new Error(`${join(folder, path)} ${refusalOf(entry)}`);
   }
 }

@@ -61,6 +61,8 @@ export interface Health {
   /** Whether the log was read to its end once: answers are complete, though they may be old. */
   complete: boolean;
   gaps: readonly { first: number; last: number }[];
+  /** Versions whose folders were looked at since the start, of those that are to have one. */
+  volume_progress: { laid: number; total: number };
   volume: string[];
   /** Versions with bytes missing on this server; active ones first. */
   artifacts: IncompleteVersion[];

@@ -20,6 +20,8 @@ export interface GaugeSources {
   loaders(): readonly LoaderView[];
   /** Connections that follow by server-sent events. */
   followers(): number;
+  /** How far the folders of versions are laid. */
+  progress(): { laid: number; total: number };
   /** The number of problems, by part. */
   problems(): Record<string, number>;
   freeBytes(): Promise<number>;
@@ -37,6 +39,12 @@ export function addGauges(register: Registry, sources: GaugeSources): void {
   gauge('followers', 'Connections that follow a model by server-sent events.', sources.followers);
   gauge('volume_free_bytes', 'Free bytes on the file system of the volume; NaN if unknown.', () =>
     inTime(sources.freeBytes, Number.NaN),
+  );
+  gauge('volume_versions', 'Versions that are to have a folder on the volume.', () => sources.progress().total);
+  gauge(
+    'volume_versions_laid',
+    'Those of them whose folders were looked at since the start.',
+    () => sources.progress().laid,
   );
   labelled('problems', 'Entries that /readyz lists.', ['part'], () =>
     Object.entries(sources.problems()).map(([part, count]) => [{ part }, count]),

@@ -3,12 +3,14 @@ import type { SnapshotStream } from '../http/api/snapshot-stream.ts';
 import type { Health } from '../http/services.ts';
 import { readHead } from '../log/stream.ts';
 import { addGauges } from '../metrics/gauges.ts';
+import type { VolumeProjection } from '../projections/volume/volume.ts';
 import { version } from '../version.ts';
 import type { Parts } from './parts.ts';
 
 /** Adds the metrics that are read from the other parts at each scrape. */
 export function measure(
   { config, volume, nats, projector, fleet, metrics }: Parts,
+  files: Pick<VolumeProjection, 'progress'>,
   snapshots: SnapshotStream,
   health: () => Health,
 ): void {
@@ -24,6 +26,7 @@ export function measure(
     models: () => ({ known: readModel.modelCount, frozen: readModel.frozenModels.size }),
     loaders: fleet.all,
     followers: snapshots.followers,
+    progress: files.progress,
     problems() {
       const { volume, artifacts, discovery, history } = health();
       const lists = { volume, artifacts, discovery, history };

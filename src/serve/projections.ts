@@ -14,7 +14,7 @@ export async function startProjections(
   opened: Opened,
 ): Promise<{ files: VolumeProjection; health(): Health }> {
   const { config, volume, projector, store, log } = parts;
-  const files = await startVolume({ volume, store, projector, log });
+  const files = startVolume({ volume, store, projector, laid: config.REGISTRY_VOLUME_VERSIONS, log });
   opened(() => files.close());
   const history = openHistory(parts);
   opened(() => history?.close());
@@ -30,6 +30,7 @@ export async function startProjections(
       log: projector.state(),
       complete: projector.complete(),
       gaps: projector.gaps(),
+      volume_progress: files.progress(),
       volume: files.problems(),
       artifacts: files.incomplete(),
       discovery: adoption.map((problem) => problem.replaceAll(`${volume}${sep}`, '')),

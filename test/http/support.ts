@@ -77,7 +77,16 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     revision: () => revisionToken(readModel.committed),
     awaitRevision: createRevisionWait({ readModel, until: async () => false }),
     stale: () => false,
-    health: () => ({ log: 'live', complete: true, gaps: [], volume: [], artifacts: [], discovery: [], history: [] }),
+    health: () => ({
+      log: 'live',
+      complete: true,
+      gaps: [],
+      volume_progress: { laid: 0, total: 0 },
+      volume: [],
+      artifacts: [],
+      discovery: [],
+      history: [],
+    }),
     metrics: createMetrics(ENVIRONMENTS),
     ...changed,
   } satisfies Services;

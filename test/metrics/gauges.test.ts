@@ -18,6 +18,7 @@ test.each([
     models: () => ({ known: 1, frozen: 0 }),
     loaders: () => [],
     followers: () => 0,
+    progress: () => ({ laid: 0, total: 0 }),
     problems: () => ({}),
     freeBytes,
     now: () => 0,

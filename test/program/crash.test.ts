@@ -240,6 +240,7 @@ it('keeps the bytes if the version is refused, or the outcome is unknown', async
           log: 'live',
           complete: true,
           gaps: [],
+          volume_progress: { laid: 0, total: 0 },
           volume: [],
           artifacts: [],
           discovery: [],

@@ -1,4 +1,4 @@
-import { mkdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
@@ -6,7 +6,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import { type Digest, sha256Hex } from '../../src/domain/digest.ts';
 import { readPosition } from '../../src/projections/volume/position-file.ts';
-import { startVolume, type VolumeOptions } from '../../src/projections/volume/volume.ts';
+import type { LaidVersions } from '../../src/projections/volume/versions.ts';
+import { startVolume, type VolumeOptions, type VolumeProjection } from '../../src/projections/volume/volume.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { newLog } from './log-in-memory.ts';
 
@@ -20,24 +21,38 @@ async function newVolume() {
   const looked: Digest[] = [];
   /** Digests whose versions are not brought up to date until it is resolved. */
   const slow = new Map<Digest, Promise<void>>();
+  let onLook = async () => {};
   const observed: VolumeOptions['store'] = {
     ...store,
     async stat(digest) {
       looked.push(digest);
+      await onLook();
       await slow.get(digest);
       return store.stat(digest);
     },
   };
   const digestOf = (version: string, model: string): Digest => `sha256:${sha256Hex(Buffer.from(model + version))}`;
+  /** Starts without waiting for any file. */
+  const begin = (laid: LaidVersions = 'all') => {
+    const options = { volume, store: observed, projector: log.projector, log: pino({ level: 'silent' }) };
+    const files = startVolume({ ...options, laid, retryMs: RETRY_MS });
+    onTestFinished(() => files.close());
+    return files;
+  };
   return {
     volume,
     log,
     looked,
-    async start() {
-      const options = { volume, store: observed, projector: log.projector, log: pino({ level: 'silent' }) };
-      const files = await startVolume({ ...options, retryMs: RETRY_MS });
-      onTestFinished(() => files.close());
+    begin,
+    /** Starts, and waits until every folder was looked at. */
+    async start(laid: LaidVersions = 'all') {
+      const files = begin(laid);
+      await complete(files);
       return files;
+    },
+    /** Calls it whenever a folder is worked on. */
+    whenLooking(listener: () => Promise<void>) {
+      onLook = listener;
     },
     digestOf,
     async put(version: string, model: string) {
@@ -52,9 +67,15 @@ async function newVolume() {
       slow.set(digestOf(version, model), promise);
       return () => resolve();
     },
+    /** The folders of a model's versions. */
+    folders: (model: string) => readdir(join(volume, 'models', model, 'versions')).catch(() => []),
     file: (version: string, model: string) => join(volume, 'models', model, 'versions', version, 'model.joblib'),
     link: (name: string, model: string) => readlink(join(volume, 'models', model, name)).catch(() => null),
   };
+}
+
+async function complete(files: VolumeProjection): Promise<void> {
+  await expect.poll(() => files.progress().laid === files.progress().total, { timeout: 10_000 }).toBe(true);
 }
 
 async function volumeWith(...versions: [version: string, model: string][]) {
@@ -109,15 +130,15 @@ test('only the paths that failed are repeated', async () => {
     ['2.0.0', 'fraud'],
     ['1.0.0', 'churn'],
   );
-  await mkdir(join(file('1.0.0', 'fraud'), '..'), { recursive: true });
-  await writeFile(file('1.0.0', 'fraud'), 'another');
+  await mkdir(join(file('2.0.0', 'fraud'), '..'), { recursive: true });
+  await writeFile(file('2.0.0', 'fraud'), 'another');
   const files = await start();
   expect(new Set(looked.splice(0)).size).toBe(3);
   await expect.poll(() => looked.length).toBeGreaterThan(2);
-  expect(new Set(looked)).toEqual(new Set([digestOf('1.0.0', 'fraud')]));
-  await rm(file('1.0.0', 'fraud'));
+  expect(new Set(looked)).toEqual(new Set([digestOf('2.0.0', 'fraud')]));
+  await rm(file('2.0.0', 'fraud'));
   await expect.poll(() => files.problems()).toEqual([]);
-  expect(await readFile(file('1.0.0', 'fraud'), 'utf8')).toBe('fraud1.0.0');
+  expect(await readFile(file('2.0.0', 'fraud'), 'utf8')).toBe('fraud2.0.0');
   looked.splice(0);
   await new Promise((resolve) => setTimeout(resolve, 3 * RETRY_MS));
   expect(looked).toEqual([]);
@@ -148,7 +169,7 @@ test('a version without its bytes is repeated until they are there, and is not a
 test('the position is saved once every event before it shows on the volume', async () => {
   const { volume, log, start, hold, publish, put } = await volumeWith(['1.0.0', 'fraud']);
   await start();
-  expect(await readPosition(volume)).toEqual(log.readModel.position);
+  await expect.poll(() => readPosition(volume), { timeout: 5_000 }).toEqual(log.readModel.position);
   await put('2.0.0', 'fraud');
   const release = hold('2.0.0', 'fraud');
   publish('2.0.0', 'fraud');
@@ -175,4 +196,124 @@ test('after a restore of the log, the files follow the restored log, and older w
   expect(await link('latest', 'fraud')).toBe('versions/1.1.0');
   expect(files.problems()).toEqual([]);
   await expect.poll(() => readPosition(volume), { timeout: 5_000 }).toMatchObject({ generation: 1, revision: 3 });
+});
+
+const VERSIONS = ['1.0.0', '2.0.0', '3.0.0', '4.0.0', '5.0.0'];
+
+/** A volume on which nothing is laid, with five versions of each model; 2.0.0 is active. */
+async function unlaid(...models: string[]) {
+  const volume = await volumeWith(
+    ...VERSIONS.flatMap((version) => models.map((model): [string, string] => [version, model])),
+  );
+  for (const model of models) volume.log.activate('2.0.0', model);
+  return volume;
+}
+
+test('what is needed is laid first, in every model, then the other folders, newest first', async () => {
+  const { start, looked, digestOf } = await unlaid('fraud', 'churn');
+  const files = await start();
+  const ofModel = (model: string) =>
+    looked.map((digest) => VERSIONS.find((version) => digestOf(version, model) === digest)).filter(Boolean);
+  expect(ofModel('fraud')).toEqual(['5.0.0', '2.0.0', '4.0.0', '3.0.0', '1.0.0']);
+  expect(ofModel('churn')).toEqual(['5.0.0', '2.0.0', '4.0.0', '3.0.0', '1.0.0']);
+  const needed = ['fraud', 'churn'].flatMap((model) => [digestOf('5.0.0', model), digestOf('2.0.0', model)]);
+  expect(new Set(looked.slice(0, 4))).toEqual(new Set(needed));
+  expect(files.progress()).toEqual({ laid: 10, total: 10 });
+});
+
+test('a folder that is there is not looked at again, unless it is needed; one that was removed is laid again', async () => {
+  const { start, looked, digestOf, file, folders, begin } = await unlaid('fraud');
+  await (await start()).close();
+  await rm(join(file('3.0.0', 'fraud'), '..'), { recursive: true });
+  looked.splice(0);
+  await complete(begin());
+  expect(looked.toSorted()).toEqual(
+    ['2.0.0', '3.0.0', '5.0.0'].map((version) => digestOf(version, 'fraud')).toSorted(),
+  );
+  expect((await folders('fraud')).toSorted()).toEqual(VERSIONS);
+});
+
+test('an activation gets in between: its folder is laid before the link moves', async () => {
+  const { log, begin, hold, link, file, folders } = await unlaid('fraud');
+  const [release, releaseNext] = [hold('4.0.0', 'fraud'), hold('3.0.0', 'fraud')];
+  const files = begin();
+  onTestFinished(release);
+  onTestFinished(releaseNext);
+  await expect.poll(() => link('active/production', 'fraud')).toBe('../versions/2.0.0');
+  expect(files.progress().laid).toBeLessThan(2);
+  log.activate('1.0.0', 'fraud');
+  release();
+  await files.settled('fraud');
+  expect(await link('active/production', 'fraud')).toBe('../versions/1.0.0');
+  expect(await readFile(file('1.0.0', 'fraud'), 'utf8')).toBe('fraud1.0.0');
+  expect(await folders('fraud')).not.toContain('3.0.0');
+  releaseNext();
+  await complete(files);
+  expect((await folders('fraud')).toSorted()).toEqual(VERSIONS);
+});
+
+test('in a model that was not reconciled yet, a command does what is needed first', async () => {
+  const { log, begin, link, file } = await unlaid('fraud');
+  const files = begin();
+  log.activate('1.0.0', 'fraud', 'staging'); // before any work has begun
+  await files.settled('fraud');
+  expect(await link('active/staging', 'fraud')).toBe('../versions/1.0.0');
+  expect(await link('active/production', 'fraud')).toBe('../versions/2.0.0');
+  expect(await link('latest', 'fraud')).toBe('versions/5.0.0');
+  for (const version of ['1.0.0', '2.0.0', '5.0.0']) await stat(file(version, 'fraud'));
+});
+
+test('a link never points to a folder that is missing, whatever is activated meanwhile', async () => {
+  const { volume, log, begin, link, whenLooking } = await unlaid('fraud');
+  const dangling: string[] = [];
+  let target = 0;
+  whenLooking(async () => {
+    const active = await link('active/production', 'fraud');
+    if (active && !(await stat(join(volume, 'models/fraud/active', active)).catch(() => null))) dangling.push(active);
+    if (target < 20) log.activate(VERSIONS[target++ % VERSIONS.length]!, 'fraud');
+  });
+  const files = begin();
+  await complete(files);
+  await files.settled('fraud');
+  expect(dangling).toEqual([]);
+  expect(target).toBeGreaterThan(4);
+  const { environments } = log.readModel.model('fraud');
+  expect(await link('active/production', 'fraud')).toBe(`../versions/${environments.get('production')!.top!.version}`);
+});
+
+test('with active, only what links point to is laid, when they need it; what was laid stays', async () => {
+  const { log, start, folders, link, put, publish, file } = await unlaid('fraud');
+  const files = await start('active');
+  expect(files.progress()).toEqual({ laid: 2, total: 2 });
+  expect((await folders('fraud')).toSorted()).toEqual(['2.0.0', '5.0.0']);
+  log.activate('1.0.0', 'fraud'); // as a rollback does
+  await files.settled('fraud');
+  expect(await link('active/production', 'fraud')).toBe('../versions/1.0.0');
+  expect(await readFile(file('1.0.0', 'fraud'), 'utf8')).toBe('fraud1.0.0');
+  for (const version of ['6.0.0', '3.1.0']) {
+    await put(version, 'fraud');
+    publish(version, 'fraud');
+  }
+  await files.settled('fraud');
+  expect(await link('latest', 'fraud')).toBe('versions/6.0.0');
+  expect((await folders('fraud')).toSorted()).toEqual(['1.0.0', '2.0.0', '5.0.0', '6.0.0']);
+  expect(files.progress()).toEqual({ laid: 2, total: 2 });
+});
+
+test('what a crash left of a folder is not used', async () => {
+  const { start, file, folders } = await volumeWith(['1.0.0', 'fraud']);
+  const left = join(file('1.0.0', 'fraud'), '../../.1.0.0.new');
+  await mkdir(left, { recursive: true });
+  await writeFile(join(left, 'half'), 'half');
+  await start();
+  expect(await folders('fraud')).toEqual(['1.0.0']);
+  expect(await readdir(join(file('1.0.0', 'fraud'), '..'))).toEqual(['model.joblib']);
+});
+
+test('a version without its bytes counts as looked at', async () => {
+  const { start, publish } = await newVolume();
+  for (const version of VERSIONS) publish(version, 'fraud');
+  const files = await start();
+  expect(files.progress()).toEqual({ laid: 5, total: 5 });
+  expect(files.incomplete()).toHaveLength(5);
 });

@@ -30,7 +30,7 @@ const readyz = route({
   answer: { status: 200, schema: Readiness },
   errors: [],
   async handle({ c, query }, services) {
-    const { log, complete, ...health } = services.health();
+    const { log, complete, volume_progress, ...health } = services.health();
     const lists = { ...health, frozen: frozenModels(services) } satisfies Record<
       keyof ProblemLists,
       readonly unknown[]
@@ -43,7 +43,7 @@ const readyz = route({
     const status = (query.for === 'writes' ? writes : ready) ? 200 : 503;
     const artifacts = lists.artifacts.slice(0, MAX_ARTIFACTS);
     const shown = (await mayReadEverything(c, services)) ? { ...lists, artifacts } : {};
-    return { status, json: { ready, writes, log, counts, ...shown } };
+    return { status, json: { ready, writes, log, volume_progress, counts, ...shown } };
   },
 });
 

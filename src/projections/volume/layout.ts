@@ -19,13 +19,21 @@ export function versionFolder(volume: string, model: string, version: string): s
 /**
  * Returns the first link or file in the path of a folder on the volume, or null. Writing through a link would write
  * elsewhere.
+ *
+ * @param passed folders that were found in such paths a moment ago, and need not be looked at again; those found are added
  */
-export async function obstacleTo(volume: string, folder: string): Promise<string | null> {
+export async function obstacleTo(
+  volume: string,
+  folder: string,
+  passed: Set<string> = new Set(),
+): Promise<string | null> {
   let path = volume;
   for (const name of relative(volume, folder).split(sep).filter(Boolean)) {
     path = join(path, name);
+    if (passed.has(path)) continue;
     try {
       if (!(await lstat(path)).isDirectory()) return path;
+      passed.add(path);
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return null;
       throw error;

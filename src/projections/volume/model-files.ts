@@ -1,12 +1,15 @@
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import { isMove, type RegistryEvent } from '../../domain/events.ts';
 import { activeVersion, type Model } from '../../domain/model.ts';
+import { ifMissing } from '../../files/errno.ts';
 import { pointLink } from '../../files/link.ts';
 import { modelFolder, versionFolder } from './layout.ts';
 import type { MissingBytes } from './missing-bytes.ts';
 import type { PathWork } from './path-queue.ts';
 import { writeVersion } from './version-folder.ts';
+import { type LaidVersions, linkedVersions } from './versions.ts';
 
 /** Returns the paths of models on the volume, each with the work that follows from the model when it runs. */
 export function modelFiles(
@@ -14,24 +17,26 @@ export function modelFiles(
   store: VolumeStore,
   bytes: MissingBytes,
   model: (name: string) => Model,
-  versionsOf: (name: string) => string[],
+  laid: LaidVersions,
 ) {
-  return { all, changedBy, version };
+  return { needed, changedBy, version, links };
 
-  function all(name: string): PathWork[] {
+  /** What a model is used by: its links, and the folders that they point to, file by file. */
+  function needed(name: string): PathWork[] {
+    return [...linkedVersions(model(name)).map((found) => version(name, found)), ...links(name)];
+  }
+
+  function links(name: string): PathWork[] {
     const { environments } = model(name);
-    return [
-      ...versionsOf(name).map((found) => version(name, found)),
-      latest(name),
-      ...[...environments.keys()].map((environment) => active(name, environment)),
-    ];
+    return [latest(name), ...[...environments.keys()].map((environment) => active(name, environment))];
   }
 
   function changedBy(event: RegistryEvent): PathWork[] {
     if (isMove(event)) return [active(event.model, event.data.environment)];
     const { type, model: name, data } = event;
-    if (type === 'version.published' || type === 'version.restored') return [version(name, data.version), latest(name)];
-    return type === 'version.archived' ? [latest(name)] : [];
+    if (type === 'version.archived') return [latest(name)];
+    if (type !== 'version.published' && type !== 'version.restored') return [];
+    return laid === 'all' ? [version(name, data.version), latest(name)] : [latest(name)];
   }
 
   function version(name: string, version: string): PathWork {
@@ -48,25 +53,31 @@ export function modelFiles(
 
   function latest(name: string): PathWork {
     const path = join(modelFolder(volume, name), 'latest');
-    return link(path, () => {
-      const version = model(name).latest;
-      return version && `versions/${version}`;
-    });
+    return link(path, name, 'versions', () => model(name).latest);
   }
 
   function active(name: string, environment: string): PathWork {
     const path = join(modelFolder(volume, name), 'active', environment);
-    return link(path, () => {
-      const version = activeVersion(model(name), environment);
-      return version ? `../versions/${version}` : null;
-    });
+    return link(path, name, '../versions', () => activeVersion(model(name), environment));
+  }
+
+  /** A link to the folder of a version. The folder is laid before the link moves, if it was not laid yet. */
+  function link(path: string, name: string, versions: string, target: () => string | null): PathWork {
+    let chosen: string | null = null;
+    const first = async () => {
+      // Not asked again before the link moves: the folder of a version that became active meanwhile may be missing.
+      chosen = target();
+      const isLaid = chosen === null || (await exists(versionFolder(volume, name, chosen)));
+      return isLaid ? null : version(name, chosen!);
+    };
+    const run = async () => {
+      await pointLink(path, chosen && `${versions}/${chosen}`);
+      return { problems: [] };
+    };
+    return { path, first, run };
   }
 }
 
-function link(path: string, target: () => string | null): PathWork {
-  const run = async () => {
-    await pointLink(path, target());
-    return { problems: [] };
-  };
-  return { path, run };
+function exists(path: string): Promise<boolean> {
+  return lstat(path).then(() => true, ifMissing(false));
 }

@@ -5,6 +5,8 @@ import { obstacleTo } from './layout.ts';
 /** Brings one path of the volume to the state of the read model. */
 export interface PathWork {
   path: string;
+  /** Returns work that has to be done before `run`, if any. */
+  first?(): Promise<PathWork | null>;
   run(): Promise<PathResult>;
 }
 
@@ -67,7 +69,8 @@ export function createPathQueue(volume: string, log: Logger): PathQueue {
     const end = (ends.get(model) ?? Promise.resolve())
       .then(async () => {
         if (added !== cleared) return;
-        for (const work of choose()) if (added === cleared) await attempt(model, work);
+        const passed = new Set<string>();
+        for (const work of choose()) if (added === cleared) await attempt(model, work, passed);
       })
       .catch((err: unknown) => log.error({ err, model }, 'files on the volume were not updated'))
       .finally(() => {
@@ -77,9 +80,9 @@ export function createPathQueue(volume: string, log: Logger): PathQueue {
     return end;
   }
 
-  async function attempt(model: string, work: PathWork): Promise<void> {
+  async function attempt(model: string, work: PathWork, passed: Set<string>): Promise<void> {
     const { path } = work;
-    const { problems: found, incomplete } = await resultOf(work);
+    const { problems: found, incomplete } = await resultOf(model, work, passed);
     const problems = found.map((problem) => problem.replaceAll(`${volume}${sep}`, '').replaceAll(volume, '.'));
     const before = unfinished.get(path)?.problems ?? [];
     if (problems.length > 0 && problems.join() !== before.join()) {
@@ -89,9 +92,11 @@ export function createPathQueue(volume: string, log: Logger): PathQueue {
     else unfinished.delete(path);
   }
 
-  async function resultOf({ path, run }: PathWork): Promise<PathResult> {
+  async function resultOf(model: string, { path, first, run }: PathWork, passed: Set<string>): Promise<PathResult> {
     try {
-      const obstacle = await obstacleTo(volume, dirname(path));
+      const before = await first?.();
+      if (before) await attempt(model, before, passed);
+      const obstacle = await obstacleTo(volume, dirname(path), passed);
       return obstacle
         ? { problems: [`${obstacle} must be a folder, not a link or a file; move it away`] }
         : await run();

@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs';
-import { lstat, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, type Stats } from 'node:fs';
+import { lstat, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import { verified } from '../../artifacts/verify.ts';
@@ -7,7 +7,7 @@ import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Artifact } from '../../domain/manifest.ts';
 import type { VersionState } from '../../domain/model.ts';
-import { ifMissing } from '../../files/errno.ts';
+import { ifMissing, isErrno } from '../../files/errno.ts';
 import { listFiles } from '../../files/folder.ts';
 import { placeBlob } from '../../files/place.ts';
 
@@ -22,38 +22,65 @@ export async function writeVersion(
   store: VolumeStore,
   lacking: ReadonlySet<Digest>,
 ): Promise<string[]> {
-  const { artifacts } = version.manifest;
-  const date = new Date(version.published_at);
-  if ((await statOrNull(folder)) === null) {
-    if (lacking.size > 0) return [];
-    const unfinished = join(dirname(folder), `.${version.version}.new`);
-    await rm(unfinished, { recursive: true, force: true });
-    for (const artifact of artifacts)
-      await placeBlob(store.pathOf(artifact.digest), join(unfinished, artifact.path), date);
-    await rename(unfinished, folder);
+  const found = await lstat(folder).catch(ifMissing(null));
+  if (found === null) {
+    if (lacking.size === 0) await layVersion(folder, version, store);
     return [];
   }
-  if (!(await lstat(folder)).isDirectory()) return [`${folder} must be a folder, not a link or a file`];
-  const files = await listFiles(folder); // throws at a link: files elsewhere would be replaced through it
+  if (!found.isDirectory()) return [`${folder} must be a folder, not a link or a file`];
+  return completeVersion(folder, version, store, lacking);
+}
+
+async function layVersion(folder: string, version: VersionState, store: VolumeStore): Promise<void> {
+  const date = new Date(version.published_at);
+  const unfinished = join(dirname(folder), `.${version.version}.new`);
+  await makeEmpty(unfinished);
+  for (const { digest, path } of version.manifest.artifacts) {
+    await placeBlob(store.pathOf(digest), join(unfinished, path), date);
+  }
+  await rename(unfinished, folder);
+}
+
+async function completeVersion(
+  folder: string,
+  { manifest, published_at }: VersionState,
+  store: VolumeStore,
+  lacking: ReadonlySet<Digest>,
+): Promise<string[]> {
+  const date = new Date(published_at);
+  // It throws at a link: files elsewhere would be replaced through it.
+  const files = new Map((await listFiles(folder)).map(({ path, stat }) => [path, stat]));
   const problems: string[] = [];
-  for (const artifact of artifacts) {
-    if (lacking.has(artifact.digest)) continue;
+  for (const artifact of manifest.artifacts) {
     const path = join(folder, artifact.path);
-    const state = await compare(path, artifact, store, date);
+    const listed = files.get(artifact.path);
+    files.delete(artifact.path);
+    if (lacking.has(artifact.digest)) continue;
+    const file = listed ?? (await stat(path).catch(ifMissing(null))); // hidden files are not listed
+    const state = file ? await compare(path, file, artifact, store, date) : 'missing';
     if (state === 'other') problems.push(`${path} is not what was published`);
     if (state === 'missing' || state === 'equal') await replace(path, artifact, store, date);
   }
-  const listed = new Set(artifacts.map(({ path }) => path));
-  const extra = files.filter(({ path }) => !listed.has(path));
-  return [...problems, ...extra.map(({ path }) => `${join(folder, path)} is not part of the published version`)];
+  const extra = [...files.keys()].map((path) => `${join(folder, path)} is not part of the published version`);
+  return [...problems, ...extra];
 }
 
-type State = 'written' | 'missing' | 'equal' | 'other';
+/** Makes a folder; one that a crash left is emptied. */
+async function makeEmpty(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'EEXIST')) throw error;
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+  }
+}
+
+type State = 'written' | 'equal' | 'other';
 
 /** `written` is our own link or copy; `equal` has the same bytes, but is a separate file that can be written to. */
-async function compare(path: string, artifact: Artifact, store: VolumeStore, date: Date): Promise<State> {
-  const [file, blob] = await Promise.all([statOrNull(path), statOrNull(store.pathOf(artifact.digest))]);
-  if (!file) return 'missing';
+async function compare(path: string, file: Stats, artifact: Artifact, store: VolumeStore, date: Date): Promise<State> {
+  const blob = await stat(store.pathOf(artifact.digest)).catch(ifMissing(null));
   if (blob && file.ino === blob.ino && file.dev === blob.dev) return 'written';
   if (file.size !== artifact.size) return 'other';
   if (file.mtimeMs === date.getTime()) return 'written'; // our copy, unchanged since
@@ -71,8 +98,4 @@ async function replace(path: string, artifact: Artifact, store: VolumeStore, dat
   await rm(fresh, { force: true });
   await placeBlob(store.pathOf(artifact.digest), fresh, date);
   await rename(fresh, path);
-}
-
-async function statOrNull(path: string) {
-  return stat(path).catch(ifMissing(null));
 }

@@ -1,13 +1,14 @@
 import type { Logger } from 'pino';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import type { LogPosition } from '../../log/identity.ts';
-import { listNames } from '../lists/names.ts';
 import type { Projector } from '../projector.ts';
 import { modelNames } from '../read-model/models.ts';
+import { forEachModel, layMissing } from './background.ts';
 import { type IncompleteVersion, MissingBytes } from './missing-bytes.ts';
 import { modelFiles } from './model-files.ts';
 import { createPathQueue, type PathWork } from './path-queue.ts';
 import { writePosition } from './position-file.ts';
+import { countLaid, type LaidVersions, linkedVersions } from './versions.ts';
 
 /** The files that joblib loaders open: `versions/`, `latest` and `active/`, as a projection of the log. */
 export interface VolumeProjection {
@@ -17,40 +18,47 @@ export interface VolumeProjection {
   problems(model?: string): string[];
   /** Versions whose bytes this volume lacks. */
   incomplete(): IncompleteVersion[];
+  /** How many of the versions that are to have a folder were looked at since the start; those without their bytes count. */
+  progress(): VolumeProgress;
   /** Brings a version's folder up to date, after a change there. */
   check(model: string, version: string): Promise<void>;
   close(): Promise<void>;
 }
 
+export interface VolumeProgress {
+  laid: number;
+  total: number;
+}
+
 const SETTLE_TIMEOUT_MS = 5_000;
 const RETRY_MS = 30_000;
 const POSITION_EVERY_MS = 1_000;
-/** The number of models reconciled at once: hashing a file takes memory and a file descriptor. */
-const RECONCILED_AT_ONCE = 8;
 
 export interface VolumeOptions {
   volume: string;
   store: VolumeStore;
   projector: Pick<Projector, 'readModel' | 'onEvent' | 'onState'>;
+  /** Which versions get a folder; default: all. */
+  laid?: LaidVersions;
   log: Logger;
   retryMs?: number;
 }
 
-/** Brings the volume to the read model's state, and follows it from then on. The projector must be ready. */
-export async function startVolume(options: VolumeOptions): Promise<VolumeProjection> {
-  const { volume, store, projector, log, retryMs = RETRY_MS } = options;
+/**
+ * Brings the volume to the read model's state in the background, in order of need, and follows the read model from now on.
+ * The projector must be ready.
+ */
+export function startVolume(options: VolumeOptions): VolumeProjection {
+  const { volume, store, projector, laid = 'all', log, retryMs = RETRY_MS } = options;
   const { readModel } = projector;
   const bytes = new MissingBytes(store, readModel, log);
-  const files = modelFiles(
-    volume,
-    store,
-    bytes,
-    (name) => readModel.model(name),
-    (model) => listNames(readModel.db, { model }),
-  );
+  const files = modelFiles(volume, store, bytes, (name) => readModel.model(name), laid);
   const queue = createPathQueue(volume, log);
-  /** Models to be reconciled before other work on them. */
+  /** Models whose links, and the folders that they point to, are to be checked before other work on them. */
   const due = new Set<string>();
+  /** The number of versions that the pass over all models has not looked at. */
+  let pass = { left: 0, stopped: false };
+  let passing: Promise<void>;
   let restoring = false;
   let saved: LogPosition | null = null;
   let saving: Promise<void> | null = null;
@@ -63,16 +71,11 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
     // Following a restored log before its end would move the links through every activation again.
     if (state !== 'live' || !restoring) return;
     restoring = false;
-    void reconcile();
+    passing = reconcile();
   });
-  await reconcile();
-  await savePosition();
+  passing = reconcile();
   const retry = setInterval(queue.retry, retryMs);
-  const position = setInterval(() => {
-    saving ??= savePosition().finally(() => {
-      saving = null;
-    });
-  }, POSITION_EVERY_MS);
+  const position = setInterval(save, POSITION_EVERY_MS);
   retry.unref();
   position.unref();
 
@@ -85,10 +88,16 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
     },
     problems: queue.problems,
     incomplete: () => bytes.versions(),
+    progress() {
+      const total = countLaid(readModel.db, laid);
+      return { laid: Math.max(0, total - pass.left), total };
+    },
     check: (model, version) => add(model, () => [files.version(model, version)]),
     async close() {
       clearInterval(retry);
       clearInterval(position);
+      pass.stopped = true;
+      await passing;
       await saving;
       await savePosition();
     },
@@ -97,27 +106,50 @@ export async function startVolume(options: VolumeOptions): Promise<VolumeProject
   /** The read model is empty now, and complete again at the end of the restored log. */
   function forget(): void {
     restoring = true;
+    pass.stopped = true;
+    pass.left = Number.POSITIVE_INFINITY;
     due.clear();
     queue.clear();
     bytes.clear();
   }
 
   function add(model: string, choose: () => PathWork[]): Promise<void> {
-    return queue.add(model, () => (due.delete(model) ? files.all(model) : choose()));
+    return queue.add(model, () => [...(due.delete(model) ? files.needed(model) : []), ...choose()]);
   }
 
+  /** What is needed now comes first in every model, then the other folders. */
   async function reconcile(): Promise<void> {
-    const names = modelNames(readModel.db);
-    for (const name of names) due.add(name);
-    const rest = names.values(); // shared by the workers
-    const worker = async () => {
-      for (const name of rest) await add(name, () => []);
-    };
-    await Promise.all(Array.from({ length: RECONCILED_AT_ONCE }, worker));
+    const current = { left: Number.POSITIVE_INFINITY, stopped: false };
+    pass = current;
+    try {
+      current.left = countLaid(readModel.db, laid);
+      const { revision } = readModel.position;
+      const names = modelNames(readModel.db);
+      for (const name of names) due.add(name);
+      await forEachModel(names, async (name) => {
+        if (current.stopped) return;
+        await add(name, () => []);
+        if (laid === 'active') current.left -= linkedVersions(readModel.model(name)).length;
+      });
+      save();
+      const lay = (model: string, version: string) => add(model, () => [files.version(model, version)]);
+      const laying = { volume, readModel, revision, lay, looked: () => current.left--, stopped: () => current.stopped };
+      if (laid === 'all') await forEachModel(names, (name) => layMissing(name, laying));
+      if (!current.stopped) current.left = 0;
+    } catch (err) {
+      // The read model is damaged, which ends in another pass.
+      log.error({ err }, 'the folders of versions were not laid');
+    }
     bytes.report();
   }
 
-  /** Saves which log the volume was built from, once every event up to there shows on the volume or is a problem. */
+  function save(): void {
+    saving ??= savePosition().finally(() => {
+      saving = null;
+    });
+  }
+
+  /** Saves which log the volume was built from, once the links show every event up to there, or what is wrong with them. */
   async function savePosition(): Promise<void> {
     const { position } = readModel;
     if (restoring || due.size > 0 || position === saved) return;
