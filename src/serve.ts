@@ -83,7 +83,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
 
   const parts: Parts = { config, volume, nats, servers, projector, store, fleet, metrics, log };
   const { execute, collector } = openCommands(parts, access);
-  const { files, health } = await startProjections(parts, execute, opened);
+  const { files, health } = startProjections(parts, execute, opened);
   startCollecting(collector, log, opened);
   if (checkpoints) startCheckpoints(checkpoints, parts, opened);
   const snapshots = openSnapshots(projector, environments);

@@ -1,9 +1,10 @@
+import type { Stats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
 import { isVersion } from '../domain/versions.ts';
 import { ifMissing } from '../files/errno.ts';
-import { entriesOf, type FolderEntry } from '../files/folder.ts';
+import { entriesOf, type FolderEntry, pagesOf } from '../files/folder.ts';
 import { versionsFolder } from '../projections/volume/layout.ts';
 
 /** A folder that may be adopted, or an entry that cannot be; `version` is null for an entry in place of a model. */
@@ -11,44 +12,84 @@ export type Candidate =
   | { path: string; model: string; version: string; problem: null }
   | { path: string; model: string; version: string | null; problem: string };
 
-/** Returns every entry where versions are expected. Links are not followed: their targets are elsewhere and may change. */
-export async function candidatesOn(volume: string): Promise<Candidate[]> {
-  const models = join(volume, 'models');
-  const found = [...(await versionsOf(volume, DEFAULT_MODEL))];
-  const entries = await entriesIfFolder(models);
-  if (!entries) return [...found, refused(models, '', `${models} must be a folder, not a link or a file`)];
-  for (const entry of entries) found.push(...(await ofModel(volume, join(models, entry.name), entry)));
+/** Returns the models that have a folder on the volume, and what cannot be one. */
+export async function modelsOn(volume: string): Promise<{ models: string[]; refused: Candidate[] }> {
+  const folder = join(volume, 'models');
+  const found = { models: [DEFAULT_MODEL], refused: [] as Candidate[] };
+  const stat = await lstatIfAny(folder);
+  if (!stat) return found;
+  if (!stat.isDirectory()) return { ...found, refused: [refused(folder, '', mustBeFolder(folder))] };
+  for (const { name, utf8, entry } of await entriesOf(folder).catch(ifMissing([]))) {
+    const path = join(folder, name);
+    if (!utf8) found.refused.push(refused(path, name, `the name of ${path} is not UTF-8; rename it`));
+    else if (entry.isSymbolicLink()) found.refused.push(refused(path, name, mustBeFolder(path)));
+    else if (isModelName(name)) found.models.push(name);
+    else if (!(await isEmpty(join(path, 'versions')))) {
+      found.refused.push(refused(path, name, `${name} is not a valid model name; rename ${path}`));
+    }
+  }
   return found;
 }
 
-async function ofModel(volume: string, path: string, { name, utf8, entry }: FolderEntry): Promise<Candidate[]> {
-  if (!utf8) return [refused(path, name, `the name of ${path} is not UTF-8; rename it`)];
-  if (entry.isSymbolicLink()) return [refused(path, name, `${path} must be a folder, not a link or a file`)];
-  if (isModelName(name)) return versionsOf(volume, name);
-  const versions = await entriesIfFolder(join(path, 'versions'));
-  return versions?.length === 0 ? [] : [refused(path, name, `${name} is not a valid model name; rename ${path}`)];
+/** The entries where versions of a model are expected. */
+export interface VersionsFolder {
+  path: string;
+  /** When an entry was added, renamed or removed the last time, in ms since 1970. */
+  changed_at: number;
+  isFolder: boolean;
 }
 
-async function versionsOf(volume: string, model: string): Promise<Candidate[]> {
-  const folder = versionsFolder(volume, model);
-  const entries = await entriesIfFolder(folder);
-  if (!entries) return [refused(folder, model, `${folder} must be a folder, not a link or a file`)];
-  return entries.map(({ name, utf8, entry }) => {
-    const path = join(folder, name);
-    return { path, model, version: name, problem: problemOf(path, name, utf8 && entry.isDirectory()) };
-  });
+/** Returns null if the folder is missing. */
+export async function versionsFolderOf(volume: string, model: string): Promise<VersionsFolder | null> {
+  const path = versionsFolder(volume, model);
+  const stat = await lstatIfAny(path);
+  return stat && { path, changed_at: stat.mtimeMs, isFolder: stat.isDirectory() };
+}
+
+/**
+ * Returns the entries that are not published folders. Links are not followed: their targets are elsewhere and may change.
+ *
+ * @param unpublished returns those of the names that no published version has
+ */
+export async function candidatesIn(
+  { path: folder, isFolder }: VersionsFolder,
+  model: string,
+  unpublished: (names: string[]) => string[],
+): Promise<Candidate[]> {
+  if (!isFolder) return [refused(folder, model, mustBeFolder(folder))];
+  const found: Candidate[] = [];
+  for await (const entries of pagesOf(folder, PAGE)) {
+    const all = entries.map((entry) => candidateOf(folder, model, entry));
+    const wanted = new Set(unpublished(all.flatMap(({ problem, version }) => (problem === null ? version : []))));
+    found.push(...all.filter(({ problem, version }) => problem !== null || wanted.has(version)));
+  }
+  return found;
+}
+
+const PAGE = 500;
+
+function candidateOf(folder: string, model: string, { name, utf8, entry }: FolderEntry) {
+  const path = join(folder, name);
+  return { path, model, version: name, problem: problemOf(path, name, utf8 && entry.isDirectory()) };
 }
 
 function problemOf(path: string, name: string, isFolder: boolean): string | null {
   if (!isVersion(name)) return `the name of ${path} is not a canonical semantic version; rename it`;
-  return isFolder ? null : `${path} must be a folder, not a link or a file`;
+  return isFolder ? null : mustBeFolder(path);
 }
 
-/** Returns nothing if the folder is missing, null if it is not a folder. */
-async function entriesIfFolder(folder: string): Promise<FolderEntry[] | null> {
-  const found = await lstat(folder).catch(ifMissing(undefined));
-  if (found === undefined) return [];
-  return found.isDirectory() ? entriesOf(folder).catch(ifMissing([])) : null;
+function mustBeFolder(path: string): string {
+  return `${path} must be a folder, not a link or a file`;
+}
+
+async function isEmpty(folder: string): Promise<boolean> {
+  const stat = await lstatIfAny(folder);
+  if (!stat) return true;
+  return stat.isDirectory() && (await entriesOf(folder).catch(ifMissing([]))).length === 0;
+}
+
+async function lstatIfAny(path: string): Promise<Stats | null> {
+  return lstat(path).catch(ifMissing(null));
 }
 
 function refused(path: string, model: string, problem: string): Candidate {

@@ -13,8 +13,10 @@ import { describeFolder } from '../files/describe.ts';
 import { isErrno } from '../files/errno.ts';
 import { filesToPublish } from '../files/folder.ts';
 import type { ReadModel } from '../projections/read-model/read-model.ts';
-import { type Candidate, candidatesOn } from './candidates.ts';
+import type { Candidate } from './candidates.ts';
 import { ownFileAmong } from './own-files.ts';
+import { watchPublishedFolders } from './published-folders.ts';
+import { watchFolders } from './watched-folders.ts';
 
 /** Adopts folders that appear under `versions/`. */
 export interface Discovery {
@@ -27,7 +29,9 @@ export interface DiscoveryOptions {
   volume: string;
   artifacts: ArtifactStore;
   execute: Execute;
-  readModel: Pick<ReadModel, 'model'>;
+  readModel: Pick<ReadModel, 'model' | 'db'>;
+  /** Whether the read model was at the head of the log: before that, published folders look as if they were not. */
+  complete(): boolean;
   /** Brings the folder of a published version up to date. */
   check(model: string, version: string): Promise<void>;
   log: Logger;
@@ -37,16 +41,17 @@ const SCAN_EVERY_MS = 2_000;
 /** A folder in which nothing changed for this long is no longer being copied to. */
 const SETTLED_MS = 5_000;
 
-/** Scans now and then every two seconds: not every file system in a container reports changes. */
-export async function startDiscovery(options: DiscoveryOptions): Promise<Discovery> {
-  const { volume, log } = options;
-  // The last result for each folder, so that an unchanged folder is not hashed again.
+/** Scans from now on, every two seconds: not every file system in a container reports changes. */
+export function startDiscovery(options: DiscoveryOptions): Discovery {
+  const { volume, readModel, check, log } = options;
+  // The last result for each folder that is not published, so that an unchanged folder is not hashed again.
   const seen = new Map<string, { changed_at: number; problem: string | null }>();
+  const db = () => readModel.db;
+  const folders = watchFolders(volume, db);
+  const published = watchPublishedFolders({ volume, db, check, closed: () => closed });
   let closed = false;
   let timer: NodeJS.Timeout;
-  let scanning = scan(true);
-  await scanning;
-  schedule();
+  let scanning = scan().finally(schedule);
 
   return {
     problems: () => [...seen.values()].flatMap(({ problem }) => problem ?? []),
@@ -60,22 +65,24 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
   function schedule(): void {
     if (closed) return;
     timer = setTimeout(() => {
-      scanning = scan(false).finally(schedule);
+      scanning = scan().finally(schedule);
     }, SCAN_EVERY_MS);
   }
 
-  async function scan(first: boolean): Promise<void> {
+  async function scan(): Promise<void> {
+    if (!options.complete()) return;
     try {
-      const found = await candidatesOn(volume);
+      const found = await folders.scan();
       const there = new Set(found.map(({ path }) => path));
       for (const path of seen.keys()) if (!there.has(path)) seen.delete(path);
-      for (const candidate of found) if (!closed) await look(candidate, first);
+      for (const candidate of found) if (!closed) await look(candidate);
+      await published.scan();
     } catch (error) {
       log.error({ err: error }, 'the volume could not be scanned');
     }
   }
 
-  async function look(candidate: Candidate, first: boolean): Promise<void> {
+  async function look(candidate: Candidate): Promise<void> {
     const { path, model } = candidate;
     const begun = { request_id: randomUUID(), started: performance.now() };
     if (candidate.problem !== null) return report({ ...candidate, ...begun }, 0, candidate.problem);
@@ -83,14 +90,11 @@ export async function startDiscovery(options: DiscoveryOptions): Promise<Discove
     const attempt = { path, model, version, ...begun };
     let changed_at = 0;
     try {
-      const published = options.readModel.model(model).record(version) !== null;
-      changed_at = published ? (await stat(path)).ctimeMs : await lastChange(path);
+      // Until the folder above is read again, what was published since is still a candidate.
+      if (readModel.model(model).record(version)) return void seen.delete(path);
+      changed_at = await lastChange(path);
       if (seen.get(path)?.changed_at === changed_at) return;
-      if (published) {
-        // At the first scan, the volume was just reconciled.
-        if (!first) await options.check(model, version);
-        seen.set(path, { changed_at, problem: null });
-      } else if (Date.now() - changed_at > SETTLED_MS) await adoptOnce(attempt, changed_at);
+      if (Date.now() - changed_at > SETTLED_MS) await adoptOnce(attempt, changed_at);
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return; // removed in the meantime
       // A failure of the log or the disk is retried; a problem in the folder remains until the folder changes.

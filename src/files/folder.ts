@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { Dirent, Stats } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, opendir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isArtifactPath, MAX_ARTIFACTS, MAX_PATH_LENGTH } from '../domain/manifest.ts';
 
@@ -27,6 +27,22 @@ export async function entriesOf(folder: string): Promise<FolderEntry[]> {
   return entries
     .map((entry) => ({ name: entry.name.toString('utf8'), utf8: isUtf8(entry.name), entry }))
     .filter(({ name }) => !name.startsWith('.'));
+}
+
+/** Yields the entries of a folder that may be large, a page at a time, as `entriesOf` lists them. */
+export async function* pagesOf(folder: string, page: number): AsyncGenerator<FolderEntry[]> {
+  // The types of Node do not know that `opendir`, too, can return names as bytes.
+  const encoding = 'buffer' as BufferEncoding;
+  let entries: FolderEntry[] = [];
+  for await (const found of await opendir(folder, { encoding, bufferSize: page })) {
+    const entry = found as unknown as Dirent<Buffer>;
+    const named = { name: entry.name.toString('utf8'), utf8: isUtf8(entry.name), entry };
+    if (!named.name.startsWith('.')) entries.push(named);
+    if (entries.length < page) continue;
+    yield entries;
+    entries = [];
+  }
+  if (entries.length > 0) yield entries;
 }
 
 /**

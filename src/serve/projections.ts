@@ -8,19 +8,20 @@ import { startVolume, type VolumeProjection } from '../projections/volume/volume
 import type { Opened, Parts } from './parts.ts';
 
 /** Keeps the files on the volume and the activation history, and adopts folders that appear on the volume. */
-export async function startProjections(
+export function startProjections(
   parts: Parts,
   execute: Execute,
   opened: Opened,
-): Promise<{ files: VolumeProjection; health(): Health }> {
+): { files: VolumeProjection; health(): Health } {
   const { config, volume, projector, store, log } = parts;
   const files = startVolume({ volume, store, projector, laid: config.REGISTRY_VOLUME_VERSIONS, log });
   opened(() => files.close());
   const history = openHistory(parts);
   opened(() => history?.close());
   const { readModel } = projector;
-  const adopting = { volume, artifacts: store, execute, readModel, check: files.check, log };
-  const discovery = config.REGISTRY_DISCOVERY === 'on' ? await startDiscovery(adopting) : null;
+  const { complete } = projector;
+  const adopting = { volume, artifacts: store, execute, readModel, complete, check: files.check, log };
+  const discovery = config.REGISTRY_DISCOVERY === 'on' ? startDiscovery(adopting) : null;
   opened(() => discovery?.close());
   return { files, health };
 

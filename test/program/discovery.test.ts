@@ -202,6 +202,8 @@ it('reports at the start what differs from a published version, and does not wri
   const program = await startProgram(volume);
   await publish(program, '1.0.0', { 'a/model.joblib': 'published' });
   await publish(program, '2.0.0', { 'a/model.joblib': 'published' });
+  // A third one is `latest`: of the others, only what changed while the registry was stopped is checked.
+  await publish(program, '3.0.0', { 'a/model.joblib': 'published' });
   await program.stop();
   const elsewhere = await folder(join(volume, '.elsewhere'), {});
   await rm(join(volume, 'versions/1.0.0/a'), { recursive: true });

@@ -74,6 +74,7 @@ it('lists a version whose blob was deleted, and leaves the files of the version'
   await program.stop();
   await rm(join(program.volume, 'blobs', sha256('a').replace(':', '/')));
   const again = await startProgram(program.volume, env);
+  await until(async () => (await readiness(again)).artifacts.length > 0);
   expect(await readiness(again)).toMatchObject({ artifacts: [{ version: '1.0.0', missing: 1 }], volume: [] });
   expect(await readFile(join(program.volume, 'versions/1.0.0/a.txt'), 'utf8')).toBe('a');
 });
