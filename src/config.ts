@@ -18,6 +18,9 @@ const httpUrl = z.url({
   error: 'must start with http:// or https://, such as http://127.0.0.1:8080',
 });
 
+/** A year. */
+const MAX_SCRUB_HOURS = 8_760;
+
 /** The variables of the server. An empty variable counts as not set. */
 export const serverVariables = z.object({
   NATS_URL: z.string().optional(),
@@ -26,6 +29,7 @@ export const serverVariables = z.object({
   REGISTRY_ACTIVATION_LIMIT: whole(0, MAX_ACTIVATION_LIMIT).optional(),
   REGISTRY_COMMAND_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(600),
   REGISTRY_VOLUME_VERSIONS: z.enum(['all', 'active']).default('all'),
+  REGISTRY_SCRUB_HOURS: whole(0, MAX_SCRUB_HOURS).default(0),
   REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
   REGISTRY_HISTORY_FILE: z.string().default('./logs/registry_activation_history.log'),
   HOST: z.string().default('127.0.0.1'),

@@ -20,6 +20,7 @@ import { openSnapshots, startHttp } from './serve/http.ts';
 import { checkPosition, openLog } from './serve/log.ts';
 import type { Opened, Parts } from './serve/parts.ts';
 import { startProjections } from './serve/projections.ts';
+import { startScrubbing } from './serve/scrubbing.ts';
 import { startServers } from './serve/servers.ts';
 import { version } from './version.ts';
 
@@ -85,6 +86,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const { execute, collector } = openCommands(parts, access);
   const { files, health } = startProjections(parts, execute, opened);
   startCollecting(collector, log, opened);
+  startScrubbing(parts, files, opened);
   if (checkpoints) startCheckpoints(checkpoints, parts, opened);
   const snapshots = openSnapshots(projector, environments);
   const lists = startListReader(readModel, { policy: access.policy, environments }, projector.rebuild);

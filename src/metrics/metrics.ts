@@ -6,6 +6,7 @@ import type { Outcome } from '../commands/outcome.ts';
 import { Problem, problemTable } from '../domain/errors.ts';
 import { isMove } from '../domain/events.ts';
 import type { HttpMetrics } from '../http/services.ts';
+import { SCRUB_RESULTS, type ScrubResult } from '../projections/volume/repair.ts';
 import type { Moved } from './convergence.ts';
 import { shared } from './shared.ts';
 
@@ -19,6 +20,8 @@ export interface Metrics extends HttpMetrics {
   counting(execute: Execute, moved: (moved: Moved) => void): Execute;
   appended(seconds: number): void;
   converged(environment: string, seconds: number): void;
+  /** Counts a blob that the scrub read again. */
+  scrubbed(result: ScrubResult): void;
 }
 
 /** The server's failures. Each series starts at 0, because `increase()` does not see the first count of a new series. */
@@ -77,6 +80,13 @@ export function createMetrics(environments: readonly string[]): Metrics {
     help: 'Answers with the active manifest that had to be built.',
     registers,
   });
+  const scrubbed = new Counter({
+    name: 'signalbox_scrub_blobs_total',
+    help: 'Blobs that the scrub read again, by result.',
+    labelNames: ['result'],
+    registers,
+  });
+  for (const result of SCRUB_RESULTS) scrubbed.inc({ result }, 0);
   const answered: Answered[] = [];
   requestCounter(register, answered);
 
@@ -101,6 +111,7 @@ export function createMetrics(environments: readonly string[]): Metrics {
     appended: (seconds) => append.observe(seconds),
     published: (seconds) => publish.observe(seconds),
     converged: (environment, seconds) => convergence.observe({ environment }, seconds),
+    scrubbed: (result) => scrubbed.inc({ result }),
     manifestCache: (hit) => (hit ? hits : misses).inc(),
     requests(method, route) {
       const counts = new Map<number, number>();

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, opendir, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { Stats } from 'node:fs';
+import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { type Digest, isDigest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { ifMissing, isErrno } from '../../files/errno.ts';
@@ -14,7 +15,14 @@ import type { Writer } from '../writer.ts';
 /** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
 export interface VolumeStore extends ArtifactStore {
   pathOf(digest: Digest): string;
+  /** Moves a damaged blob to `blobs/damaged/`, so that nobody gets it and the same bytes can be put again. */
+  setAside(digest: Digest): Promise<void>;
+  /** Returns which file was moved there, since folders may have hard links to it; null if none was. */
+  asideOf(digest: Digest): Promise<FileId | null>;
 }
+
+/** Names a file of the file system, whatever its paths are. */
+export type FileId = Pick<Stats, 'dev' | 'ino'>;
 
 /** Uploads leave this much of the disk free: the log and the operator's tools must still be able to write. */
 export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
@@ -43,6 +51,7 @@ export async function openVolumeStore(
     const written = (await statBlob(path))?.stored_at ?? 0;
     if (abandonedMs === 0 || written < Date.now() - abandonedMs) await rm(path, { force: true });
   }
+  const damaged = join(uploads, 'damaged');
   const pathOf = (digest: Digest) => join(folder, digest.slice('sha256:'.length));
 
   return {
@@ -84,6 +93,17 @@ export async function openVolumeStore(
         const found = isDigest(digest) && (await statBlob(pathOf(digest)));
         if (found) yield { digest, ...found };
       }
+    },
+
+    async setAside(digest) {
+      await mkdir(damaged, { recursive: true });
+      await rename(pathOf(digest), join(damaged, basename(pathOf(digest)))).catch(ifMissing(null));
+      await syncFolder(folder);
+    },
+
+    async asideOf(digest) {
+      const found = await stat(join(damaged, basename(pathOf(digest)))).catch(ifMissing(null));
+      return found && { dev: found.dev, ino: found.ino };
     },
 
     async delete(digest) {

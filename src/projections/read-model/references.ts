@@ -14,3 +14,12 @@ export function modelsWith(db: Connection, digest: Digest): string[] {
     .all(digest)
     .map(({ name }) => name);
 }
+
+/** Returns the digests of bytes that versions refer to, from the first one after `digest`, in order. */
+export function digestsAfter(db: Connection, digest: string, limit: number): Digest[] {
+  const sql = 'SELECT DISTINCT digest FROM artifact WHERE digest > ? ORDER BY digest LIMIT ?';
+  return db
+    .query<{ digest: Digest }>(sql)
+    .all(digest, limit)
+    .map((row) => row.digest);
+}

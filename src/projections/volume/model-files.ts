@@ -39,13 +39,14 @@ export function modelFiles(
     return laid === 'all' ? [version(name, data.version), latest(name)] : [latest(name)];
   }
 
-  function version(name: string, version: string): PathWork {
+  /** @param thorough until it is aborted, also read copies that look unchanged */
+  function version(name: string, version: string, thorough: AbortSignal | null = null): PathWork {
     const path = versionFolder(volume, name, version);
     const run = async () => {
       const state = model(name).version(version);
       if (!state) return { problems: [] }; // a restored log may not have it
       const lacking = await bytes.look(name, state);
-      const problems = await writeVersion(path, state, store, lacking);
+      const problems = await writeVersion(path, state, store, lacking, thorough);
       return { problems, incomplete: lacking.size > 0 && state.status === 'ready' };
     };
     return { path, run };
@@ -78,6 +79,7 @@ export function modelFiles(
   }
 }
 
-function exists(path: string): Promise<boolean> {
+/** @throws {Error} if it cannot be found out */
+export function exists(path: string): Promise<boolean> {
   return lstat(path).then(() => true, ifMissing(false));
 }

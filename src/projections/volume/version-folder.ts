@@ -1,6 +1,7 @@
 import { createReadStream, type Stats } from 'node:fs';
 import { lstat, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { slowly } from '../../artifacts/scrub.ts';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
 import { verified } from '../../artifacts/verify.ts';
 import type { Digest } from '../../domain/digest.ts';
@@ -15,12 +16,15 @@ import { placeBlob } from '../../files/place.ts';
  * Makes a version's folder contain its artifacts as plain files. A new folder appears complete or not at all. In an existing
  * folder, missing files are added; files that differ or do not belong to the version are left unchanged, and returned as
  * problems. Files whose bytes the store lacks are skipped.
+ *
+ * @param thorough until it is aborted, also read copies that look unchanged; those that are damaged are replaced
  */
 export async function writeVersion(
   folder: string,
   version: VersionState,
   store: VolumeStore,
   lacking: ReadonlySet<Digest>,
+  thorough: AbortSignal | null = null,
 ): Promise<string[]> {
   const found = await lstat(folder).catch(ifMissing(null));
   if (found === null) {
@@ -28,7 +32,7 @@ export async function writeVersion(
     return [];
   }
   if (!found.isDirectory()) return [`${folder} must be a folder, not a link or a file`];
-  return completeVersion(folder, version, store, lacking);
+  return completeVersion(folder, version, store, lacking, thorough);
 }
 
 async function layVersion(folder: string, version: VersionState, store: VolumeStore): Promise<void> {
@@ -46,6 +50,7 @@ async function completeVersion(
   { manifest, published_at }: VersionState,
   store: VolumeStore,
   lacking: ReadonlySet<Digest>,
+  thorough: AbortSignal | null,
 ): Promise<string[]> {
   const date = new Date(published_at);
   // It throws at a link: files elsewhere would be replaced through it.
@@ -57,9 +62,9 @@ async function completeVersion(
     files.delete(artifact.path);
     if (lacking.has(artifact.digest)) continue;
     const file = listed ?? (await stat(path).catch(ifMissing(null))); // hidden files are not listed
-    const state = file ? await compare(path, file, artifact, store, date) : 'missing';
+    const state = file ? await compare(path, file, artifact, store, date, thorough) : 'missing';
     if (state === 'other') problems.push(`${path} is not what was published`);
-    if (state === 'missing' || state === 'equal') await replace(path, artifact, store, date);
+    if (state === 'missing' || state === 'damaged' || state === 'equal') await replace(path, artifact, store, date);
   }
   const extra = [...files.keys()].map((path) => `${join(folder, path)} is not part of the published version`);
   return [...problems, ...extra];
@@ -76,19 +81,32 @@ async function makeEmpty(folder: string): Promise<void> {
   }
 }
 
-type State = 'written' | 'equal' | 'other';
+type State = 'written' | 'damaged' | 'equal' | 'other';
 
-/** `written` is our own link or copy; `equal` has the same bytes, but is a separate file that can be written to. */
-async function compare(path: string, file: Stats, artifact: Artifact, store: VolumeStore, date: Date): Promise<State> {
+/**
+ * `written` is our own link or copy; `damaged` is our own copy with other bytes than it had; `equal` has the same bytes, but
+ * is a separate file that can be written to.
+ */
+async function compare(
+  path: string,
+  file: Stats,
+  artifact: Artifact,
+  store: VolumeStore,
+  date: Date,
+  thorough: AbortSignal | null,
+): Promise<State> {
   const blob = await stat(store.pathOf(artifact.digest)).catch(ifMissing(null));
   if (blob && file.ino === blob.ino && file.dev === blob.dev) return 'written';
   if (file.size !== artifact.size) return 'other';
-  if (file.mtimeMs === date.getTime()) return 'written'; // our copy, unchanged since
+  const isOurs = file.mtimeMs === date.getTime();
+  if (isOurs && !thorough) return 'written'; // our copy, unchanged since
+  const bytes = createReadStream(path);
   try {
-    for await (const _ of verified(createReadStream(path), artifact.digest, artifact.size));
-    return blob ? 'equal' : 'written';
+    for await (const _ of verified(thorough ? slowly(bytes, thorough) : bytes, artifact.digest, artifact.size));
+    return blob && !isOurs ? 'equal' : 'written';
   } catch (error) {
-    if (error instanceof Problem && error.code === 'checksum-mismatch') return 'other';
+    if (thorough?.aborted) return 'written'; // nothing is known about it
+    if (error instanceof Problem && error.code === 'checksum-mismatch') return isOurs && blob ? 'damaged' : 'other';
     throw error;
   }
 }

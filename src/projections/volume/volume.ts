@@ -4,8 +4,9 @@ import type { LogPosition } from '../../log/identity.ts';
 import type { Projector } from '../projector.ts';
 import { modelNames } from '../read-model/models.ts';
 import { forEachModel, layMissing } from './background.ts';
+import { versionFolder } from './layout.ts';
 import { type IncompleteVersion, MissingBytes } from './missing-bytes.ts';
-import { modelFiles } from './model-files.ts';
+import { exists, modelFiles } from './model-files.ts';
 import { createPathQueue, type PathWork } from './path-queue.ts';
 import { writePosition } from './position-file.ts';
 import { countLaid, type LaidVersions, linkedVersions } from './versions.ts';
@@ -22,6 +23,11 @@ export interface VolumeProjection {
   progress(): VolumeProgress;
   /** Brings a version's folder up to date, after a change there. */
   check(model: string, version: string): Promise<void>;
+  /**
+   * Checks a version's folder and the links to it; until `stop` is aborted, copies are read again. A folder that need not be
+   * there is not laid.
+   */
+  scrub(model: string, version: string, stop: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -93,6 +99,11 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
       return { laid: Math.max(0, total - pass.left), total };
     },
     check: (model, version) => add(model, () => [files.version(model, version)]),
+    async scrub(model, version, stop) {
+      const isLinked = linkedVersions(readModel.model(model)).includes(version);
+      if (laid === 'active' && !isLinked && !(await exists(versionFolder(volume, model, version)))) return;
+      await add(model, () => [files.version(model, version, stop), ...(isLinked ? files.links(model) : [])]);
+    },
     async close() {
       clearInterval(retry);
       clearInterval(position);
