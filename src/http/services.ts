@@ -8,7 +8,7 @@ import type { TailState } from '../log/supervise.ts';
 import type { Fleet } from '../projections/fleet.ts';
 import type { ListReader } from '../projections/lists/reader.ts';
 import type { ReadModel } from '../projections/read-model/read-model.ts';
-import type { IncompleteVersion } from '../projections/volume/missing-bytes.ts';
+import type { IncompleteVersions } from '../projections/volume/missing-bytes.ts';
 import type { Limiter } from '../structures/limiter.ts';
 import type { SnapshotStream } from './api/snapshot-stream.ts';
 import type { CallerServices } from './caller/identify.ts';
@@ -64,8 +64,8 @@ export interface Health {
   /** Versions whose folders were looked at since the start, of those that are to have one. */
   volume_progress: { laid: number; total: number };
   volume: string[];
-  /** Versions with bytes missing on this server; active ones first. */
-  artifacts: IncompleteVersion[];
+  /** Versions with bytes missing on this server. */
+  artifacts: IncompleteVersions;
   discovery: string[];
   /** Why the activation history cannot be written. */
   history: string[];

@@ -29,8 +29,9 @@ export function measure(
     progress: files.progress,
     problems() {
       const { volume, artifacts, discovery, history } = health();
-      const lists = { volume, artifacts, discovery, history };
-      return Object.fromEntries(Object.entries(lists).map(([part, list]) => [part, list.length]));
+      const lists = { volume, discovery, history };
+      const counts = Object.entries(lists).map(([part, list]) => [part, list.length]);
+      return { ...Object.fromEntries(counts), artifacts: artifacts.count };
     },
     freeBytes: async () => {
       const { bavail, bsize } = await statfs(volume);

@@ -33,7 +33,7 @@ export function startProjections(
       gaps: projector.gaps(),
       volume_progress: files.progress(),
       volume: files.problems(),
-      artifacts: files.incomplete(),
+      artifacts: files.incomplete,
       discovery: adoption.map((problem) => problem.replaceAll(`${volume}${sep}`, '')),
       history: history?.problems() ?? [],
     };

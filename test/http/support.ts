@@ -83,7 +83,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
       gaps: [],
       volume_progress: { laid: 0, total: 0 },
       volume: [],
-      artifacts: [],
+      artifacts: { count: 0, first: () => [] },
       discovery: [],
       history: [],
     }),

@@ -242,7 +242,7 @@ it('keeps the bytes if the version is refused, or the outcome is unknown', async
           gaps: [],
           volume_progress: { laid: 0, total: 0 },
           volume: [],
-          artifacts: [],
+          artifacts: { count: 0, first: () => [] },
           discovery: [],
           history: [],
         }),

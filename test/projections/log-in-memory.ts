@@ -71,6 +71,10 @@ export function newLog(generation = 0, earlier: LogMessage[] = []) {
       const data = { environment, version, previous, reason: 'better', runtime_checked: false, active };
       add('version.activated', data, model);
     },
+    archive(version: string, model = 'fraud') {
+      const active = activeMap(readModel.model(model), ['production', 'staging']);
+      add('version.archived', { version, reason: 'old', active }, model);
+    },
     moves: () => messages.flatMap(({ body, revision }) => (`${body}`.includes('version.activated') ? [revision] : [])),
   };
 }

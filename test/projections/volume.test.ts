@@ -159,10 +159,10 @@ test('a version without its bytes is repeated until they are there, and is not a
   const { start, publish, put, file } = await newVolume();
   publish('1.0.0', 'fraud');
   const files = await start();
-  expect(files.incomplete()).toMatchObject([{ model: 'fraud', version: '1.0.0', missing: 1 }]);
+  expect(files.incomplete.first(10)).toMatchObject([{ model: 'fraud', version: '1.0.0', missing: 1 }]);
   expect(files.problems()).toEqual([]);
   await put('1.0.0', 'fraud');
-  await expect.poll(() => files.incomplete()).toEqual([]);
+  await expect.poll(() => files.incomplete.first(10)).toEqual([]);
   expect(await readFile(file('1.0.0', 'fraud'), 'utf8')).toBe('fraud1.0.0');
 });
 
@@ -315,5 +315,21 @@ test('a version without its bytes counts as looked at', async () => {
   for (const version of VERSIONS) publish(version, 'fraud');
   const files = await start();
   expect(files.progress()).toEqual({ laid: 5, total: 5 });
-  expect(files.incomplete()).toHaveLength(5);
+  expect(files.incomplete.first(10)).toHaveLength(5);
+});
+
+test('of many versions without their bytes, the active ones are listed first, and archived ones not at all', async () => {
+  const { log, start, publish } = await newVolume();
+  for (const version of VERSIONS) publish(version, 'fraud');
+  log.activate('3.0.0', 'fraud');
+  const files = await start();
+  expect(files.incomplete.count).toBe(5);
+  expect(files.incomplete.first(2)).toMatchObject([
+    { version: '3.0.0', environments: ['production'] },
+    { environments: [] },
+  ]);
+  log.archive('1.0.0', 'fraud');
+  await files.settled('fraud');
+  expect(files.incomplete.count).toBe(4);
+  expect(files.incomplete.first(10).map(({ version }) => version)).not.toContain('1.0.0');
 });

@@ -7,6 +7,8 @@ import type { HttpContext } from '../server/context.ts';
 import { route } from '../server/route.ts';
 import type { Services } from '../services.ts';
 
+type ProblemListsOf = Record<keyof ProblemLists, readonly unknown[]>;
+
 /** The metric signalbox_problems counts all of them. */
 const MAX_ARTIFACTS = 100;
 
@@ -30,19 +32,17 @@ const readyz = route({
   answer: { status: 200, schema: Readiness },
   errors: [],
   async handle({ c, query }, services) {
-    const { log, complete, volume_progress, ...health } = services.health();
-    const lists = { ...health, frozen: frozenModels(services) } satisfies Record<
-      keyof ProblemLists,
-      readonly unknown[]
-    >;
-    const counts = Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, list.length]));
+    const { log, complete, volume_progress, artifacts, ...health } = services.health();
+    const lists = { ...health, frozen: frozenModels(services) };
+    const lengths = Object.entries(lists).map(([name, list]) => [name, list.length]);
+    const counts: Record<keyof ProblemLists, number> = { ...Object.fromEntries(lengths), artifacts: artifacts.count };
     // Without NATS, reads are answered, marked stale. A server whose log was replaced does not recover by itself, and may
     // contradict the others, which follow the log as it is now: requests should go to those.
     const ready = complete && log !== 'diverged';
     const writes = log === 'live';
     const status = (query.for === 'writes' ? writes : ready) ? 200 : 503;
-    const artifacts = lists.artifacts.slice(0, MAX_ARTIFACTS);
-    const shown = (await mayReadEverything(c, services)) ? { ...lists, artifacts } : {};
+    const all = () => ({ ...lists, artifacts: artifacts.first(MAX_ARTIFACTS) }) satisfies ProblemListsOf;
+    const shown = (await mayReadEverything(c, services)) ? all() : {};
     return { status, json: { ready, writes, log, volume_progress, counts, ...shown } };
   },
 });

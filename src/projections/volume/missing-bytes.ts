@@ -4,6 +4,7 @@ import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { activeIn, type VersionState } from '../../domain/model.ts';
 import type { ReadModel } from '../read-model/read-model.ts';
+import { activeVersions } from './versions.ts';
 
 /** A published version with files that this server cannot serve. */
 export interface IncompleteVersion {
@@ -15,53 +16,85 @@ export interface IncompleteVersion {
   missing: number;
 }
 
+/** The versions with missing bytes: there may be as many as versions, so they are listed only as far as it is asked for. */
+export interface IncompleteVersions {
+  count: number;
+  /** Returns some of them; active ones come first. */
+  first(limit: number): IncompleteVersion[];
+}
+
 /**
- * The versions whose bytes this volume lacks: they were published through a server with another volume, or deleted here.
- * The log does not show it, so the store is asked whenever a version's folder is brought up to date.
+ * The versions whose bytes this volume lacks, except archived ones: they were published through a server with another
+ * volume, or deleted here. The log does not show it, so the store is asked whenever a version's folder is brought up to date.
  */
-export class MissingBytes {
+export class MissingBytes implements IncompleteVersions {
   readonly #store: ArtifactStore;
-  readonly #readModel: Pick<ReadModel, 'model'>;
+  readonly #readModel: Pick<ReadModel, 'model' | 'db'>;
   readonly #log: Logger;
   readonly #found = new Map<string, { model: string; version: string; missing: number }>();
   #reported = 0;
 
-  constructor(store: ArtifactStore, readModel: Pick<ReadModel, 'model'>, log: Logger) {
+  constructor(store: ArtifactStore, readModel: Pick<ReadModel, 'model' | 'db'>, log: Logger) {
     this.#store = store;
     this.#readModel = readModel;
     this.#log = log;
   }
 
   /** Returns the digests of a version that the store lacks. */
-  async look(model: string, { version, manifest }: VersionState): Promise<Set<Digest>> {
+  async look(model: string, { version, status, manifest }: VersionState): Promise<Set<Digest>> {
     const missing = await missingIn(this.#store, manifest.artifacts);
-    const key = `${model} ${version}`;
-    if (missing.length > 0) this.#found.set(key, { model, version, missing: missing.length });
-    else this.#found.delete(key);
+    if (missing.length > 0 && status === 'ready') {
+      this.#found.set(keyOf(model, version), { model, version, missing: missing.length });
+    } else this.forget(model, version);
     return new Set(missing.map(({ digest }) => digest));
   }
 
-  /** Returns all except archived ones; active versions come first. */
-  versions(): IncompleteVersion[] {
-    const all = [...this.#found.values()].flatMap(({ model: name, version, missing }) => {
-      const model = this.#readModel.model(name);
-      if (model.record(version)?.status !== 'ready') return [];
-      return [{ model: name, version, environments: activeIn(model, version), missing }];
-    });
-    return all.sort((a, b) => b.environments.length - a.environments.length);
+  /** Drops a version that was archived. */
+  forget(model: string, version: string): void {
+    this.#found.delete(keyOf(model, version));
+  }
+
+  get count(): number {
+    return this.#found.size;
+  }
+
+  first(limit: number): IncompleteVersion[] {
+    const listed = new Map<string, IncompleteVersion>();
+    if (this.count === 0) return [];
+    for (const { model, version } of activeVersions(this.#readModel.db)) {
+      if (listed.size >= Math.min(limit, this.#found.size)) break;
+      this.#list(listed, model, version);
+    }
+    for (const { model, version } of this.#found.values()) {
+      if (listed.size >= limit) break;
+      this.#list(listed, model, version);
+    }
+    return [...listed.values()];
   }
 
   /** Logs the versions if there are more than at the last call. */
   readonly report = (): void => {
-    const versions = this.versions();
-    if (versions.length > this.#reported) {
-      const first = versions.slice(0, 5).map(({ model, version }) => `${model} ${version}`);
-      this.#log.error({ versions: versions.length, first }, 'the volume lacks the bytes of published versions');
+    const { count } = this;
+    if (count > this.#reported) {
+      const first = this.first(5).map(({ model, version }) => `${model} ${version}`);
+      this.#log.error({ versions: count, first }, 'the volume lacks the bytes of published versions');
     }
-    this.#reported = versions.length;
+    this.#reported = count;
   };
 
   clear(): void {
     this.#found.clear();
   }
+
+  #list(listed: Map<string, IncompleteVersion>, model: string, version: string): void {
+    const key = keyOf(model, version);
+    const found = this.#found.get(key);
+    if (!found || listed.has(key)) return;
+    const environments = activeIn(this.#readModel.model(model), version);
+    listed.set(key, { model, version, environments, missing: found.missing });
+  }
+}
+
+function keyOf(model: string, version: string): string {
+  return `${model} ${version}`;
 }

@@ -23,13 +23,16 @@ export interface PathQueue {
   add(model: string, choose: () => PathWork[]): Promise<void>;
   /** Resolves when everything queued so far is done, of one model or of all. */
   idle(model?: string): Promise<void>;
-  /** Repeats the work that has problems or is incomplete, except in models that are busy. */
+  /** Repeats the work that has problems, and some of the work that is incomplete, in turn; except in models that are busy. */
   retry(): void;
   /** The problems of one model or of all; paths are relative to the volume. */
   problems(model?: string): string[];
   /** Drops the work that is queued or to be repeated. */
   clear(): void;
 }
+
+/** How much of the work that waits for bytes is repeated at once. */
+const WAITING_AT_ONCE = 5_000;
 
 interface Unfinished {
   model: string;
@@ -40,7 +43,9 @@ interface Unfinished {
 export function createPathQueue(volume: string, log: Logger): PathQueue {
   /** The end of the queued work, by model; idle models have no entry. */
   const ends = new Map<string, Promise<void>>();
-  const unfinished = new Map<string, Unfinished>();
+  /** By path, the work that has problems, and the work that lacks bytes only: there may be as much as there are versions. */
+  const wrong = new Map<string, Unfinished>();
+  const waiting = new Map<string, Unfinished>();
   let cleared = 0;
 
   return {
@@ -49,20 +54,22 @@ export function createPathQueue(volume: string, log: Logger): PathQueue {
       await (model === undefined ? Promise.all(ends.values()) : ends.get(model));
     },
     retry() {
-      for (const model of new Set([...unfinished.values()].map(({ model }) => model))) {
-        if (!ends.has(model)) void add(model, () => unfinishedOf(model).map(({ work }) => work));
+      const due = [...wrong.values(), ...firstOf(waiting.values(), WAITING_AT_ONCE)];
+      for (const [model, entries] of Map.groupBy(due, ({ model }) => model)) {
+        const left = () => entries.filter(({ work }) => wrong.has(work.path) || waiting.has(work.path));
+        if (!ends.has(model)) void add(model, () => left().map(({ work }) => work));
       }
     },
-    problems: (model) => unfinishedOf(model).flatMap(({ problems }) => problems),
+    problems(model) {
+      const entries = [...wrong.values()].filter((entry) => model === undefined || entry.model === model);
+      return entries.flatMap(({ problems }) => problems);
+    },
     clear() {
       cleared++;
-      unfinished.clear();
+      wrong.clear();
+      waiting.clear();
     },
   };
-
-  function unfinishedOf(model?: string): Unfinished[] {
-    return [...unfinished.values()].filter((entry) => model === undefined || entry.model === model);
-  }
 
   function add(model: string, choose: () => PathWork[]): Promise<void> {
     const added = cleared;
@@ -84,12 +91,15 @@ export function createPathQueue(volume: string, log: Logger): PathQueue {
     const { path } = work;
     const { problems: found, incomplete } = await resultOf(model, work, passed);
     const problems = found.map((problem) => problem.replaceAll(`${volume}${sep}`, '').replaceAll(volume, '.'));
-    const before = unfinished.get(path)?.problems ?? [];
+    const before = wrong.get(path)?.problems ?? [];
     if (problems.length > 0 && problems.join() !== before.join()) {
       log.error({ model, problems }, 'files on the volume differ from the log');
     }
-    if (problems.length > 0 || incomplete) unfinished.set(path, { model, work, problems });
-    else unfinished.delete(path);
+    wrong.delete(path);
+    waiting.delete(path);
+    // At the end: what waits for bytes is repeated in turn.
+    if (problems.length > 0) wrong.set(path, { model, work, problems });
+    else if (incomplete) waiting.set(path, { model, work, problems });
   }
 
   async function resultOf(model: string, { path, first, run }: PathWork, passed: Set<string>): Promise<PathResult> {
@@ -103,5 +113,13 @@ export function createPathQueue(volume: string, log: Logger): PathQueue {
     } catch (error) {
       return { problems: [`${path}: ${error instanceof Error ? error.message : error}`] };
     }
+  }
+}
+
+function* firstOf<T>(items: Iterable<T>, limit: number): Generator<T> {
+  let left = limit;
+  for (const item of items) {
+    if (left-- === 0) return;
+    yield item;
   }
 }

@@ -21,6 +21,13 @@ export function countLaid(db: Connection, laid: LaidVersions): number {
   return db.query<{ count: number }>(counts[laid]).get()!.count;
 }
 
+/** Yields the versions that are active in an environment, those of the models that changed last first. */
+export function activeVersions(db: Connection): Iterable<{ model: string; version: string }> {
+  const sql = `SELECT DISTINCT m.name AS model, e.version FROM model m JOIN environment e ON e.model = m.id
+    WHERE e.version IS NOT NULL ORDER BY m.revision DESC`;
+  return db.query<{ model: string; version: string }>(sql).iterate();
+}
+
 /** Returns the newest versions of a model that were published before a revision. */
 export function versionsBefore(
   db: Connection,

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
 import type { VolumeStore } from '../../artifacts/stores/volume.ts';
+import type { RegistryEvent } from '../../domain/events.ts';
 import type { LogPosition } from '../../log/identity.ts';
 import type { Projector } from '../projector.ts';
 import { modelNames } from '../read-model/models.ts';
 import { forEachModel, layMissing } from './background.ts';
 import { versionFolder } from './layout.ts';
-import { type IncompleteVersion, MissingBytes } from './missing-bytes.ts';
+import { type IncompleteVersions, MissingBytes } from './missing-bytes.ts';
 import { exists, modelFiles } from './model-files.ts';
 import { createPathQueue, type PathWork } from './path-queue.ts';
 import { writePosition } from './position-file.ts';
@@ -18,7 +19,7 @@ export interface VolumeProjection {
   /** Differences from the log, in one model or in all, as sentences; paths are relative to the volume. */
   problems(model?: string): string[];
   /** Versions whose bytes this volume lacks. */
-  incomplete(): IncompleteVersion[];
+  incomplete: IncompleteVersions;
   /** How many of the versions that are to have a folder were looked at since the start; those without their bytes count. */
   progress(): VolumeProgress;
   /** Brings a version's folder up to date, after a change there. */
@@ -71,7 +72,7 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
 
   projector.onEvent((applied) => {
     if (applied === null) forget();
-    else if (!restoring) void add(applied.event.model, () => files.changedBy(applied.event)).then(bytes.report);
+    else if (!restoring) follow(applied.event);
   });
   projector.onState((state) => {
     // Following a restored log before its end would move the links through every activation again.
@@ -93,7 +94,7 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
       clearTimeout(timer);
     },
     problems: queue.problems,
-    incomplete: () => bytes.versions(),
+    incomplete: bytes,
     progress() {
       const total = countLaid(readModel.db, laid);
       return { laid: Math.max(0, total - pass.left), total };
@@ -113,6 +114,11 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
       await savePosition();
     },
   };
+
+  function follow(event: RegistryEvent): void {
+    if (event.type === 'version.archived') bytes.forget(event.model, event.data.version);
+    void add(event.model, () => files.changedBy(event)).then(bytes.report);
+  }
 
   /** The read model is empty now, and complete again at the end of the restored log. */
   function forget(): void {
