@@ -44,6 +44,7 @@ export async function layMissing(model: string, laying: Laying): Promise<void> {
       below = revision;
     }
     if (page.length < PAGE) return;
+    await new Promise(setImmediate); // other work of the event loop: nothing may have been missing
   }
 }
 
