@@ -7,6 +7,7 @@ const Answer = Readiness.extend({
   log: z.string(),
   counts: z.record(z.string(), z.int()).default({}),
   writes: z.boolean().optional(),
+  volume_progress: Readiness.shape.volume_progress.optional(),
 });
 
 /** Checks the response of `/readyz`. The remedies are those of docs/operating.md. */

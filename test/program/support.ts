@@ -130,6 +130,14 @@ export async function ok(program: Program, method: string, path: string, json?: 
   return text === '' ? null : JSON.parse(text);
 }
 
+/** Waits until every folder that is to be on the volume was laid. */
+export async function laid(program: Program): Promise<void> {
+  await until(async () => {
+    const { volume_progress } = await ok(program, 'GET', '/readyz');
+    return volume_progress.laid === volume_progress.total;
+  });
+}
+
 /** Checks that a response is a complete problem document with this code, and returns it. */
 export async function problemOf(response: Response, status: number, code: string) {
   const text = await response.text();

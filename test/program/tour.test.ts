@@ -5,6 +5,7 @@ import { cli, type Program, startProgram } from '../support/program.ts';
 import {
   artifactsOf,
   copySample,
+  laid,
   ok,
   publish,
   SAMPLES,
@@ -240,6 +241,7 @@ describe('the whole story', () => {
   it('answers the same after a restart', async () => {
     const before = await everything(program());
     await restart();
+    await laid(program());
     expect(await everything(program())).toEqual(before);
   });
 
@@ -251,6 +253,7 @@ describe('the whole story', () => {
       await rm(join(old.volume, path), { recursive: true });
     }
     started().program = await startProgram(old.volume, {}, ends);
+    await laid(program());
     expect(await visible(program().volume)).toEqual(before);
   });
 });
