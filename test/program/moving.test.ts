@@ -5,7 +5,7 @@ import type { Check } from '../../src/setup/check.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { freePort, startNats } from '../support/nats.ts';
 import { cliWith, type Program, type Run, startProgram } from '../support/program.ts';
-import { copySample, ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
+import { copySample, laid, ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
 
 /** The commands of docs/moving.md, with the volume and the NATS server of the test. */
 function commands(volume: string, NATS_URL: string) {
@@ -29,6 +29,7 @@ function fine(run: Run): void {
 
 async function expectWhole(program: Program, history: unknown, active: string): Promise<void> {
   expect(await wholeHistory(program)).toEqual(history);
+  await laid(program);
   expect(await ok(program, 'GET', '/readyz')).toMatchObject({ ready: true, volume: [], artifacts: [] });
   expect(await readlink(join(program.volume, 'active/production'))).toBe(`../versions/${active}`);
   const file = await program.ask('GET', `/api/models/default/versions/${active}/files/metadata.json`);

@@ -11,7 +11,7 @@ import { ensureStream, readHead, STREAM, streamInfo } from '../../src/log/stream
 import { temporaryFolder } from '../support/folder.ts';
 import { connected, SERVERS, startNats, type TestServer } from '../support/nats.ts';
 import { cliWith, MAIN, type Program, type Run, startProgram } from '../support/program.ts';
-import { ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
+import { laid, ok, publish, until, volumeFolder, wholeHistory } from './support.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -282,6 +282,7 @@ describe('the log on a volume', { timeout: 120_000 }, () => {
     const there = { NATS_URL: '', REGISTRY_VOLUME: other };
     fine(await cliWith(there, 'restore', at('running.jsonl'), '--yes'));
     const restored = await startProgram(other, { REGISTRY_DISCOVERY: 'off' });
+    await laid(restored);
     expect(await ok(restored, 'GET', '/readyz')).toMatchObject({ ready: true, volume: [] });
     expect(await ok(restored, 'GET', '/api/registry/models/active')).toMatchObject({ version: '1.0.0' });
     expect(await readFile(join(other, 'active/production/a.txt'), 'utf8')).toBe('1.0.0');
@@ -296,6 +297,7 @@ describe('the log on a volume', { timeout: 120_000 }, () => {
     const other = await volumeFolder();
     fine(await cliWith({ NATS_URL: '', REGISTRY_VOLUME: other }, 'restore', at('log.jsonl'), '--yes'));
     const restored = await startProgram(other, { REGISTRY_DISCOVERY: 'off' });
+    await laid(restored);
     const { artifacts, volume: problems } = await ok(restored, 'GET', '/readyz');
     expect(artifacts).toContainEqual({ model: 'default', version: '1.0.0', environments: ['production'], missing: 1 });
     expect(problems).toEqual([]);
