@@ -44,7 +44,7 @@ async function readRound(nats: Nats, listener: LogListener, signal: AbortSignal)
   const options = { opt_start_seq: from + 1, inactive_threshold: 30_000 };
   const consumer = await Promise.race([aborted, nats.js.consumers.get(STREAM, options)]);
   // The head alone does not decide: its message may be one of those that were deleted.
-  const { num_pending } = await consumer.info(true);
+  const { num_pending } = await Promise.race([aborted, consumer.info(true)]);
   const behind = from < head.revision && num_pending > 0;
   listener.state(behind ? 'catching-up' : 'live');
   const gap = Promise.withResolvers<void>();

@@ -1,6 +1,6 @@
 import { cp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Nats } from '../../src/log/connection.ts';
 import { tailLog } from '../../src/log/log-tail.ts';
 import { ensureStream, STREAM, subjectOf } from '../../src/log/stream.ts';
@@ -34,6 +34,30 @@ describe.each(SERVERS)('tailing a log on the $name server', { timeout: 60_000 },
     await until(() => listener.revisions.length >= 5_003);
     expect(listener.revisions).toEqual(upTo(5_003));
     expect(listener.gaps).toEqual([]);
+  });
+
+  test('says nothing of the head of the log in a round that was ended', async () => {
+    const { nats } = await startLog(binary());
+    await fill(nats, 3);
+    const listener = recorder();
+    const restarted: string[] = [];
+    const { consumers } = nats.js;
+    const get = async (...given: Parameters<typeof consumers.get>) => {
+      const consumer = await consumers.get(...given);
+      const info = consumer.info.bind(consumer);
+      consumer.info = async (...options) => {
+        const answer = await info(...options);
+        if (restarted.length === 0) tail.restart();
+        restarted.push(listener.states.join());
+        return answer;
+      };
+      return consumer;
+    };
+    const js = Object.create(nats.js, { consumers: { value: Object.create(consumers, { get: { value: get } }) } });
+    const tail = tailLog({ ...nats, js }, listener);
+    onTestFinished(() => tail.close());
+    await until(() => listener.states.includes('live'));
+    expect(restarted).toEqual(['', 'cut-off']);
   });
 
   test('misses nothing and repeats nothing when the server is killed and comes back', async () => {
