@@ -71,24 +71,24 @@ export function startListReader(
     if (waiting.size >= MAX_WAITING) throw new Problem('list-timeout', 'Too many lists are waiting. Try again.');
     const id = next++;
     const { promise, resolve, reject } = Promise.withResolvers<ListResult<N>>();
+    const request: ListRequest = { id, path: readModel.db.path, opening: readModel.opening, name, query };
     const settle = (answer: ListAnswer | Error) => {
       clearTimeout(timer);
       waiting.delete(id);
       if (answer instanceof Error) reject(answer);
       else if ('result' in answer) resolve(answer.result as ListResult<N>);
-      else reject(errorOf(answer));
+      else reject(errorOf(answer, request));
     };
     const timer = setTimeout(giveUp, timeoutMs);
     waiting.set(id, { settle });
-    const request: ListRequest = { id, path: readModel.db.path, opening: readModel.opening, name, query };
     started().postMessage(request);
     return promise;
   }
 
-  function errorOf(answer: Exclude<ListAnswer, { result: unknown }>): Error {
+  function errorOf(answer: Exclude<ListAnswer, { result: unknown }>, { opening }: ListRequest): Error {
     if ('problem' in answer) return new Problem(answer.problem.code, answer.problem.detail, answer.problem.fields);
     if (!answer.damaged) return answer.error as Error;
-    onDamage();
+    if (opening === readModel.opening) onDamage(); // otherwise it was made anew since
     return new Problem(
       'log-unavailable',
       'The read model is being made anew from the log. Try again.',

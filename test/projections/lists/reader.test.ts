@@ -92,6 +92,29 @@ test('a damaged file is reported, and refused until it is made anew', async () =
   expect((await lists.list('history', { ...FIRST, page_size: 1000, identity })).entries).toHaveLength(300);
 });
 
+test('lists that were asked before the read model was made anew do not report its damage again', async () => {
+  const path = join(await temporaryFolder(), 'read-model.db');
+  const readModel = new ReadModel({ path, log: { warn() {}, error() {} } });
+  for (const message of messages) readModel.fold(message);
+  readModel.commit();
+  readModel.db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  truncateSync(path, 4096 * Math.floor(statSync(path).size / 4096 / 4));
+  let damages = 0;
+  const rebuild = () => {
+    damages++;
+    readModel.reset(0);
+  };
+  const lists = startListReader(readModel, settings, rebuild);
+  onTestFinished(async () => {
+    await lists.close();
+    readModel.close();
+  });
+  const asked = Array.from({ length: 50 }, () => lists.list('history', { ...FIRST, page_size: 1000, identity }));
+  const answers = await Promise.allSettled(asked);
+  expect(answers.every(({ status }) => status === 'rejected')).toBe(true);
+  expect(damages).toBe(1);
+});
+
 test('a list that takes too long is refused, and the next ones are answered', async () => {
   const { readModel, lists, fold } = await reader(300);
   fold(0, 10);
