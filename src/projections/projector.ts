@@ -6,7 +6,7 @@ import { compareLog, type LogPosition } from '../log/identity.ts';
 import { tailLog } from '../log/log-tail.ts';
 import type { LogMessage } from '../log/read.ts';
 import { readHead } from '../log/stream.ts';
-import type { TailState } from '../log/supervise.ts';
+import type { SupervisedTail, TailState } from '../log/supervise.ts';
 import { ReadModel } from './read-model/read-model.ts';
 
 /** Called for every event after it is folded; with null when the log is read from the start again. */
@@ -68,12 +68,14 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   const listeners: EventListener[] = [];
   const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();
-  const readModel = new ReadModel({ path, log, onDamage: () => setImmediate(startAgain) });
+  let closed = false;
+  let tail: SupervisedTail | null = null;
+  const readModel = new ReadModel({ path, log, onDamage: () => setImmediate(repair, readModel.opening) });
   await adopt();
   const reporting = setInterval(report, PROGRESS_EVERY_MS);
   reporting.unref();
 
-  const tail = tailLog(nats, {
+  tail = tailLog(nats, {
     position: () => readModel.position,
     message,
     gap(first, last) {
@@ -119,6 +121,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     onEvent: (listener) => listeners.push(listener),
     onState: (listener) => stateListeners.push(listener),
     async close() {
+      closed = true;
       await tail.close();
       clearInterval(reporting);
       attempt(commit);
@@ -155,7 +158,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     const event = written(() => readModel.fold(message));
     uncommitted++;
     if (state === 'live' || uncommitted >= BATCH) written(commit);
-    else committing ??= setTimeout(() => attempt(commit) || tail.restart(), BATCH_MS);
+    else committing ??= setTimeout(() => attempt(commit) || tail?.restart(), BATCH_MS);
     return event;
   }
 
@@ -209,7 +212,12 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   function startAgain(): void {
     state = 'catching-up'; // listeners must not take the empty read model for the head of the log
     discard(readModel.position.generation);
-    tail.restart();
+    tail?.restart();
+  }
+
+  /** Several requests may find the damage of one file, also in the thread of the lists. */
+  function repair(opening: number): void {
+    if (!closed && opening === readModel.opening) startAgain();
   }
 
   /** An event is folded once, so an error in one listener must not keep it from the others, or from `reached`. */

@@ -1,3 +1,6 @@
+import { openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { append } from '../../src/log/append.ts';
@@ -5,6 +8,7 @@ import { STREAM } from '../../src/log/stream.ts';
 import { type Projector, startProjector } from '../../src/projections/projector.ts';
 import { IN_MEMORY } from '../../src/projections/read-model/file.ts';
 import { type Log, notesEvent, publishedEvent, reconnect, startLog, until } from '../log/support.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { SERVERS } from '../support/nats.ts';
 
 describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
@@ -77,9 +81,52 @@ test('an event that is not read back in time has an unknown outcome', async () =
   await expect(projector.reached(7)).rejects.toMatchObject({ code: 'outcome-unknown' });
 });
 
+test('a file whose damage is found while it is opened is made anew', async () => {
+  const { log, path, projector, start } = await stored();
+  await projector.close();
+  overwritePage(path, 2); // of the position
+  const second = await start();
+  await second.ready();
+  expect(second.readModel.model('fraud').revision).toBe(1);
+  await append(log.nats, 'churn', 0, publishedEvent('churn', '1.0.0'));
+  await second.reached(2);
+});
+
+test('damage that many requests find is repaired once', async () => {
+  const { path, projector } = await stored();
+  const { readModel } = projector;
+  readModel.db.exec('PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory');
+  for (let page = 2; page < 40; page++) overwritePage(path, page);
+  const before = readModel.opening;
+  for (let i = 0; i < 10; i++) expect(() => readModel.model(`model-${i}`)).toThrow('made anew');
+  await setImmediate();
+  await until(() => projector.complete());
+  expect(readModel.opening - before).toBe(1);
+  expect(readModel.model('fraud').revision).toBe(1);
+});
+
 async function projected(binary: string): Promise<{ log: Log; projector: Projector }> {
   const log = await startLog(binary);
-  const projector = await startProjector({ nats: log.nats, path: IN_MEMORY, log: pino({ level: 'silent' }) });
+  return { log, projector: await started(log, IN_MEMORY) };
+}
+
+async function started({ nats }: Log, path: string): Promise<Projector> {
+  const projector = await startProjector({ nats, path, log: pino({ level: 'silent' }) });
   onTestFinished(() => projector.close());
-  return { log, projector };
+  return projector;
+}
+
+/** A projector whose read model is in a file, and has one event. */
+async function stored(): Promise<{ log: Log; path: string; projector: Projector; start(): Promise<Projector> }> {
+  const log = await startLog(SERVERS[0]!.binary());
+  const path = join(await temporaryFolder(), 'read-model.db');
+  const start = () => started(log, path);
+  const projector = await start();
+  await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+  await projector.reached(1);
+  return { log, path, projector, start };
+}
+
+function overwritePage(path: string, page: number): void {
+  writeSync(openSync(path, 'r+'), Buffer.alloc(4096, 0xa5), 0, 4096, 4096 * (page - 1));
 }

@@ -29,7 +29,10 @@ export interface ReadModelOptions {
   /** Its file, or `IN_MEMORY`. */
   path: string;
   log: Pick<Logger, 'warn' | 'error'>;
-  /** Called when SQLite finds the file damaged: `reset` must follow, but not before the caller has returned. */
+  /**
+   * Called for every query that finds the open file damaged: `reset` must follow, but not before the caller has returned.
+   * A file whose damage is found while it is opened is made anew at once.
+   */
   onDamage?(): void;
 }
 
@@ -51,6 +54,7 @@ export class ReadModel {
   #position: LogPosition = START;
   #committed: LogPosition = START;
   #opening = 0;
+  #opened = false;
   #inTransaction = false;
   readonly #models = new BoundedMap<string, StoredEntry>(MAX_MODELS);
   /** Models changed in the transaction, which writes them at its end. */
@@ -72,6 +76,7 @@ export class ReadModel {
       options.log.warn({ err }, 'the read model is made anew from the log');
       this.reset(0);
     }
+    this.#opened = true;
   }
 
   /** How far the log was folded. The object is replaced with every message. */
@@ -187,7 +192,7 @@ export class ReadModel {
 
   readonly #damaged = (err: unknown): void => {
     this.#options.log.error({ err }, 'the read model is damaged');
-    this.#options.onDamage?.();
+    if (this.#opened) this.#options.onDamage?.();
   };
 
   #entry(name: string): StoredEntry | null {
