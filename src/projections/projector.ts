@@ -117,7 +117,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     },
     reached,
     until,
-    rebuild: startAgain,
+    rebuild: () => startAgain(),
     onEvent: (listener) => listeners.push(listener),
     onState: (listener) => stateListeners.push(listener),
     async close() {
@@ -158,7 +158,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     const event = written(() => readModel.fold(message));
     uncommitted++;
     if (state === 'live' || uncommitted >= BATCH) written(commit);
-    else committing ??= setTimeout(() => attempt(commit) || tail?.restart(), BATCH_MS);
+    else committing ??= setTimeout(() => attempt(() => written(commit)) || tail?.restart(), BATCH_MS);
     return event;
   }
 
@@ -183,7 +183,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
       return write();
     } catch (err) {
       if (!complete && !(err instanceof Problem)) {
-        log.warn({ err }, 'the read model cannot be written to the volume; it is in memory until the next start');
+        log.warn({ err }, 'the read model could not be written');
         readModel.reset(readModel.position.generation, true);
       }
       throw err;
@@ -202,22 +202,24 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   }
 
   /** Reads the log from its start. */
-  function discard(generation: number): void {
-    readModel.reset(generation);
+  function discard(generation: number, inMemory = false): void {
+    readModel.reset(generation, inMemory);
     complete = false;
     notify(null);
     settleWaiters();
   }
 
-  function startAgain(): void {
+  function startAgain(inMemory = false): void {
     state = 'catching-up'; // listeners must not take the empty read model for the head of the log
-    discard(readModel.position.generation);
+    discard(readModel.position.generation, inMemory);
     tail?.restart();
   }
 
   /** Several requests may find the damage of one file, also in the thread of the lists. */
   function repair(opening: number): void {
-    if (!closed && opening === readModel.opening) startAgain();
+    if (closed || opening !== readModel.opening) return;
+    // A new file that fails before it is complete would fail again: an exceeded quota also counts as damage.
+    startAgain(opening > 0 && !complete);
   }
 
   /** An event is folded once, so an error in one listener must not keep it from the others, or from `reached`. */

@@ -130,6 +130,15 @@ describe('a start', () => {
   });
 });
 
+it.skipIf(process.platform !== 'linux')('a start ends where a quota limits what can be written', async () => {
+  const { env } = await filledLog();
+  // To SQLite, every error of a write but ENOSPC is one of the disk.
+  const program = await startProgram(env.REGISTRY_VOLUME!, env, onTestFinished, ['prlimit', '--fsize=1000000']);
+  expect(program.lines.join('\n')).toMatch('in memory until the next start');
+  const { code, stdout } = await cliWith(env, 'replay', '--verify', '--against', program.url, '--json');
+  expect([code, JSON.parse(stdout)]).toMatchObject([0, { verified: true, differences: [] }]);
+});
+
 it('a file that is damaged while the registry runs is made anew, and no answer is wrong meanwhile', async () => {
   const { env, events } = await filledLog();
   const program = await startProgram(env.REGISTRY_VOLUME!, env);

@@ -1,12 +1,14 @@
-import { openSync, writeSync } from 'node:fs';
+import { appendFileSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { append } from '../../src/log/append.ts';
+import type { Nats } from '../../src/log/connection.ts';
 import { STREAM } from '../../src/log/stream.ts';
 import { type Projector, startProjector } from '../../src/projections/projector.ts';
 import { IN_MEMORY } from '../../src/projections/read-model/file.ts';
+import { canMount, smallDisk } from '../loader/disk.ts';
 import { type Log, notesEvent, publishedEvent, reconnect, startLog, until } from '../log/support.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { SERVERS } from '../support/nats.ts';
@@ -104,6 +106,33 @@ test('damage that many requests find is repaired once', async () => {
   expect(readModel.opening - before).toBe(1);
   expect(readModel.model('fraud').revision).toBe(1);
 });
+
+test.skipIf(!canMount)('a start ends on a full disk, also where the log arrives slowly', async () => {
+  const log = await startLog(SERVERS[0]!.binary());
+  for (const model of ['fraud', 'churn']) await append(log.nats, model, 0, publishedEvent(model, '1.0.0'));
+  const disk = await smallDisk(1_000);
+  const projector = await started({ ...log, nats: slow(log.nats) }, join(disk, 'read-model.db'));
+  expect(() => {
+    for (;;) appendFileSync(join(disk, 'filler'), Buffer.alloc(4096));
+  }).toThrow('ENOSPC');
+  await projector.ready();
+  expect(projector.readModel.position.revision).toBe(2);
+  expect(projector.readModel.db.path).toBe(IN_MEMORY);
+});
+
+/** Delivers the second message of the log so late that the first one has a transaction of its own. */
+function slow(nats: Nats): Nats {
+  const { consumers } = nats.js;
+  const get = async (...given: Parameters<typeof consumers.get>) => {
+    const consumer = await consumers.get(...given);
+    const consume = consumer.consume.bind(consumer);
+    consumer.consume = ({ callback, ...options } = {}) =>
+      consume({ ...options, callback: (m) => void setTimeout(() => callback!(m), m.seq > 1 ? 1_500 : 0) });
+    return consumer;
+  };
+  const js = Object.create(nats.js, { consumers: { value: Object.create(consumers, { get: { value: get } }) } });
+  return { ...nats, js };
+}
 
 async function projected(binary: string): Promise<{ log: Log; projector: Projector }> {
   const log = await startLog(binary);

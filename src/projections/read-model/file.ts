@@ -7,6 +7,9 @@ import { CREATE, MARK } from './schema.ts';
 /** A database in memory: for tests, and for a volume on which no file can be written. */
 export const IN_MEMORY = ':memory:';
 
+/** What the log says of a read model in memory that should be in a file. */
+export const NOT_WRITTEN = 'the read model cannot be written to the volume; it is in memory until the next start';
+
 export function readModelFile(volume: string): string {
   return join(volume, '.signalbox', 'read-model.db');
 }
@@ -29,7 +32,7 @@ export function createFile(path: string, onDamage: (error: unknown) => void, log
     return created(path, onDamage);
   } catch (err) {
     if (path === IN_MEMORY) throw err;
-    log.warn({ err, path }, 'the read model cannot be written to the volume; it is in memory until the next start');
+    log.warn({ err, path }, NOT_WRITTEN);
     return created(IN_MEMORY, onDamage);
   }
 }

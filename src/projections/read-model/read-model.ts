@@ -5,7 +5,7 @@ import { type LogPosition, START } from '../../log/identity.ts';
 import { hashOf, type LogMessage } from '../../log/read.ts';
 import { BoundedMap } from '../../structures/bounded-map.ts';
 import type { Connection } from './connection.ts';
-import { closeQuietly, createFile, IN_MEMORY, openFile } from './file.ts';
+import { closeQuietly, createFile, IN_MEMORY, NOT_WRITTEN, openFile } from './file.ts';
 import { fold } from './fold.ts';
 import { ModelTable, type StoredEntry } from './model-table.ts';
 import { OrderDigest } from './order-digest.ts';
@@ -179,8 +179,9 @@ export class ReadModel {
     closeQuietly(this.#db);
     this.#opening++;
     this.#inTransaction = false;
-    const path = inMemory ? IN_MEMORY : this.#options.path;
-    this.#db = createFile(path, this.#damaged, this.#options.log);
+    const { path, log } = this.#options;
+    if (inMemory) log.warn({ path }, NOT_WRITTEN);
+    this.#db = createFile(inMemory ? IN_MEMORY : path, this.#damaged, log);
     this.#forget();
     this.#begin(generation);
   }
