@@ -38,6 +38,8 @@ export interface Services extends CallerServices {
   /** The revision that answers are computed at, as an opaque token. */
   revision(): string;
   awaitRevision: AwaitRevision;
+  /** Whether the read model was at the head of the log since it was made: else it knows only a part of the models. */
+  complete(): boolean;
   /** Whether the log cannot be followed at the moment, so that answers may be out of date. */
   stale(): boolean;
   health(): Health;

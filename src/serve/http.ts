@@ -32,6 +32,7 @@ type Derived =
   | 'volumeProblems'
   | 'revision'
   | 'awaitRevision'
+  | 'complete'
   | 'stale';
 
 /** Serves the API; returns its address. */
@@ -54,6 +55,7 @@ export async function startHttp(
       volumeProblems: files.problems,
       revision: () => revisionToken(readModel.committed),
       awaitRevision: createRevisionWait(projector),
+      complete: projector.complete,
       stale: () => projector.state() !== 'live',
     },
     version,

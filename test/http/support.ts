@@ -76,6 +76,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     volumeProblems: () => [],
     revision: () => revisionToken(readModel.committed),
     awaitRevision: createRevisionWait({ readModel, until: async () => false }),
+    complete: () => true,
     stale: () => false,
     health: () => ({
       log: 'live',

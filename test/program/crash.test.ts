@@ -235,6 +235,7 @@ it('keeps the bytes if the version is refused, or the outcome is unknown', async
         settled: async () => {},
         volumeProblems: () => [],
         revision: () => '',
+        complete: () => true,
         stale: () => false,
         health: () => ({
           log: 'live',

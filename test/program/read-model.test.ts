@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rm, stat, truncate } from 'node:fs/promises';
+import { open, rm, stat, truncate } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -155,3 +155,30 @@ it('a file that is damaged while the registry runs is made anew, and no answer i
   await until(async () => (await again.ask('GET', '/readyz')).status === 200);
   await expectEqualToTheLog(again, env, events);
 });
+
+it('nothing is answered from a read model that is not complete', async () => {
+  const { server, env, events } = await filledLog();
+  const program = await startProgram(env.REGISTRY_VOLUME!, env);
+  const path = readModelFile(env.REGISTRY_VOLUME!);
+  await server.kill();
+  expect((await program.ask('GET', '/api/models/model-1/versions/latest')).status).toBe(200);
+  for (const suffix of ['', '-wal']) await overwrite(path + suffix);
+  const status = async (url: string) => (await program.ask('GET', url)).status;
+  await until(async () => (await status('/api/history')) === 503);
+  for (const url of ['/versions/latest', '/versions', '/versions/active', '/history', '/timeline', '/events']) {
+    expect([url, await status(`/api/models/model-1${url}`)]).toEqual([url, 503]);
+  }
+  for (const url of ['/api/models', '/api/history', '/readyz']) expect([url, await status(url)]).toEqual([url, 503]);
+  expect(await status('/api/identity')).toBe(200);
+  await server.start();
+  await until(async () => (await status('/readyz')) === 200);
+  await expectEqualToTheLog(program, env, events);
+});
+
+/** Overwrites everything but the first page. */
+async function overwrite(path: string): Promise<void> {
+  const { size } = await stat(path);
+  const handle = await open(path, 'r+');
+  await handle.write(Buffer.alloc(size - 4096, 0xa5), 0, size - 4096, 4096);
+  await handle.close();
+}

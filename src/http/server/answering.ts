@@ -1,4 +1,5 @@
 import { type AccessRequest, allows } from '../../access/policy.ts';
+import { Problem } from '../../domain/errors.ts';
 import type { Caller } from '../caller/caller.ts';
 import type { Services } from '../services.ts';
 import { authenticator } from './authenticate.ts';
@@ -27,6 +28,7 @@ export function answering(route: Route, services: Services) {
   const count = services.metrics.requests(route.method, route.path);
   const logRequest = requestLogger(route, services);
   const respond = responder(services);
+  const asksReadModel = ![null, 'identified', 'keys'].includes(route.permission);
 
   return (c: HttpContext): Response | Promise<Response> => {
     const exchange = beginExchange(c);
@@ -62,8 +64,14 @@ export function answering(route: Route, services: Services) {
     return answer(exchange, caller, address, body);
   }
 
-  /** Handles a request, after the revision that it waits for, if there is one. */
+  /**
+   * Handles a request, after the revision that it waits for, if there is one. A read model that is made anew, or follows a
+   * restored log, lacks models until it is complete.
+   */
   function answer(exchange: Exchange, caller: Caller, address: Address, body: unknown): Reply | Promise<Reply> {
+    if (asksReadModel && !services.complete()) {
+      throw new Problem('log-unavailable', 'The registry is reading its log from the start. Try again.');
+    }
     const request = requestOf(exchange, caller, address, body);
     const revision = route.permission === null ? undefined : exchange.c.req.header(MIN_REVISION);
     const reached = revision === undefined ? null : services.awaitRevision(revision);
