@@ -1,7 +1,17 @@
 import type { Filter, OrderTerm } from '../../search/filter.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { condition } from './conditions.ts';
-import { after, boundsAt, type Cursor, keptColumns, keptValues, orderBy, sortKeys } from './order.ts';
+import {
+  after,
+  boundsAt,
+  type Cursor,
+  keptColumns,
+  keptValues,
+  orderBy,
+  type SortKey,
+  sortKeys,
+  unknownPlace,
+} from './order.ts';
 import { scopeOf } from './scope.ts';
 import { all, type Sql, type SqlValue, sql } from './sql.ts';
 
@@ -37,7 +47,7 @@ export function findModels(db: Connection, request: ModelSearch): FoundModel[] {
   const scope = scopeOf(db, null);
   const keys = sortKeys(request.order.length > 0 ? request.order : LAST_CHANGED, scope);
   const { after: cursor } = request;
-  const start = cursor ? [after(boundsAt(db, keys, cursor), sql`m.name > ${cursor.name ?? ''}`)] : [];
+  const start = cursor ? [afterModel(db, keys, cursor, request.visible)] : [];
   const matches = request.filter ? [condition(request.filter, scope)] : [];
   const columns = sql`SELECT m.id, m.name, v.revision AS version_revision${keptColumns(keys)}`;
   const query = sql`${columns} FROM ${MODELS} WHERE ${all([HAS_VERSIONS, ...matches, ...start])} ${orderBy(keys, sql`m.name`)}`;
@@ -49,6 +59,13 @@ export function findModels(db: Connection, request: ModelSearch): FoundModel[] {
     if (found.length === request.limit) break;
   }
   return found;
+}
+
+/** @throws {Problem} invalid-request if it is not of a model that the caller may see */
+function afterModel(db: Connection, keys: SortKey[], cursor: Cursor, visible: ModelSearch['visible']): Sql {
+  const { name = '' } = cursor;
+  if (!visible(name)) throw unknownPlace();
+  return after(boundsAt(db, keys, cursor, sql`(SELECT id FROM model WHERE name = ${name})`), sql`m.name > ${name}`);
 }
 
 /** Counts the models that meet a filter and that the caller may see. */

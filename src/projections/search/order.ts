@@ -1,3 +1,4 @@
+import { Problem } from '../../domain/errors.ts';
 import { isAttribute } from '../../search/fields.ts';
 import type { FieldRef, OrderTerm } from '../../search/filter.ts';
 import type { Connection } from '../read-model/connection.ts';
@@ -50,14 +51,28 @@ function column(name: Column, scope: Scope): Pick<SortKey, 'expression' | 'index
 
 const INDEXED: Partial<Record<Column, Sql>> = { published_at: sql`d.published_at`, revision: sql`d.revision` };
 
-/** Returns the sort keys with their values at a cursor. */
-export function boundsAt(db: Connection, keys: SortKey[], { revision, values }: Cursor): Bound[] {
+/**
+ * Returns the sort keys with their values at a cursor. Its version must be of a model that the caller may see: a cursor is not
+ * signed, and the values of any other version would show in where the page begins.
+ *
+ * @throws {Problem} invalid-request if it is not of the model
+ */
+export function boundsAt(db: Connection, keys: SortKey[], { revision, values }: Cursor, model: Sql): Bound[] {
+  if (revision !== null) {
+    const query = sql`SELECT revision FROM version WHERE revision = ${revision} AND model = ${model}`;
+    if (rowOf(db, query) === null) throw unknownPlace();
+  }
   const kept = values.values();
   return keys.map((key) => {
     if (key.changes) return { ...key, value: kept.next().value ?? null };
     const query = sql`SELECT ${key.expression} AS value FROM version v WHERE v.revision = ${revision ?? 0}`;
     return { ...key, value: rowOf<{ value: SqlValue | null }>(db, query)?.value ?? null };
   });
+}
+
+/** The problem of a cursor that no page ended with, or not in the log as it is now. */
+export function unknownPlace(): Problem {
+  return new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
 }
 
 /**

@@ -1,7 +1,17 @@
 import type { Filter, OrderTerm } from '../../search/filter.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { type Conjunct, conjunctsOf } from './conjuncts.ts';
-import { after, boundsAt, type Cursor, keptColumns, keptValues, orderBy, type SortKey, sortKeys } from './order.ts';
+import {
+  after,
+  boundsAt,
+  type Cursor,
+  keptColumns,
+  keptValues,
+  orderBy,
+  type SortKey,
+  sortKeys,
+  unknownPlace,
+} from './order.ts';
 import { type Entry, entryAfter, indexCondition, type Part, type Place, partsOf, statementOf, upTo } from './parts.ts';
 import { scopeOf } from './scope.ts';
 import { all, rowOf, rowsOf, type Sql, type SqlValue, sql } from './sql.ts';
@@ -93,7 +103,7 @@ class Search {
     this.#total = total;
     this.#conjuncts = conjunctsOf(filter, { db, scope, total, few: thresholds.few });
     this.keys = sortKeys(order, scope);
-    this.#place = after && { bounds: boundsAt(db, this.keys, after), revision: after.revision! };
+    this.#place = after && placeOf(db, this.keys, after, scope.model);
     this.#limit = limit;
     this.#thresholds = thresholds;
   }
@@ -199,6 +209,12 @@ class Search {
     const query = sql`SELECT count(*) AS count FROM (SELECT 1 ${this.#matches([], read)} LIMIT ${this.#limit})`;
     return rowOf<{ count: number }>(this.#db, query)!.count;
   }
+}
+
+/** @throws {Problem} invalid-request if it is not of a version of the model */
+function placeOf(db: Connection, keys: SortKey[], after: Cursor, model: Sql): Place {
+  if (after.revision === null) throw unknownPlace();
+  return { bounds: boundsAt(db, keys, after, model), revision: after.revision };
 }
 
 /** The plus keeps SQLite from asking the full text for each revision of a list. */
