@@ -1,4 +1,5 @@
 import { sha256Hex } from '../../domain/digest.ts';
+import { EVENT_VERSIONS } from '../../domain/events.ts';
 
 /** The events that say what a version was at a moment. A query must repeat the list to use the index on them. */
 export const OF_VERSION = `type IN ('version.published', 'version.archived', 'version.restored', 'notes.changed')`;
@@ -70,8 +71,16 @@ CREATE INDEX IF NOT EXISTS attribute_of_value ON attribute (model, key, value);
 /** Raise it when the same tables are filled in another way. */
 const PROJECTION = 1;
 
+/**
+ * Returns the mark of code that reads events up to these versions: a model that is frozen at an event of a newer one must be
+ * read again by code that knows it.
+ */
+export function markOf(reads: Readonly<Record<string, number>>): string {
+  return sha256Hex(`${PROJECTION}\n${JSON.stringify(reads)}\n${TABLES}\n${INDEXES}`).slice(0, 16);
+}
+
 /** A file with another mark was made by other code, and is made anew. */
-export const MARK = sha256Hex(`${PROJECTION}\n${TABLES}\n${INDEXES}`).slice(0, 16);
+export const MARK = markOf(EVENT_VERSIONS);
 
 export const CREATE = `${TABLES}
 CREATE TABLE made_by (mark TEXT NOT NULL);

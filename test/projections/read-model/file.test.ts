@@ -16,8 +16,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { publish } from '../../../src/commands/publish.ts';
 import { Problem } from '../../../src/domain/errors.ts';
+import { EVENT_VERSIONS } from '../../../src/domain/events.ts';
 import type { LogMessage } from '../../../src/log/read.ts';
 import { ReadModel } from '../../../src/projections/read-model/read-model.ts';
+import { markOf } from '../../../src/projections/read-model/schema.ts';
 import { file } from '../../commands/support.ts';
 import { canMount, smallDisk } from '../../loader/disk.ts';
 import { temporaryFolder } from '../../support/folder.ts';
@@ -88,6 +90,7 @@ describe('a file is made anew if it', () => {
     ['is not a database', (path) => writeFileSync(path, 'x'.repeat(100_000))],
     ['is a database of something else', other],
     ['was made by other code', (path) => change(path, `UPDATE made_by SET mark = 'later'`)],
+    ['was made by code that read other events', (path) => change(path, `UPDATE made_by SET mark = '${OLDER}'`)],
     ['has no position', (path) => change(path, 'DROP TABLE position')],
     ['has a digest that cannot be continued', (path) => change(path, `UPDATE position SET digest = x'00'`)],
   ])('%s', async (_, harm) => {
@@ -105,6 +108,10 @@ describe('a file is made anew if it', () => {
     expectWhole(open());
   });
 });
+
+/** The mark of code that froze a model at its first event of a type that is known now. */
+const { 'runtime.declared': _, ...known } = EVENT_VERSIONS;
+const OLDER = markOf(known);
 
 function other(path: string): void {
   truncateSync(path, 0);
