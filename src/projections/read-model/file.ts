@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { Connection } from './connection.ts';
-import { CREATE, MARK } from './schema.ts';
+import { OrderDigest } from './order-digest.ts';
+import { createAt, MARK } from './schema.ts';
 
 /** A database in memory: for tests, and for a volume on which no file can be written. */
 export const IN_MEMORY = ':memory:';
@@ -21,19 +22,24 @@ type Warn = Pick<Logger, 'warn'>;
  * it follows from the log. If no file can be written, the read model is in memory until the next start.
  */
 export function openFile(path: string, onDamage: (error: unknown) => void, log: Warn): Connection {
-  return existing(path, onDamage, log) ?? createFile(path, onDamage, log);
+  return existing(path, onDamage, log) ?? createFile(path, 0, onDamage, log);
 }
 
-/** Removes the file if there is one, and makes an empty one. */
-export function createFile(path: string, onDamage: (error: unknown) => void, log: Warn): Connection {
+/** Removes the file if there is one, and makes one at the start of a log of this generation. */
+export function createFile(
+  path: string,
+  generation: number,
+  onDamage: (error: unknown) => void,
+  log: Warn,
+): Connection {
   try {
     removeFile(path);
     if (path !== IN_MEMORY) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    return created(path, onDamage);
+    return created(path, generation, onDamage);
   } catch (err) {
     if (path === IN_MEMORY) throw err;
     log.warn({ err, path }, NOT_WRITTEN);
-    return created(IN_MEMORY, onDamage);
+    return created(IN_MEMORY, generation, onDamage);
   }
 }
 
@@ -55,10 +61,10 @@ function existing(path: string, onDamage: (error: unknown) => void, log: Warn): 
   }
 }
 
-function created(path: string, onDamage: (error: unknown) => void): Connection {
+function created(path: string, generation: number, onDamage: (error: unknown) => void): Connection {
   const db = new Connection(path, onDamage);
   try {
-    db.exec(`BEGIN; ${CREATE} COMMIT`);
+    db.exec(`BEGIN; ${createAt(generation, new OrderDigest().save())} COMMIT`);
     return db;
   } catch (error) {
     closeQuietly(db);

@@ -36,9 +36,4 @@ export class OrderDigest {
     this.#state = state;
     this.#pending = '';
   }
-
-  clear(): void {
-    this.#state = hasher.init().save();
-    this.#pending = '';
-  }
 }

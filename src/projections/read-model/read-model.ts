@@ -178,12 +178,14 @@ export class ReadModel {
   reset(generation: number, inMemory = false): void {
     closeQuietly(this.#db);
     this.#opening++;
+    this.#opened = false;
     this.#inTransaction = false;
     const { path, log } = this.#options;
     if (inMemory) log.warn({ path }, NOT_WRITTEN);
-    this.#db = createFile(inMemory ? IN_MEMORY : path, this.#damaged, log);
+    this.#db = createFile(inMemory ? IN_MEMORY : path, generation, this.#damaged, log);
     this.#forget();
-    this.#begin(generation);
+    this.#load();
+    this.#opened = true;
   }
 
   /** Undoes what was not committed. */
@@ -262,20 +264,10 @@ export class ReadModel {
     this.#count = 0;
   }
 
-  #begin(generation: number): void {
-    this.#order.clear();
-    this.#position = { ...START, generation };
-    this.#committed = this.#position;
-    this.#db.query('INSERT INTO position VALUES (?, NULL, 0, NULL, ?)').run(generation, this.#order.save());
-  }
-
   #load(): void {
     const sql = 'SELECT generation, epoch, revision, hash, digest FROM position';
     const row = this.#db.query<LogPosition & { digest: Uint8Array }>(sql).get();
-    if (!row) {
-      this.#begin(0);
-      return;
-    }
+    if (!row) throw new Error('it has no position');
     const { digest, ...position } = row;
     this.#order.load(digest);
     this.#position = position;

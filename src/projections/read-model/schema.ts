@@ -82,7 +82,10 @@ export function markOf(reads: Readonly<Record<string, number>>): string {
 /** A file with another mark was made by other code, and is made anew. */
 export const MARK = markOf(EVENT_VERSIONS);
 
-export const CREATE = `${TABLES}
-CREATE TABLE made_by (mark TEXT NOT NULL);
-INSERT INTO made_by VALUES ('${MARK}');
-`;
+/** Returns the statements that make an empty read model at the start of a log. @param digest of no messages */
+export function createAt(generation: number, digest: Uint8Array): string {
+  return `${TABLES}
+    CREATE TABLE made_by (mark TEXT NOT NULL);
+    INSERT INTO made_by VALUES ('${MARK}');
+    INSERT INTO position VALUES (${generation}, NULL, 0, NULL, x'${Buffer.from(digest).toString('hex')}');`;
+}

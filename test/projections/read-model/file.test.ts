@@ -215,6 +215,23 @@ test.skipIf(!canMount)('on a full disk, a start keeps the read model in memory',
   expect(existsSync(path) && readFileSync(path).length > 1_000_000).toBe(false);
 });
 
+test.skipIf(!canMount)('wherever a disk is full while a file is made, a start and a reset succeed', async () => {
+  const disk = await smallDisk(1_000);
+  for (let free = 4; free < 900; free += 4) {
+    writeFileSync(join(disk, 'filler'), Buffer.alloc((1_000 - free) * 1024));
+    const path = join(disk, 'read-model.db');
+    const readModel = new ReadModel({ path, log: { warn() {}, error() {} } });
+    try {
+      expect(readModel.position).toMatchObject({ generation: 0, revision: 0 });
+      readModel.reset(1);
+      expect(readModel.position).toMatchObject({ generation: 1, revision: 0 });
+    } finally {
+      readModel.close();
+      for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    }
+  }
+});
+
 test.skipIf(!canMount)(
   'a disk that fills up undoes the transaction, which can be repeated when there is space',
   async () => {
