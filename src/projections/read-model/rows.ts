@@ -80,7 +80,8 @@ export class Rows {
   }
 
   #attributes(model: number, revision: number, { metrics, params, tags }: Manifest): void {
-    const insert = this.#db.query('INSERT INTO attribute VALUES (?, ?, ?, ?)');
+    // Names that are not well-formed become equal in UTF-8.
+    const insert = this.#db.query('INSERT OR IGNORE INTO attribute VALUES (?, ?, ?, ?)');
     for (const [kind, values] of Object.entries({ metrics, params, tags })) {
       for (const [name, value] of Object.entries(values)) {
         if (value === null) continue;

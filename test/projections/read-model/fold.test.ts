@@ -31,6 +31,16 @@ describe('folding the log', () => {
     expect(log.readModel.position).toEqual({ generation: 4, epoch, revision: 2, hash: hashOf(log.bodies[1]!) });
   });
 
+  test('names of tags that differ only in text that is not well-formed are one name', () => {
+    const log = newLog();
+    const event = published('1.0.0');
+    const tags = { '\ud800': 'a', '\udfff': 'b' };
+    expect(
+      log.event('fraud', { ...event, data: { ...event.data, manifest: { ...event.data.manifest, tags } } }),
+    ).not.toBe(null);
+    expect(log.readModel.model('fraud').version('1.0.0')!.manifest.tags).toEqual(tags);
+  });
+
   test('a log without its first message has no epoch', () => {
     const readModel = newReadModel();
     readModel.fold({ revision: 7, model: 'fraud', body: Buffer.from('x') });
