@@ -54,7 +54,7 @@ CREATE TABLE attribute (
   PRIMARY KEY (revision, key)
 ) WITHOUT ROWID;
 CREATE VIRTUAL TABLE notes_text USING fts5 (notes, content = '', contentless_delete = 1);
-CREATE VIRTUAL TABLE reason_text USING fts5 (reason, content = '', detail = none);
+CREATE VIRTUAL TABLE reason_text USING fts5 (reason, content = '');
 `;
 
 /** Made when the log was read to its end for the first time: in a growing table of a million rows they cost half of the time. */
