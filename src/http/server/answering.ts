@@ -75,7 +75,12 @@ export function answering(route: Route, services: Services) {
     const request = requestOf(exchange, caller, address, body);
     const revision = route.permission === null ? undefined : exchange.c.req.header(MIN_REVISION);
     const reached = revision === undefined ? null : services.awaitRevision(revision);
-    return reached ? reached.then(() => route.handle(request, services)) : route.handle(request, services);
+    const handled = () => {
+      // A list is read in another thread: the log may go on before it is answered.
+      if (route.method === 'GET') exchange.headers['Registry-Revision'] = services.revision();
+      return route.handle(request, services);
+    };
+    return reached ? reached.then(handled) : handled();
   }
 
   /** Parses path and query, and authorizes twice: a caller without the permission does not learn what else is wrong. */

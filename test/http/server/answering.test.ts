@@ -137,6 +137,18 @@ describe('an answer', () => {
     expect(headers.get('registry-revision')).toBe(`0-${readModel.position.epoch!.slice(0, 8)}-2`);
   });
 
+  it('that is a list states no revision that came after it was read', async () => {
+    let meanwhile = () => {};
+    const list = async () => {
+      meanwhile();
+      return { entries: [], next: null } as never;
+    };
+    const { request, give } = await createTestApp({ lists: { list } });
+    meanwhile = () => give(publish, 'spam', CONTENT, { at: '2026-03-03T15:00:00.000Z' });
+    const { headers } = await request('/api/models', { headers: admin });
+    expect(headers.get('registry-revision')).toMatch(/-2$/);
+  });
+
   it('is marked stale while the log cannot be followed', async () => {
     const staleness = async (changed: object) => (await (await createTestApp(changed)).request('/healthz')).headers;
     expect((await staleness({})).get('registry-stale')).toBeNull();
