@@ -153,7 +153,8 @@ describe('the event stream', () => {
 
 /** A server that streams snapshots to every caller, without the rest of the program. */
 async function bareStream(heartbeatMs: number) {
-  const sources = { readModel: newReadModel(), environments: ['production'], stale: () => true };
+  const readModel = newReadModel();
+  const sources = { readModel, environments: ['production'], stale: () => true };
   const snapshots = createSnapshotStream(sources, heartbeatMs);
   const server = createServer((_, outgoing) => snapshots.join('default', outgoing, false)).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -162,7 +163,7 @@ async function bareStream(heartbeatMs: number) {
     server.closeAllConnections();
     server.close();
   });
-  return { snapshots, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return { snapshots, readModel, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
 describe('a heartbeat', () => {
@@ -177,6 +178,14 @@ describe('a heartbeat', () => {
       active: { production: null },
       stale: true,
     });
+  });
+
+  it('that cannot be read ends the streams of its model', async () => {
+    const { url, readModel } = await bareStream(20);
+    const stream = await follow(url);
+    await stream.next('heartbeat');
+    readModel.close();
+    await stream.ended;
   });
 
   it('disconnects a follower that does not read', async () => {

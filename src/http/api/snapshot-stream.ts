@@ -75,7 +75,12 @@ export function createSnapshotStream(sources: SnapshotSources, heartbeatMs = HEA
   function beat(): void {
     const now = performance.now();
     for (const [model, followers] of models) {
-      sendTo(model, 'heartbeat');
+      try {
+        sendTo(model, 'heartbeat');
+      } catch {
+        // Damage was found, and is being repaired. They connect again.
+        for (const follower of followers.keys()) follower.end();
+      }
       for (const [follower, until] of followers) if (until < now) follower.end();
     }
   }
