@@ -96,7 +96,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
         complete = true;
         ready.resolve();
       }
-      for (const listener of stateListeners) listener(next);
+      tell(stateListeners, next);
     },
   });
 
@@ -222,13 +222,17 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     startAgain(opening > 0 && !complete);
   }
 
-  /** An event is folded once, so an error in one listener must not keep it from the others, or from `reached`. */
   function notify(applied: Parameters<EventListener>[0]): void {
-    for (const listener of listeners) {
+    tell(listeners, applied);
+  }
+
+  /** An event is folded once, so an error in one listener must not keep it from the others, from `reached` or from the tail. */
+  function tell<T>(told: ((news: T) => void)[], news: T): void {
+    for (const listener of told) {
       try {
-        listener(applied);
+        listener(news);
       } catch (err) {
-        log.error({ err, revision: applied?.revision }, 'a listener failed for an event');
+        log.error({ err, revision: readModel.position.revision }, 'a listener failed');
       }
     }
   }

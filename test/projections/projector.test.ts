@@ -48,6 +48,18 @@ describe.each(SERVERS)('the projector on the $name server', ({ binary }) => {
     expect(projector.state()).toBe('live');
   });
 
+  test('follows the log after a listener to its state fails', async () => {
+    const { log, projector } = await projected(binary());
+    await projector.ready();
+    projector.onState(() => {
+      throw new Error('a bug');
+    });
+    await reconnect(log.nats);
+    await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
+    await projector.reached(1);
+    await until(() => projector.state() === 'live');
+  });
+
   test('is not complete until a restored log is read to its end', async () => {
     const { log, projector } = await projected(binary());
     await append(log.nats, 'fraud', 0, publishedEvent('fraud', '1.0.0'));
