@@ -23,6 +23,7 @@ setInterval(checkpoint, CHECKPOINT_EVERY_MS);
 
 function answer(request: ListRequest): ListAnswer {
   const { id, name, query } = request;
+  damage = null; // a checkpoint may have failed meanwhile
   try {
     return { id, result: runList(opened(request), name, query as ListQuery<ListName>, settings) };
   } catch (error) {
@@ -36,10 +37,10 @@ function opened(request: Pick<ListRequest, 'path' | 'opening'>): Connection {
   if (db && request.opening === opening) return db;
   closeQuietly(db);
   db = undefined;
-  damage = null;
-  // SQLite would make an empty file.
-  if (!existsSync(request.path))
-    throw new Problem('log-unavailable', 'The read model was deleted. Restart the registry.');
+  if (!existsSync(request.path)) {
+    damage = new Error('the file of the read model was deleted'); // SQLite would make an empty one
+    throw damage;
+  }
   db = new Connection(request.path, (error) => {
     damage = error;
   });

@@ -1,4 +1,4 @@
-import { statSync, truncateSync } from 'node:fs';
+import { rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { DEFAULT_POLICY } from '../../../src/access/policy.ts';
@@ -113,6 +113,19 @@ test('lists that were asked before the read model was made anew do not report it
   const answers = await Promise.allSettled(asked);
   expect(answers.every(({ status }) => status === 'rejected')).toBe(true);
   expect(damages).toBe(1);
+});
+
+test('a file that was deleted when the thread opens it is reported', async () => {
+  const { path, readModel, lists, fold, damages } = await reader();
+  fold(0, 50);
+  expect(await lists.list('names', { model: 'fraud' })).toHaveLength(50);
+  await lists.close(); // as after a list that took too long
+  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix);
+  await expect(lists.list('names', { model: 'fraud' })).rejects.toMatchObject({ code: 'log-unavailable' });
+  expect(damages()).toBe(1);
+  readModel.reset(0);
+  fold(0, 7);
+  expect(await lists.list('names', { model: 'fraud' })).toHaveLength(7);
 });
 
 test('a list that takes too long is refused, and the next ones are answered', async () => {
