@@ -71,7 +71,6 @@ function resultsOf(
   bare: Bare,
   { first, warm, rebuild, empty }: Record<'first' | 'warm' | 'rebuild' | 'empty', Start>,
 ): Result[] {
-  const peak = Math.max(...[first, warm, rebuild, empty].map((start) => start.peak));
   // The consumer's time does not include that nats-server starts.
   const reading = Math.max(rebuild.answered - bare.nats, 1);
   const rate = Math.round((events / reading) * 1000);
@@ -92,10 +91,10 @@ function resultsOf(
       detail: `${times(rebuild)}; ${rate} events a second; the consumer ${seconds(bare.parse)}; on log and blobs only ${times(first)}`,
     },
     {
-      name: named('peak resident memory of the highest of these starts / 350 MiB'),
-      ratio: peak / PEAK_BYTES,
+      name: named('peak resident memory of a warm start / 350 MiB'),
+      ratio: warm.peak / PEAK_BYTES,
       aim: '≤ 1',
-      detail: `${mebibytes(peak)}, of a warm start ${mebibytes(warm.peak)}`,
+      detail: `${mebibytes(warm.peak)}; without the read model ${mebibytes(rebuild.peak)}, on log and blobs only ${mebibytes(first.peak)}`,
     },
   ];
 }
