@@ -17,7 +17,7 @@ import { keyedQueue } from '../structures/keyed-queue.ts';
 import type { Command, LiveLoader } from './command.ts';
 import { earlierOutcome, hashOf } from './idempotency.ts';
 import type { Issuer } from './issuer.ts';
-import type { Outcome } from './outcome.ts';
+import { afterStoring, type Outcome } from './outcome.ts';
 import { requireOwnBytes } from './rules/bytes.ts';
 import { checkReadable } from './rules/readable.ts';
 import type { WriteLimits } from './write-limits.ts';
@@ -145,7 +145,8 @@ export function createExecute(options: ExecuteOptions): Execute {
       return { model, event, revision: model.revision, stored: false, warnings, checks };
     }
     const revision = await store(event, model, command, issuer);
-    return revision === null ? null : { model: folded.model(name), event, revision, stored: true, warnings, checks };
+    if (revision === null) return null;
+    return { model: afterStoring(() => folded.model(name)), event, revision, stored: true, warnings, checks };
   }
 
   function contextOf(model: string, environment: string | undefined) {

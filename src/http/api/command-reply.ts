@@ -1,6 +1,6 @@
 import { moveView, versionView } from '../../api/views.ts';
 import type { Issuer } from '../../commands/issuer.ts';
-import type { Outcome } from '../../commands/outcome.ts';
+import { afterStoring, type Outcome } from '../../commands/outcome.ts';
 import { checkView } from '../../commands/rules/check.ts';
 import { Problem } from '../../domain/errors.ts';
 import { isMove } from '../../domain/events.ts';
@@ -38,7 +38,8 @@ export async function moveReply(outcome: Outcome, dry_run: boolean, services: Se
 
 /** Answers a command that changes a version with the version. */
 export async function versionReply(outcome: Outcome, version: string, services: Services): Promise<Reply> {
-  const { model } = outcome;
-  if (outcome.stored) await services.settled(model.name);
-  return { json: versionView(model, model.version(version)!), log: { version, ...logOf(outcome) } };
+  const { model, stored } = outcome;
+  if (stored) await services.settled(model.name);
+  const read = () => versionView(model, model.version(version)!);
+  return { json: stored ? afterStoring(read) : read(), log: { version, ...logOf(outcome) } };
 }
