@@ -249,13 +249,16 @@ it('lists at most as many entries as --limit', async () => {
 });
 
 it('searches, counts, and shows the place of a mistake in a filter', async () => {
+  const program = await emptyProgram(onTestFinished);
+  for (const version of ['1.0.0', '1.1.0', '1.2.0']) await publish(program, version);
+  await ok(program, 'POST', '/api/models/default/versions/1.2.0/archive');
+  const run = (...args: string[]) => cli(program, ...args);
   const where = ['--where', "version > '1.0.0' and status = 'ready'"];
   expect((await run('list', ...where, '--json')).stdout).toContain('"version": "1.1.0"');
   expect((await run('list', '--order-by', 'version desc', '-n', '1')).stdout).toMatch(/^VERSION.*\n1\.2\.0 /);
   expect((await run('list', ...where, '--count')).stdout).toBe('1\n');
-  expect(JSON.parse((await run('list', '--models', '--where', 'versions = 3', '--count', '--json')).stdout)).toEqual({
-    count: 1,
-  });
+  const models = ['list', '--models', '--where', 'versions = 3'];
+  expect(JSON.parse((await run(...models, '--count', '--json')).stdout)).toEqual({ count: 1 });
   const { code, stderr } = await run('list', '--where', 'metrics.auc > high');
   expect([code, stderr]).toEqual([1, 'signalbox: where, column 15: expected a number, found high.\n']);
   const events = await run('history', '--all-models', '-n', '1');

@@ -75,12 +75,17 @@ export class MissingBytes implements IncompleteVersions {
   /** Logs the versions if there are more than at the last call. */
   readonly report = (): void => {
     const { count } = this;
-    if (count > this.#reported) {
-      const first = this.first(5).map(({ model, version }) => `${model} ${version}`);
-      this.#log.error({ versions: count, first }, 'the volume lacks the bytes of published versions');
-    }
+    if (count > this.#reported) this.#log.error({ versions: count, first: this.#named() }, LACKS);
     this.#reported = count;
   };
+
+  #named(): string[] {
+    try {
+      return this.first(5).map(({ model, version }) => `${model} ${version}`);
+    } catch {
+      return []; // the read model is damaged, and is being made anew
+    }
+  }
 
   clear(): void {
     this.#found.clear();
@@ -94,6 +99,8 @@ export class MissingBytes implements IncompleteVersions {
     listed.set(key, { model, version, environments, missing: found.missing });
   }
 }
+
+const LACKS = 'the volume lacks the bytes of published versions';
 
 function keyOf(model: string, version: string): string {
   return `${model} ${version}`;
