@@ -8,6 +8,7 @@ import type { LogMessage } from '../log/read.ts';
 import { readHead } from '../log/stream.ts';
 import type { SupervisedTail, TailState } from '../log/supervise.ts';
 import { ReadModel } from './read-model/read-model.ts';
+import { createWaiters } from './waiters.ts';
 
 /** Called for every event after it is folded; with null when the log is read from the start again. */
 export type EventListener = (applied: { event: RegistryEvent; revision: number } | null) => void;
@@ -52,7 +53,6 @@ export interface ProjectorOptions {
   progress?(line: string): void;
 }
 
-const REACH_TIMEOUT_MS = 5_000;
 /** While catching up, a transaction has this many events, or lasts this long. */
 const BATCH = 20_000;
 const BATCH_MS = 500;
@@ -64,13 +64,13 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   let complete = false;
   let uncommitted = 0;
   let committing: NodeJS.Timeout | undefined;
-  const waiters = new Set<{ holds(position: LogPosition): boolean; settle(held: boolean): void }>();
   const listeners: EventListener[] = [];
   const stateListeners: ((state: TailState) => void)[] = [];
   const ready = Promise.withResolvers<void>();
   let closed = false;
   let tail: SupervisedTail | null = null;
   const readModel = new ReadModel({ path, log, onDamage: () => setImmediate(repair, readModel.opening) });
+  const waiters = createWaiters(() => readModel.committed);
   await adopt();
   const reporting = setInterval(report, PROGRESS_EVERY_MS);
   reporting.unref();
@@ -116,7 +116,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
       }
     },
     reached,
-    until,
+    until: waiters.until,
     rebuild: () => startAgain(),
     onEvent: (listener) => listeners.push(listener),
     onState: (listener) => stateListeners.push(listener),
@@ -167,11 +167,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     committing = undefined;
     uncommitted = 0;
     readModel.commit();
-    settleWaiters(); // the lists see what is committed
-  }
-
-  function settleWaiters(): void {
-    for (const waiter of waiters) if (waiter.holds(readModel.committed)) waiter.settle(true);
+    waiters.moved(); // the lists see what is committed
   }
 
   /**
@@ -206,7 +202,7 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
     readModel.reset(generation, inMemory);
     complete = false;
     notify(null);
-    settleWaiters();
+    waiters.moved();
   }
 
   function startAgain(inMemory = false): void {
@@ -238,26 +234,10 @@ export async function startProjector({ nats, path, log, progress }: ProjectorOpt
   }
 
   async function reached(revision: number): Promise<void> {
-    if (await until((position) => position.revision >= revision)) return;
+    if (await waiters.until((position) => position.revision >= revision)) return;
     throw new Problem(
       'outcome-unknown',
       `The event ${revision} is in the log, but was not read back in time; send the request again.`,
     );
-  }
-
-  async function until(holds: (position: LogPosition) => boolean): Promise<boolean> {
-    if (holds(readModel.committed)) return true;
-    return new Promise((resolve) => {
-      const waiter = {
-        holds,
-        settle(held: boolean) {
-          clearTimeout(timer);
-          waiters.delete(waiter);
-          resolve(held);
-        },
-      };
-      const timer = setTimeout(() => waiter.settle(false), REACH_TIMEOUT_MS);
-      waiters.add(waiter);
-    });
   }
 }

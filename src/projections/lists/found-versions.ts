@@ -1,6 +1,6 @@
 import type { Filter, OrderTerm } from '../../search/filter.ts';
 import type { Connection } from '../read-model/connection.ts';
-import { environmentsNow } from '../read-model/past-model.ts';
+import { environmentsOf, modelId } from '../read-model/models.ts';
 import { VERSIONS, type VersionRow } from '../read-model/stored-model.ts';
 import type { Cursor } from '../search/order.ts';
 import { countVersions, findVersions } from '../search/versions.ts';
@@ -25,8 +25,8 @@ export interface FoundVersionsQuery
 /** Lists the versions of a model that a filter matches, in an order. */
 export function findAmongVersions(db: Connection, query: FoundVersionsQuery): Page<Cursor> {
   const { model: name, order, after, page_size, count } = query;
-  const { id } = db.query<{ id: number }>('SELECT id FROM model WHERE name = ?').get(name) ?? { id: 0 };
-  const model = { name, environments: environmentsNow(db, name) };
+  const id = modelId(db, name);
+  const model = { name, environments: environmentsOf(db, id) };
   const filter = restricted(query, [...model.environments.keys()]);
   // One more shows whether there is another page.
   const found = findVersions(db, { model: id, filter, order, after, limit: page_size + 1 });

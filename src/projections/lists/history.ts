@@ -3,6 +3,7 @@ import type { EventView } from '../../api/views.ts';
 import type { EventType } from '../../domain/events.ts';
 import { EVERY_MODEL } from '../../domain/permissions.ts';
 import type { Connection, Value } from '../read-model/connection.ts';
+import { modelId } from '../read-model/models.ts';
 import { revisionAt } from '../read-model/past-model.ts';
 import { wordsQuery } from '../search/full-text.ts';
 import { jsonWith, type Page, type PageStart, pageOf, revisionOf } from './page.ts';
@@ -58,7 +59,7 @@ function filterOf(db: Connection, query: HistoryQuery, policy: Policy): { condit
     add('r.rowid < ?', query.below);
   } else add('e.revision < ?', query.below);
   if (model !== undefined) {
-    const { id } = db.query<{ id: number }>('SELECT id FROM model WHERE name = ?').get(model) ?? { id: 0 };
+    const id = modelId(db, model);
     add('e.model = ?', id);
     // In one model, times never go back: a bound of the revision needs no look at the events outside of it.
     if (since !== undefined) add('e.revision > ?', revisionAt(db, id, since - 1));

@@ -1,5 +1,6 @@
 import type { Tenure } from '../../api/tenure.ts';
 import type { Connection, Value } from '../read-model/connection.ts';
+import { modelId } from '../read-model/models.ts';
 import { MOVES } from '../read-model/past-model.ts';
 import { type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
@@ -15,8 +16,8 @@ export function listTenures(db: Connection, { model, environment, below, page_si
       e.data ->> '$.reason' AS reason, e.revision, (
       SELECT n.time FROM event n WHERE n.model = e.model AND n.environment = e.environment AND n.revision > e.revision
         AND n.${MOVES} ORDER BY n.revision LIMIT 1) AS until
-    FROM event e WHERE e.model = (SELECT id FROM model WHERE name = ?) AND e.environment IS NOT NULL AND e.revision < ?
+    FROM event e WHERE e.model = ? AND e.environment IS NOT NULL AND e.revision < ?
       AND e.${MOVES} ${where} ORDER BY e.revision DESC`;
-  const values: Value[] = [model, below, ...(environment === undefined ? [] : [environment])];
+  const values: Value[] = [modelId(db, model), below, ...(environment === undefined ? [] : [environment])];
   return pageOf(db.query<Tenure>(sql).iterate(...values), page_size, (tenure) => JSON.stringify(tenure), revisionOf);
 }

@@ -1,7 +1,8 @@
 import { versionFields } from '../../api/views.ts';
 import { activeVersion, type Model } from '../../domain/model.ts';
-import type { Connection } from '../read-model/connection.ts';
-import { type At, environmentsNow, modelAt, type PastModel, stateAt } from '../read-model/past-model.ts';
+import type { Connection, Value } from '../read-model/connection.ts';
+import { environmentsOf, modelId } from '../read-model/models.ts';
+import { type At, modelAt, type PastModel, stateAt } from '../read-model/past-model.ts';
 import { VERSIONS, type VersionRow } from '../read-model/stored-model.ts';
 import { jsonWith, type Page, type PageStart, pageOf, revisionOf } from './page.ts';
 
@@ -18,8 +19,9 @@ export interface VersionsQuery extends PageStart {
 export function listVersions(db: Connection, query: VersionsQuery): Page {
   const { model: name, page_size, at, status } = query;
   const past = at && modelAt(db, name, at);
-  const model = past ?? { name, environments: environmentsNow(db, name) };
-  const found = rows(db, query, model, past);
+  const id = modelId(db, name);
+  const model = past ?? { name, environments: environmentsOf(db, id) };
+  const found = rows(db, query, id, model, past);
   return pageOf(
     past ? asThen(db, found, past, status) : found,
     page_size,
@@ -38,12 +40,13 @@ export function versionJson(
 
 function rows(
   db: Connection,
-  { model: name, below, status, active_flag, environment }: VersionsQuery,
+  { below, status, active_flag, environment }: VersionsQuery,
+  id: number,
   model: Pick<PastModel, 'environments'>,
   past: PastModel | undefined,
 ): Iterable<VersionRow> {
-  const conditions = ['v.model = (SELECT id FROM model WHERE name = ?)', 'v.revision < ?'];
-  const values = [name, past ? Math.min(below, past.revision + 1) : below];
+  const conditions = ['v.model = ?', 'v.revision < ?'];
+  const values: Value[] = [id, past ? Math.min(below, past.revision + 1) : below];
   if (status !== undefined && !past) {
     conditions.push('v.status = ?');
     values.push(status);

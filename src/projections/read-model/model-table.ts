@@ -1,6 +1,7 @@
-import type { Change, EnvironmentState } from '../../domain/model.ts';
+import type { Change } from '../../domain/model.ts';
 import { preferred } from '../../domain/versions.ts';
 import type { Connection } from './connection.ts';
+import { environmentsOf } from './models.ts';
 import { EMPTY, type Header, type Lookups, StoredModel } from './stored-model.ts';
 
 /** A model, and its last message, applied or not. */
@@ -35,7 +36,12 @@ export class ModelTable {
     const row = this.#db.query<ModelRow>('SELECT * FROM model WHERE name = ?').get(name);
     if (!row) return null;
     const { id, versions: versionCount, last_revision, last_hash, ...header } = row;
-    const model = new StoredModel({ id, name }, { ...header, versionCount }, this.#environments(id), this.#lookups);
+    const model = new StoredModel(
+      { id, name },
+      { ...header, versionCount },
+      environmentsOf(this.#db, id),
+      this.#lookups,
+    );
     return { model, last: { revision: last_revision, hash: last_hash } };
   }
 
@@ -86,12 +92,6 @@ export class ModelTable {
     const sql = 'SELECT name, frozen_revision, frozen_reason FROM model WHERE frozen_revision IS NOT NULL';
     const rows = this.#db.query<{ name: string; frozen_revision: number; frozen_reason: string }>(sql).all();
     return rows.map(({ name, frozen_revision: revision, frozen_reason: reason }) => [name, { revision, reason }]);
-  }
-
-  #environments(id: number): Map<string, EnvironmentState> {
-    const sql = 'SELECT name, state FROM environment WHERE model = ? ORDER BY ordinal';
-    const rows = this.#db.query<{ name: string; state: string }>(sql).all(id);
-    return new Map(rows.map(({ name, state }) => [name, JSON.parse(state)]));
   }
 
   #latest(model: StoredModel, { published, status }: Change): string | null {

@@ -2,6 +2,7 @@ import { MOVE_TYPES } from '../../domain/events.ts';
 import type { EnvironmentState, Model, VersionState } from '../../domain/model.ts';
 import { UNMOVED } from '../../domain/model.ts';
 import type { Connection } from './connection.ts';
+import { modelId } from './models.ts';
 import { OF_VERSION } from './schema.ts';
 import { VERSIONS, type VersionRow, versionOf } from './stored-model.ts';
 
@@ -18,7 +19,7 @@ export const MOVES = `type IN (${MOVE_TYPES.map((type) => `'${type}'`).join(', '
 
 /** Returns a model as it was; at revision 0 if it had no event yet. Nothing in the past changes, so each event answers for its time. */
 export function modelAt(db: Connection, name: string, at: At): PastModel {
-  const { id } = db.query<{ id: number }>('SELECT id FROM model WHERE name = ?').get(name) ?? { id: 0 };
+  const id = modelId(db, name);
   const revision = 'revision' in at ? (lastUpTo(db, id, at.revision)?.revision ?? 0) : revisionAt(db, id, at.time);
   return { id, name, revision, environments: environmentsAt(db, id, revision), version };
 
@@ -70,14 +71,6 @@ interface MoveRow {
   actor: string;
   request_id: string;
   reason: string | null;
-}
-
-/** Returns the environments of a model today, without what is below the top of their stacks. */
-export function environmentsNow(db: Connection, name: string): Map<string, EnvironmentState> {
-  const sql = `SELECT name, state FROM environment
-    WHERE model = (SELECT id FROM model WHERE name = ?) ORDER BY ordinal`;
-  const rows = db.query<{ name: string; state: string }>(sql).all(name);
-  return new Map(rows.map((row) => [row.name, JSON.parse(row.state)]));
 }
 
 function environmentsAt(db: Connection, model: number, revision: number): Map<string, EnvironmentState> {
