@@ -51,13 +51,16 @@ function rows(
     conditions.push('v.status = ?');
     values.push(status);
   }
+  let order = 'v.revision';
   if (active_flag !== undefined || environment !== undefined) {
     const environments = environment === undefined ? [...model.environments.keys()] : [environment];
     const active = environments.map((where) => activeVersion(model, where));
     conditions.push(`v.version ${active_flag === false ? 'NOT' : ''} IN (SELECT value FROM json_each(?))`);
     values.push(JSON.stringify(active.filter((version) => version !== null)));
+    // The plus lets SQLite look the few active ones up, instead of reading all versions in their order.
+    if (active_flag !== false) order = '+v.revision';
   }
-  const sql = `${VERSIONS} WHERE ${conditions.join(' AND ')} ORDER BY v.revision DESC`;
+  const sql = `${VERSIONS} WHERE ${conditions.join(' AND ')} ORDER BY ${order} DESC`;
   return db.query<VersionRow>(sql).iterate(...values);
 }
 
