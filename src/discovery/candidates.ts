@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_MODEL, isModelName } from '../domain/names.ts';
-import { isVersion } from '../domain/versions.ts';
+import { isVersion, precedence } from '../domain/versions.ts';
 import { ifMissing } from '../files/errno.ts';
 import { entriesOf, type FolderEntry, pagesOf } from '../files/folder.ts';
 import { versionsFolder } from '../projections/volume/layout.ts';
@@ -63,10 +63,18 @@ export async function candidatesIn(
     const wanted = new Set(unpublished(all.flatMap(({ problem, version }) => (problem === null ? version : []))));
     found.push(...all.filter(({ problem, version }) => problem !== null || wanted.has(version)));
   }
-  return found;
+  return inOrder(found);
 }
 
 const PAGE = 500;
+
+/** Lower versions are adopted first. What is refused comes before them. */
+function inOrder(candidates: Candidate[]): Candidate[] {
+  const keys = new Map(
+    candidates.map(({ path, version, problem }) => [path, problem === null ? precedence(version) : '']),
+  );
+  return candidates.sort((a, b) => (keys.get(a.path)! < keys.get(b.path)! ? -1 : 1));
+}
 
 function candidateOf(folder: string, model: string, { name, utf8, entry }: FolderEntry) {
   const path = join(folder, name);

@@ -38,6 +38,19 @@ async function newVolume() {
   };
 }
 
+test('lower versions come first, whatever order the folder has', async () => {
+  const volume = await temporaryFolder();
+  const log = newLog();
+  const versions = ['1.10.0', '1.2.0', '2.0.0-rc.1', '2.0.0', '1.9.0', '0.1.0'];
+  for (const version of versions) await mkdir(join(volume, 'versions', version), { recursive: true });
+  await mkdir(join(volume, 'versions', 'not-a-version'));
+  const found = await watchFolders(volume, () => log.readModel.db).scan();
+  expect(found.map(({ version }) => version)).toEqual([
+    'not-a-version',
+    ...['0.1.0', '1.2.0', '1.9.0', '1.10.0', '2.0.0-rc.1', '2.0.0'],
+  ]);
+});
+
 test('finds what is not published, and reads a folder again only after it changed', async () => {
   const { log, put, remove, scan, readSince } = await newVolume();
   log.publish('1.0.0', 'fraud');
