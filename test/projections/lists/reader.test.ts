@@ -146,7 +146,11 @@ test('a list that takes too long is refused, and the next ones are answered', as
 test('a closed reader leaves no list waiting', async () => {
   const { lists, fold } = await reader();
   fold(0, 300);
-  const asked = lists.list('history', { ...FIRST, identity });
+  // It may fail while the reader is being closed.
+  const failure = lists.list('history', { ...FIRST, identity }).then(
+    () => null,
+    ({ code }) => code,
+  );
   await lists.close();
-  await asked.catch((error) => expect(error).toMatchObject({ code: 'list-timeout' }));
+  expect([null, 'list-timeout']).toContain(await failure);
 });
