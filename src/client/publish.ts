@@ -1,6 +1,5 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import type { VersionView } from '../api/views.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
@@ -61,7 +60,8 @@ export async function sendBlob(
   { digest, size }: Artifact,
   sent: (bytes: number) => void,
 ): Promise<void> {
-  const stream = Readable.toWeb(Readable.from(counting(bytes, sent))) as ReadableStream<Uint8Array>;
+  // Not `Readable.toWeb`: it throws outside of any promise if the request ends, as by a refusal, just when the bytes end.
+  const stream = ReadableStream.from(counting(bytes, sent));
   await client.call('PUT', `/api/blobs/${digest}`, { bytes: { stream, size, digest } });
 }
 
