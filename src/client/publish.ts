@@ -60,7 +60,7 @@ export async function sendBlob(
   { digest, size }: Artifact,
   sent: (bytes: number) => void,
 ): Promise<void> {
-  // Not `Readable.toWeb`: it throws outside of any promise if the request ends, as by a refusal, just when the bytes end.
+  // Not `Readable.toWeb`: bytes that it buffered end the process if the request is refused just when they are asked for.
   const stream = ReadableStream.from(counting(bytes, sent));
   await client.call('PUT', `/api/blobs/${digest}`, { bytes: { stream, size, digest } });
 }

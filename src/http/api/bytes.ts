@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import type { ArtifactStore, ByteRange } from '../../artifacts/store.ts';
 import { type Digest, digestField } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
@@ -23,7 +22,8 @@ export async function blobReply(c: HttpContext, artifacts: ArtifactStore, digest
   if (range) Object.assign(sized, { 'Content-Range': `bytes ${range.start}-${range.end}/${stat.size}` });
   if (c.req.method === 'HEAD' || length === 0) return { status, headers: sized, body: null };
   const bytes = await artifacts.get(digest, range ?? undefined);
-  return { status, headers: sized, body: Readable.toWeb(bytes) as ReadableStream<Uint8Array> };
+  // Not `Readable.toWeb`: bytes that it buffered end the process if the caller leaves just when they are asked for.
+  return { status, headers: sized, body: ReadableStream.from<Uint8Array>(bytes) };
 }
 
 function blobHeaders(digest: Digest) {
