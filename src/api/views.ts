@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Digest } from '../domain/digest.ts';
-import { EVENT_TYPES, type MoveEvent, type RegistryEvent } from '../domain/events.ts';
+import { EVENT_TYPES, type MoveEvent } from '../domain/events.ts';
 import { Manifest } from '../domain/manifest.ts';
 import { activeIn, activeVersion, environmentOf, type Model, type VersionState } from '../domain/model.ts';
 import { Runtime } from '../domain/requires.ts';
@@ -119,11 +119,6 @@ export const EventView = z
     data: z.record(z.string(), z.unknown()),
   })
   .meta({ id: 'Event' });
-
-export function eventView(revision: number, event: RegistryEvent): z.infer<typeof EventView> {
-  const { type, time, actor, request_id, data } = event;
-  return { revision, type, time, actor, request_id, data };
-}
 
 export type ActiveView = z.infer<typeof ActiveView>;
 export type MoveView = z.infer<typeof MoveView>;

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { MAX_COUNT } from '../api/page.ts';
 import type { ModelView, VersionView } from '../api/views.ts';
 import type { RegistryClient } from '../client/client.ts';
 import { openConnection, withConnection } from './helpers/connection.ts';
@@ -52,8 +53,6 @@ async function printCount(client: RegistryClient, path: string, query: Query, js
   if (json) return printJson({ count });
   printLine(count < MAX_COUNT ? `${count}` : `${MAX_COUNT} or more`);
 }
-
-const MAX_COUNT = 10_000;
 
 function modelRow({ model, latest, versions, active }: ModelView) {
   const where = Object.entries(active).flatMap(([environment, version]) =>

@@ -1,18 +1,9 @@
 import canonicalize from 'canonicalize';
 import type { Manifest } from './manifest.ts';
+import type { VersionState } from './model.ts';
 
-/** What a comparison needs of a version. */
-export interface ComparedVersion {
-  version: string;
-  status: string;
-  active_in: readonly string[];
-  notes: string;
-  published_at: string;
-  published_by: string;
-  revision: number;
-  manifest_digest: string;
-  manifest: Manifest;
-}
+/** A version and the environments in which it is active. */
+export type ComparedVersion = VersionState & { active_in: readonly string[] };
 
 /** One field of the versions that are compared, such as `status`, `metrics.auc` or `files.model.joblib`. */
 export interface ComparedField {

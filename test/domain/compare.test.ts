@@ -4,13 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { type ComparedField, type ComparedVersion, compareFields } from '../../src/domain/compare.ts';
 import { canonicalManifest, Manifest } from '../../src/domain/manifest.ts';
 
-const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
+const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;
 
 /** A version with this content, and with everything else as every other one. */
 function version(name: string, fields: object, rest: Partial<ComparedVersion> = {}): ComparedVersion {
   const manifest = Manifest.parse({ artifacts: [{ path: 'model.bin', digest: digest('0'), size: 1 }], ...fields });
   const published = { published_at: '2026-03-03T14:05:00Z', published_by: 'ana', revision: 7 };
-  const state = { status: 'ready', active_in: ['staging'], notes: '', manifest_digest: digest('f'), ...published };
+  const state = { status: 'ready' as const, active_in: ['staging'], notes: '', manifest_digest: digest('f'), ...published };
   return { version: name, ...state, manifest, ...rest };
 }
 
@@ -143,7 +143,7 @@ describe('comparing versions', () => {
   });
 
   it('compares status, notes and publication, too', () => {
-    const changed = { status: 'archived', active_in: [], notes: 'old', published_by: 'ben', revision: 9 };
+    const changed = { status: 'archived' as const, active_in: [], notes: 'old', published_by: 'ben', revision: 9 };
     const fields = differing(version('1.0.0', {}), version('1.1.0', {}, changed));
     expect(namesOf(fields)).toEqual(['status', 'active_in', 'notes', 'published_by', 'revision']);
     expect(fields[0]!.values).toEqual({ '1.0.0': 'ready', '1.1.0': 'archived' });

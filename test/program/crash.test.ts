@@ -4,20 +4,8 @@ import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { createBlobAccess } from '../../src/access/blob-access.ts';
-import { DEFAULT_POLICY } from '../../src/access/policy.ts';
-import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
-import type { Digest } from '../../src/domain/digest.ts';
-import { Problem } from '../../src/domain/errors.ts';
-import { createSnapshotStream } from '../../src/http/api/snapshot-stream.ts';
-import { createApp } from '../../src/http/app.ts';
-import type { Services } from '../../src/http/services.ts';
-import { createMetrics } from '../../src/metrics/metrics.ts';
-import { createLogger } from '../../src/telemetry.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
-import { newReadModel } from '../support/read-model.ts';
 import {
-  artifactsOf,
   type Files,
   natsServersOf,
   ok,
@@ -208,57 +196,4 @@ it('ends with a message if the port is in use, and leaves no nats-server behind'
   const second = await cliWith({ REGISTRY_VOLUME: volume, PORT: new URL(program.url).port, ...OFF }, 'serve');
   expect([second.code, second.stderr]).toEqual([1, expect.stringContaining('EADDRINUSE')]);
   expect(await natsServersOf(volume)).toEqual([]);
-});
-
-it('keeps the bytes if the version is refused, or the outcome is unknown', async () => {
-  const volume = await volumeFolder();
-  const artifacts = await openVolumeStore(volume, 0);
-  const readModel = newReadModel();
-  const app = (code: 'outcome-unknown' | 'version-exists') =>
-    createApp(
-      {
-        log: createLogger('silent'),
-        environments: ['production'],
-        corsOrigins: [],
-        verify: () => ({ actor: 'tester', role: 'admin', groups: [] }),
-        policy: DEFAULT_POLICY,
-        blobAccess: createBlobAccess(DEFAULT_POLICY, () => []),
-        readModel,
-        lists: { list: async () => Promise.reject(new Error('it lists nothing')) },
-        artifacts,
-        execute: async () => {
-          throw new Problem(code, 'as the log says');
-        },
-        snapshots: createSnapshotStream({ readModel, environments: [], stale: () => false }),
-        fleet: { of: () => [], all: () => [], onReport: () => {}, report: async () => {}, close: async () => {} },
-        readAt: async () => null,
-        settled: async () => {},
-        volumeProblems: () => [],
-        revision: () => '',
-        complete: () => true,
-        stale: () => false,
-        health: () => ({
-          log: 'live',
-          complete: true,
-          gaps: [],
-          volume_progress: { laid: 0, total: 0 },
-          volume: [],
-          artifacts: { count: 0, first: () => [] },
-          discovery: [],
-          history: [],
-        }),
-        metrics: createMetrics(['production']),
-      } as Partial<Services> as Services,
-      '0.0.0',
-    );
-  const blobAfter = async (code: 'outcome-unknown' | 'version-exists', status: number) => {
-    const files = { 'model.bin': code };
-    const headers = { Authorization: 'Bearer x' };
-    const body = versionForm({ version: '1.0.0' }, files);
-    const answer = await app(code).request('/api/models/default/versions', { method: 'POST', headers, body });
-    expect(answer.status).toBe(status);
-    return artifacts.stat(artifactsOf(files)[0]!.digest as Digest);
-  };
-  expect(await blobAfter('version-exists', 409)).not.toBeNull();
-  expect(await blobAfter('outcome-unknown', 503)).not.toBeNull();
 });

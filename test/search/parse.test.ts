@@ -4,8 +4,8 @@ import { Problem } from '../../src/domain/errors.ts';
 import type { Filter } from '../../src/search/filter.ts';
 import { parseOrder } from '../../src/search/order.ts';
 import { parse } from '../../src/search/parse.ts';
-import { print, printOrder } from '../../src/search/print.ts';
 import { filters, orders } from './filters.ts';
+import { print, printOrder } from './print.ts';
 
 const parsed = (where: string, environments?: string[]) =>
   parse(where, { listing: 'versions', ...(environments && { environments }) });

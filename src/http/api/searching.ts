@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_COUNT } from '../../api/page.ts';
 import { parseOrder } from '../../search/order.ts';
 import { parse } from '../../search/parse.ts';
 
@@ -9,7 +10,7 @@ export const Searching = {
   count: z
     .stringbool()
     .optional()
-    .meta({ description: 'Adds `count`, up to 10000: how many entries there are in all' }),
+    .meta({ description: `Adds \`count\`, up to ${MAX_COUNT}: how many entries there are in all` }),
 };
 
 type Searched = { where?: string | undefined; order_by?: string | undefined; count?: boolean | undefined };

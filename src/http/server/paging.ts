@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { sha256Hex } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { Page, PageStart } from '../../projections/lists/page.ts';
-import type { Cursor } from '../../projections/search/order.ts';
+import { type Cursor, otherListing } from '../../projections/search/order.ts';
 import type { Reply } from './route.ts';
 
 export const Paging = {
@@ -43,17 +43,13 @@ export function searchStart(
 ): { after: Cursor | null; page_size: number } {
   const after = page_token === undefined ? null : placeOf(listing, page_token);
   if (typeof after === 'number') throw otherListing();
-  return { after: after as Cursor | null, page_size };
+  return { after, page_size };
 }
 
 function placeOf(listing: unknown[], token: string): Place {
   const [of, place] = decode(token);
   if (of === fingerprint(listing)) return place;
   throw otherListing();
-}
-
-function otherListing(): Problem {
-  return new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
 }
 
 function decode(token: string): [string, Place] {

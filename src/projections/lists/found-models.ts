@@ -1,10 +1,11 @@
 import { allows, type Policy } from '../../access/policy.ts';
+import { MAX_COUNT } from '../../api/page.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { countModels, findModels } from '../search/models.ts';
 import type { Cursor } from '../search/order.ts';
 import type { Search } from './found-versions.ts';
 import { type ModelRow, type ModelsQuery, modelJson } from './models.ts';
-import { MAX_COUNT, type Page, pageOf } from './page.ts';
+import { type Page, pageOf } from './page.ts';
 
 export interface FoundModelsQuery extends Search, Pick<ModelsQuery, 'identity'> {}
 

@@ -1,10 +1,11 @@
+import { MAX_COUNT } from '../../api/page.ts';
 import type { Filter, OrderTerm } from '../../search/filter.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { environmentsOf, modelId } from '../read-model/models.ts';
 import { VERSIONS, type VersionRow } from '../read-model/stored-model.ts';
 import type { Cursor } from '../search/order.ts';
 import { countVersions, findVersions } from '../search/versions.ts';
-import { MAX_COUNT, type Page, pageOf } from './page.ts';
+import { type Page, pageOf } from './page.ts';
 import { type VersionsQuery, versionJson } from './versions.ts';
 
 /** What a search adds to the query of a list. */

@@ -6,9 +6,6 @@ export interface Page<Place = number> {
   count?: number;
 }
 
-/** A count of more than this takes too long, and tells nobody more. */
-export const MAX_COUNT = 10_000;
-
 /** Where a page of a list by revision begins, newest first, and its greatest length. */
 export interface PageStart {
   /** Entries have a lower revision. */

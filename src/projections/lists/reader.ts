@@ -1,3 +1,4 @@
+import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Problem, type ProblemCode } from '../../domain/errors.ts';
 import { IN_MEMORY } from '../read-model/file.ts';
@@ -106,8 +107,9 @@ export function startListReader(
   }
 
   function start(): Worker {
-    const file = import.meta.url.endsWith('.ts') ? './reader-thread.ts' : './reader-thread.js';
-    const worker = new Worker(new URL(file, import.meta.url), {
+    // The sources run as .ts, the build as .js.
+    const file = new URL(`./reader-thread${extname(import.meta.url)}`, import.meta.url);
+    const worker = new Worker(file, {
       workerData: { settings, path: readModel.db.path, opening: readModel.opening } satisfies ThreadData,
     });
     worker.unref();

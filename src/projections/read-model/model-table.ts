@@ -10,6 +10,12 @@ export interface StoredEntry {
   last: { revision: number; hash: string };
 }
 
+/** The event that a model cannot be followed past. */
+export interface Frozen {
+  revision: number;
+  reason: string;
+}
+
 interface ModelRow {
   id: number;
   revision: number;
@@ -70,7 +76,7 @@ export class ModelTable {
     return new StoredModel(model, header, environments, this.#lookups);
   }
 
-  write({ model, last }: StoredEntry, frozen: { revision: number; reason: string } | null): void {
+  write({ model, last }: StoredEntry, frozen: Frozen | null): void {
     const { id, revision, head, time, versionCount, latest, highest, environments } = model;
     const sql = `UPDATE model SET revision = ?, head = ?, time = ?, versions = ?, latest = ?, highest = ?,
       last_revision = ?, last_hash = ?, frozen_revision = ?, frozen_reason = ? WHERE id = ?`;
@@ -88,7 +94,7 @@ export class ModelTable {
     return this.#db.query<{ count: number }>('SELECT count(*) AS count FROM model').get()!.count;
   }
 
-  frozen(): [name: string, { revision: number; reason: string }][] {
+  frozen(): [name: string, Frozen][] {
     const sql = 'SELECT name, frozen_revision, frozen_reason FROM model WHERE frozen_revision IS NOT NULL';
     const rows = this.#db.query<{ name: string; frozen_revision: number; frozen_reason: string }>(sql).all();
     return rows.map(({ name, frozen_revision: revision, frozen_reason: reason }) => [name, { revision, reason }]);

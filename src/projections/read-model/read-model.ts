@@ -7,17 +7,11 @@ import { BoundedMap } from '../../structures/bounded-map.ts';
 import type { Connection } from './connection.ts';
 import { closeQuietly, createFile, IN_MEMORY, NOT_WRITTEN, openFile } from './file.ts';
 import { fold } from './fold.ts';
-import { ModelTable, type StoredEntry } from './model-table.ts';
+import { type Frozen, ModelTable, type StoredEntry } from './model-table.ts';
 import { OrderDigest } from './order-digest.ts';
 import { Rows } from './rows.ts';
 import { INDEXES } from './schema.ts';
 import { EMPTY, Lookups, StoredModel } from './stored-model.ts';
-
-/** The event that a model cannot be followed past. */
-export interface Frozen {
-  revision: number;
-  reason: string;
-}
 
 /** Revisions that are missing from the log, both included. */
 export interface Gap {
@@ -36,6 +30,18 @@ export interface ReadModelOptions {
   onDamage?(): void;
 }
 
+/** What reads and writes the tables of one connection. */
+interface Tables {
+  lookups: Lookups;
+  rows: Rows;
+  models: ModelTable;
+}
+
+function tablesOf(db: Connection): Tables {
+  const lookups = new Lookups(db);
+  return { lookups, rows: new Rows(db), models: new ModelTable(db, lookups) };
+}
+
 /** The number of models that are kept in memory: a few kilobytes each. */
 const MAX_MODELS = 4_096;
 
@@ -48,9 +54,7 @@ export class ReadModel {
   readonly #options: ReadModelOptions;
   readonly #order = new OrderDigest();
   #db: Connection;
-  #lookups: Lookups;
-  #rows: Rows;
-  #table: ModelTable;
+  #tables: Tables;
   #position: LogPosition = START;
   #committed: LogPosition = START;
   #opening = 0;
@@ -67,9 +71,7 @@ export class ReadModel {
   constructor(options: ReadModelOptions) {
     this.#options = options;
     this.#db = openFile(options.path, this.#damaged, options.log);
-    this.#lookups = new Lookups(this.#db);
-    this.#rows = new Rows(this.#db);
-    this.#table = new ModelTable(this.#db, this.#lookups);
+    this.#tables = tablesOf(this.#db);
     try {
       this.#load();
     } catch (err) {
@@ -116,7 +118,7 @@ export class ReadModel {
 
   /** Returns a model as it is after its last applied event; without events for an unknown name. */
   model(name: string): Model {
-    return this.#entry(name)?.model ?? new StoredModel({ id: 0, name }, EMPTY, new Map(), this.#lookups);
+    return this.#entry(name)?.model ?? new StoredModel({ id: 0, name }, EMPTY, new Map(), this.#tables.lookups);
   }
 
   frozen(name: string): Frozen | null {
@@ -159,7 +161,7 @@ export class ReadModel {
   commit(): void {
     if (!this.#inTransaction) return;
     this.#writing(() => {
-      for (const [name, entry] of this.#changed) this.#table.write(entry, this.#frozen.get(name) ?? null);
+      for (const [name, entry] of this.#changed) this.#tables.models.write(entry, this.#frozen.get(name) ?? null);
       this.#writePosition();
       this.#db.exec('COMMIT');
       this.#inTransaction = false;
@@ -201,13 +203,13 @@ export class ReadModel {
   #entry(name: string): StoredEntry | null {
     const known = this.#models.get(name) ?? this.#changed.get(name);
     if (known) return known;
-    const found = this.#table.read(name);
+    const found = this.#tables.models.read(name);
     if (found) this.#models.set(name, found);
     return found;
   }
 
   #create(name: string): StoredEntry {
-    const entry = this.#table.create(name);
+    const entry = this.#tables.models.create(name);
     this.#models.set(name, entry);
     this.#count++;
     return entry;
@@ -220,15 +222,15 @@ export class ReadModel {
       return null;
     }
     const { event, change } = folded;
-    if (event) this.#rows.add(entry.model.id, event, change);
+    if (event) this.#tables.rows.add(entry.model.id, event, change);
     this.#keepRecord(entry.model, change);
-    entry.model = this.#table.changed(entry.model, change);
+    entry.model = this.#tables.models.changed(entry.model, change);
     return event;
   }
 
   #keepRecord(model: StoredModel, { published, status }: Change): void {
-    if (published) this.#lookups.keep(model.id, published);
-    if (status) this.#lookups.keep(model.id, { ...model.record(status.version)!, status: status.status });
+    if (published) this.#tables.lookups.keep(model.id, published);
+    if (status) this.#tables.lookups.keep(model.id, { ...model.record(status.version)!, status: status.status });
   }
 
   #writing<T>(write: () => T): T {
@@ -258,9 +260,7 @@ export class ReadModel {
     this.#changed.clear();
     this.#frozen.clear();
     this.#gaps.length = 0;
-    this.#lookups = new Lookups(this.#db);
-    this.#rows = new Rows(this.#db);
-    this.#table = new ModelTable(this.#db, this.#lookups);
+    this.#tables = tablesOf(this.#db);
     this.#count = 0;
   }
 
@@ -272,8 +272,8 @@ export class ReadModel {
     this.#order.load(digest);
     this.#position = position;
     this.#committed = position;
-    this.#count = this.#table.count();
-    for (const [name, frozen] of this.#table.frozen()) this.#frozen.set(name, frozen);
+    this.#count = this.#tables.models.count();
+    for (const [name, frozen] of this.#tables.models.frozen()) this.#frozen.set(name, frozen);
     this.#gaps.push(...this.#db.query<Gap>('SELECT first, last FROM gap ORDER BY first').all());
   }
 

@@ -15,14 +15,7 @@ import type { Connection } from './connection.ts';
 const MAX_RECORDS = 20_000;
 
 /** The header of a model: what each of its events changes. */
-export interface Header {
-  revision: number;
-  head: string;
-  time: string;
-  versionCount: number;
-  latest: string | null;
-  highest: string | null;
-}
+export type Header = Pick<Model, 'revision' | 'head' | 'time' | 'versionCount' | 'latest' | 'highest'>;
 
 export const EMPTY: Header = { revision: 0, head: NO_HEAD, time: '', versionCount: 0, latest: null, highest: null };
 

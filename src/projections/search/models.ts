@@ -1,5 +1,6 @@
 import type { Filter, OrderTerm } from '../../search/filter.ts';
 import type { Connection } from '../read-model/connection.ts';
+import { modelId } from '../read-model/models.ts';
 import { condition } from './conditions.ts';
 import {
   after,
@@ -8,9 +9,9 @@ import {
   keptColumns,
   keptValues,
   orderBy,
+  otherListing,
   type SortKey,
   sortKeys,
-  unknownPlace,
 } from './order.ts';
 import { scopeOf } from './scope.ts';
 import { all, type Sql, type SqlValue, sql } from './sql.ts';
@@ -64,8 +65,8 @@ export function findModels(db: Connection, request: ModelSearch): FoundModel[] {
 /** @throws {Problem} invalid-request if it is not of a model that the caller may see */
 function afterModel(db: Connection, keys: SortKey[], cursor: Cursor, visible: ModelSearch['visible']): Sql {
   const { name = '' } = cursor;
-  if (!visible(name)) throw unknownPlace();
-  return after(boundsAt(db, keys, cursor, sql`(SELECT id FROM model WHERE name = ${name})`), sql`m.name > ${name}`);
+  if (!visible(name)) throw otherListing();
+  return after(boundsAt(db, keys, cursor, sql`${modelId(db, name)}`), sql`m.name > ${name}`);
 }
 
 /** Counts the models that meet a filter and that the caller may see. */

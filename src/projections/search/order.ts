@@ -27,7 +27,7 @@ export interface Cursor {
   /** The revision at which the version was published; null for a model without a latest version. */
   revision: number | null;
   /** The name of the model, in the listing of models. */
-  name?: string;
+  name?: string | undefined;
   values: (SqlValue | null)[];
 }
 
@@ -60,7 +60,7 @@ const INDEXED: Partial<Record<Column, Sql>> = { published_at: sql`d.published_at
 export function boundsAt(db: Connection, keys: SortKey[], { revision, values }: Cursor, model: Sql): Bound[] {
   if (revision !== null) {
     const query = sql`SELECT revision FROM version WHERE revision = ${revision} AND model = ${model}`;
-    if (rowOf(db, query) === null) throw unknownPlace();
+    if (rowOf(db, query) === null) throw otherListing();
   }
   const kept = values.values();
   return keys.map((key) => {
@@ -70,8 +70,8 @@ export function boundsAt(db: Connection, keys: SortKey[], { revision, values }: 
   });
 }
 
-/** The problem of a cursor that no page ended with, or not in the log as it is now. */
-export function unknownPlace(): Problem {
+/** The problem of a cursor or token that no page of this listing ended with, or not in the log as it is now. */
+export function otherListing(): Problem {
   return new Problem('invalid-request', 'The page_token belongs to another listing. Start without one.');
 }
 

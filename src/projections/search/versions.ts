@@ -8,9 +8,9 @@ import {
   keptColumns,
   keptValues,
   orderBy,
+  otherListing,
   type SortKey,
   sortKeys,
-  unknownPlace,
 } from './order.ts';
 import { type Entry, entryAfter, indexCondition, type Part, type Place, partsOf, statementOf, upTo } from './parts.ts';
 import { scopeOf } from './scope.ts';
@@ -213,7 +213,7 @@ class Search {
 
 /** @throws {Problem} invalid-request if it is not of a version of the model */
 function placeOf(db: Connection, keys: SortKey[], after: Cursor, model: Sql): Place {
-  if (after.revision === null) throw unknownPlace();
+  if (after.revision === null) throw otherListing();
   return { bounds: boundsAt(db, keys, after, model), revision: after.revision };
 }
 

@@ -1,5 +1,6 @@
 import { activeVersion, type Model } from '../../domain/model.ts';
 import type { Connection } from '../read-model/connection.ts';
+import { modelId } from '../read-model/models.ts';
 
 /** The versions whose folders are laid: every one, or those that are active in an environment or `latest`. */
 export const LAID_VERSIONS = ['all', 'active'] as const;
@@ -36,8 +37,8 @@ export function versionsBefore(
   limit: number,
 ): { revision: number; version: string }[] {
   const sql = `SELECT revision, version FROM version
-    WHERE model = (SELECT id FROM model WHERE name = ?) AND revision < ? ORDER BY revision DESC LIMIT ?`;
-  return db.query<{ revision: number; version: string }>(sql).all(model, revision, limit);
+    WHERE model = ? AND revision < ? ORDER BY revision DESC LIMIT ?`;
+  return db.query<{ revision: number; version: string }>(sql).all(modelId(db, model), revision, limit);
 }
 
 export interface PublishedVersion {
@@ -56,9 +57,9 @@ export function versionsAfter(db: Connection, revision: number, limit: number): 
 /** Returns those of the names that are not published versions of a model. */
 export function unpublishedOf(db: Connection, model: string, names: readonly string[]): string[] {
   const sql = `SELECT value AS name FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM version
-    WHERE model = (SELECT id FROM model WHERE name = ?) AND version = value)`;
+    WHERE model = ? AND version = value)`;
   return db
     .query<{ name: string }>(sql)
-    .all(JSON.stringify(names), model)
+    .all(JSON.stringify(names), modelId(db, model))
     .map(({ name }) => name);
 }

@@ -1,5 +1,5 @@
-import { isAttribute } from './fields.ts';
-import type { Comparison, FieldRef, Filter, OrderTerm, Value } from './filter.ts';
+import { isAttribute } from '../../src/search/fields.ts';
+import type { Comparison, FieldRef, Filter, OrderTerm, Value } from '../../src/search/filter.ts';
 
 /** Returns a text that parses to the filter: one spelling for each filter. */
 export function print(filter: Filter): string {
