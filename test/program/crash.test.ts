@@ -4,7 +4,7 @@ import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { cliWith, type Program, startProgram } from '../support/program.ts';
+import { cli, cliWith, type Program, startProgram } from '../support/program.ts';
 import {
   type Files,
   natsServersOf,
@@ -114,6 +114,8 @@ async function whole(program: Program, { acknowledged }: Load): Promise<void> {
   const { volume } = program;
   const { volume: problems, frozen, gaps } = await ok(program, 'GET', '/readyz');
   expect({ problems, frozen, gaps }).toEqual({ problems: [], frozen: [], gaps: [] });
+  const { code, stderr } = await cli(program, 'replay', '--verify', '--against', program.url);
+  expect([code, stderr], 'the read model equals a fold of the log by the rules of the audit').toEqual([0, '']);
   for (const model of MODELS) {
     const events = await wholeHistory(program, model);
     const found = new Map(events.map((event) => [event.request_id, event]));
