@@ -49,8 +49,3 @@ export async function* slowly(bytes: AsyncIterable<Uint8Array>, stop: AbortSigna
     if (early > 0) await sleep(early, null, { signal: stop });
   }
 }
-
-/** Returns when an item of a walk is due, in ms: `count` items are spread evenly over a period that begins at `started`. */
-export function dueAt(started: number, item: number, count: number, period: number): number {
-  return started + (item * period) / Math.max(count, 1);
-}

@@ -1,23 +1,7 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { dueAt, inspectBlob, slowly, stateShownBy } from '../../src/artifacts/scrub.ts';
+import { inspectBlob, slowly, stateShownBy } from '../../src/artifacts/scrub.ts';
 import { type Digest, sha256Hex } from '../../src/domain/digest.ts';
 import { Problem } from '../../src/domain/errors.ts';
-
-test('the items of a walk are due in order, evenly, and all within the period', () => {
-  const whole = (max: number) => fc.integer({ min: 1, max });
-  fc.assert(
-    fc.property(whole(1e13), whole(1e6), whole(8_760), (started, count, hours) => {
-      const period = hours * 3600_000;
-      const due = (item: number) => dueAt(started, item, count, period);
-      expect(due(0)).toBe(started);
-      expect(due(count)).toBe(started + period);
-      const item = Math.floor(count / 2);
-      expect(due(item + 1)).toBeGreaterThanOrEqual(due(item));
-      expect(due(item + 1) - due(item)).toBeCloseTo(period / count, 0);
-    }),
-  );
-});
 
 test.each([
   [new Problem('unknown-blob', 'There is none.'), 'missing'],

@@ -10,7 +10,13 @@ const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;
 function version(name: string, fields: object, rest: Partial<ComparedVersion> = {}): ComparedVersion {
   const manifest = Manifest.parse({ artifacts: [{ path: 'model.bin', digest: digest('0'), size: 1 }], ...fields });
   const published = { published_at: '2026-03-03T14:05:00Z', published_by: 'ana', revision: 7 };
-  const state = { status: 'ready' as const, active_in: ['staging'], notes: '', manifest_digest: digest('f'), ...published };
+  const state = {
+    status: 'ready' as const,
+    active_in: ['staging'],
+    notes: '',
+    manifest_digest: digest('f'),
+    ...published,
+  };
   return { version: name, ...state, manifest, ...rest };
 }
 
