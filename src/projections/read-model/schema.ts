@@ -57,7 +57,7 @@ CREATE VIRTUAL TABLE notes_text USING fts5 (notes, content = '', contentless_del
 CREATE VIRTUAL TABLE reason_text USING fts5 (reason, content = '');
 `;
 
-/** Made when the log was read to its end for the first time: in a growing table of a million rows they cost half of the time. */
+/** Made when the log was read to its end for the first time: in the growing tables they cost a third more time (docs/performance.md). */
 export const INDEXES = `
 CREATE INDEX IF NOT EXISTS event_of_model ON event (model);
 CREATE INDEX IF NOT EXISTS event_of_environment ON event (model, environment) WHERE environment IS NOT NULL;
