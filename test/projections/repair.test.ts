@@ -35,7 +35,8 @@ async function oneVersion() {
     blob,
     put,
     aside: join(volume, 'blobs/damaged', DIGEST.slice('sha256:'.length)),
-    scrub: () => scrubBlob(DIGEST, { volume, store, readModel: log.readModel, check: files.check, stop }),
+    scrub: (from: Pick<typeof store, 'get'> = store) =>
+      scrubBlob(DIGEST, { volume, store: { ...store, ...from }, readModel: log.readModel, check: files.check, stop }),
     scrubFolder: () => files.scrub('fraud', '1.0.0', stop),
     /** Replaces the link by a copy, as on a file system without links. */
     async copied() {
@@ -56,6 +57,17 @@ async function damage(path: string): Promise<void> {
   await file.close();
   await utimes(path, atime, mtime);
 }
+
+test('reads a blob again before it takes it for damaged: the memory may have been at fault', async () => {
+  const { scrub, store, file, aside } = await oneVersion();
+  let reads = 0;
+  const get = async (digest: Digest) =>
+    reads++ === 0 ? Readable.from([Buffer.from('other bytes')]) : store.get(digest);
+  expect(await scrub({ get })).toBe('intact');
+  expect(reads).toBe(2);
+  expect(await readFile(file)).toEqual(BYTES);
+  await expect(stat(aside)).rejects.toMatchObject({ code: 'ENOENT' });
+});
 
 test('leaves an intact blob as it is', async () => {
   const { scrub, linked } = await oneVersion();

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_POLICY } from '../../../src/access/policy.ts';
 import { activate } from '../../../src/commands/activate.ts';
 import { deactivate } from '../../../src/commands/deactivate.ts';
+import { declareRuntime } from '../../../src/commands/declare-runtime.ts';
 import { publish } from '../../../src/commands/publish.ts';
 import { rollback } from '../../../src/commands/rollback.ts';
 import { file } from '../../commands/support.ts';
@@ -35,6 +36,9 @@ async function withMoves(policy = DEFAULT_POLICY) {
   for (const model of ['alpha', 'beta', 'gamma-secret']) {
     for (const version of ['1.0.0', '1.1.0'])
       app.give(publish, model, { version, artifacts: [file('model.txt')] }, say());
+  }
+  for (const model of ['alpha', 'beta']) {
+    app.give(declareRuntime, model, { environment: 'production', python: '3.11.7' }, say());
   }
   for (let round = 0; round < 12; round++) {
     for (const model of ['alpha', 'beta', 'gamma-secret']) {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_POLICY } from '../../../src/access/policy.ts';
 import { activate } from '../../../src/commands/activate.ts';
 import { archive } from '../../../src/commands/archive.ts';
+import { notes } from '../../../src/commands/notes.ts';
 import { publish } from '../../../src/commands/publish.ts';
 import { file } from '../../commands/support.ts';
 import { createTestApp, tokenOf } from '../support.ts';
@@ -54,6 +55,15 @@ describe('a search among versions', () => {
   ])('%j', async (query, expected) => {
     const { found } = await withVersions();
     expect(await found(query)).toEqual(expected);
+  });
+
+  it('finds notes as they are now', async () => {
+    const { found, give } = await withVersions();
+    give(notes, 'spam', { version: '1.3.0', notes: 'Now about drift' }, at(22));
+    give(notes, 'spam', { version: '1.6.0', notes: '' }, at(23));
+    expect(await found({ where: "notes contains 'drift'" })).toEqual(versions(3));
+    const left = [18, 15, 12, 9, 0];
+    expect(await found({ where: "notes contains 'leaking'" })).toEqual(versions(...left));
   });
 
   it('has the same entries as the list without a search', async () => {

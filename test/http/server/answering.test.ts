@@ -212,6 +212,20 @@ describe('an answer', () => {
   });
 });
 
+describe('while the log is read from its start', () => {
+  it('nothing is answered from a part of the models', async () => {
+    const { request } = await createTestApp({ complete: () => false });
+    for (const path of [ACTIVE, VERSIONS, '/api/models', '/api/history', `${VERSIONS}/1.0.0`]) {
+      await problemOf(await request(path, { headers: admin }), 503, 'log-unavailable');
+    }
+    const command = { method: 'POST', headers: { ...admin, ...json }, body: '{}' };
+    await problemOf(await request(`${VERSIONS}/1.0.0/archive`, command), 503, 'log-unavailable');
+    for (const path of ['/healthz', '/metrics', '/api/identity', '/api/keys']) {
+      expect((await request(path, { headers: admin })).status, path).toBe(200);
+    }
+  });
+});
+
 describe('an ETag', () => {
   it.each([ACTIVE, `${ACTIVE}?at=2`, `${VERSIONS}/1.0.0/manifest`, '/api/models/fraud/events'])(
     'of %s is answered with 304, without a body',
