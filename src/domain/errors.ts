@@ -40,6 +40,7 @@ const problems = {
   'log-unavailable': [503, 'The log cannot be reached'],
   'list-timeout': [503, 'The list takes too long'],
   'not-caught-up': [503, 'This server has not read that revision yet'],
+  'store-unavailable': [503, 'The artifact store cannot be used'],
   'identity-unavailable': [503, 'The identity provider cannot be reached'],
   'outcome-unknown': [503, 'It is not known whether the command was stored'],
   'gateway-timeout': [504, 'The registry does not answer in time'],

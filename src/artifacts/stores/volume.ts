@@ -7,14 +7,13 @@ import { Problem } from '../../domain/errors.ts';
 import { ifMissing, isErrno } from '../../files/errno.ts';
 import { moveUnlessExists } from '../../files/place.ts';
 import { syncFolder } from '../../files/sync.ts';
-import type { ArtifactStore, BlobStat } from '../store.ts';
+import type { ArtifactStore, BlobStat, Located } from '../store.ts';
 import { checkDigest, sized, verified } from '../verify.ts';
 import { batches, type Fill, fillWith, inTurn, writeDurably } from '../write.ts';
 import type { Writer } from '../writer.ts';
 
 /** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
-export interface VolumeStore extends ArtifactStore {
-  pathOf(digest: Digest): string;
+export interface VolumeStore extends ArtifactStore, Located {
   /** Moves a damaged blob to `blobs/damaged/`, so that nobody gets it and the same bytes can be put again. */
   setAside(digest: Digest): Promise<void>;
   /** Returns which file was moved there, since folders may have hard links to it; null if none was. */
@@ -57,12 +56,12 @@ export async function openVolumeStore(
   return {
     pathOf,
 
-    async put(digest, bytes, size) {
+    async put(digest, bytes, size, signal) {
       await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
         // The bytes are always written and verified, so that wrong bytes take equally long whether the blob exists or not.
-        const fill = verifying(withReserve(bytes, folder, reserve), digest, size);
+        const fill = verifying(withReserve(stoppable(bytes, signal), folder, reserve), digest, size);
         const isNew = await writeDurably(unfinished, fill, async () => !(await renewed(pathOf(digest))));
         if (isNew) {
           await moveUnlessExists(unfinished, pathOf(digest));
@@ -75,10 +74,10 @@ export async function openVolumeStore(
       return (await statBlob(pathOf(digest)))!;
     },
 
-    async get(digest, range) {
+    async get(digest, range, signal) {
       try {
         const file = await open(pathOf(digest));
-        return file.createReadStream({ ...range, highWaterMark: 256 * 1024 });
+        return file.createReadStream({ ...range, signal, highWaterMark: 256 * 1024 });
       } catch (error) {
         if (!isErrno(error, 'ENOENT')) throw error;
         throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest }, error);
@@ -87,8 +86,9 @@ export async function openVolumeStore(
 
     stat: (digest) => statBlob(pathOf(digest)),
 
-    async *list() {
+    async *list(signal) {
       for await (const { name } of await opendir(folder)) {
+        signal?.throwIfAborted();
         const digest = `sha256:${name}`;
         const found = isDigest(digest) && (await statBlob(pathOf(digest)));
         if (found) yield { digest, ...found };
@@ -129,6 +129,13 @@ async function renewed(path: string): Promise<boolean> {
 async function statBlob(path: string): Promise<BlobStat | null> {
   const found = await stat(path).catch(ifMissing(null));
   return found && { size: found.size, stored_at: found.mtimeMs };
+}
+
+async function* stoppable(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal) {
+  for await (const chunk of bytes) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
 }
 
 async function* withReserve(bytes: AsyncIterable<Uint8Array>, folder: string, reserve: number) {

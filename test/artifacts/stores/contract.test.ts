@@ -1,0 +1,5 @@
+import { openVolumeStore } from '../../../src/artifacts/stores/volume.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+import { storeContract } from './contract.ts';
+
+storeContract('the volume', async () => openVolumeStore(await temporaryFolder(), 0));
