@@ -70,7 +70,8 @@ async function activeAt(
   at: Moment,
   { lists, readModel }: Services,
 ): Promise<Reply> {
-  const { revision, active } = await lists.list('active', { model, environment, at });
+  const { result } = await lists.list('active', { model, environment, at });
+  const { revision, active } = result;
   if (!active) throw new Problem('no-active-version', `No version was active in ${environment} then.`, { environment });
   const { generation, epoch } = readModel.position;
   const headers = { ETag: `"${generation}-${shortEpoch(epoch)}-${revision}"` };

@@ -46,7 +46,7 @@ const short = route({
   errors: ['unknown-model'],
   async handle({ query }, services) {
     const model = shortModel(services, query.model);
-    const versions = await services.lists.list('names', { model: model.name });
+    const { result: versions } = await services.lists.list('names', { model: model.name });
     return { json: { versions, latest: model.latest, active: activeVersion(model, 'production') } };
   },
 });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
+import { type LogPosition, revisionToken } from '../../log/identity.ts';
 import type { Page, PageStart } from '../../projections/lists/page.ts';
 import { type Cursor, otherListing } from '../../projections/search/order.ts';
 import type { Reply } from './route.ts';
@@ -64,16 +65,24 @@ function fingerprint(listing: unknown[]): string {
   return sha256Hex(JSON.stringify(listing)).slice(0, 16);
 }
 
+interface ListedPage {
+  result: Page<number | Cursor>;
+  position: LogPosition;
+}
+
 /**
  * Answers a page of a listing, with the token of the next one.
  *
  * @param name the key of the entries in the answer
  * @param listing what the listing depends on; its tokens are valid for no other
  */
-export function pageReply(name: string, { entries, next, count }: Page<number | Cursor>, listing: unknown[]): Reply {
+export function pageReply(name: string, { result, position }: ListedPage, listing: unknown[]): Reply {
+  const { entries, next, count } = result;
   const token = next === null ? null : pageToken(listing, next);
   const counted = count === undefined ? '' : `,"count":${count}`;
   return {
+    // The page was read in another thread, so this server may have gone on since.
+    headers: { 'Registry-Revision': revisionToken(position) },
     body: `{${JSON.stringify(name)}:[${entries.join(',')}],"next_page_token":${JSON.stringify(token)}${counted}}`,
   };
 }

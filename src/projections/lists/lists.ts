@@ -1,4 +1,5 @@
 import type { Policy } from '../../access/policy.ts';
+import type { LogPosition } from '../../log/identity.ts';
 import type { Connection } from '../read-model/connection.ts';
 import { activeAt } from './active.ts';
 import { findAmongModels } from './found-models.ts';
@@ -30,12 +31,22 @@ export type ListName = keyof typeof lists;
 export type ListQuery<N extends ListName> = Parameters<(typeof lists)[N]>[1];
 export type ListResult<N extends ListName> = ReturnType<(typeof lists)[N]>;
 
+/** A list, and the position in the log that it shows. */
+export interface Listed<N extends ListName> {
+  result: ListResult<N>;
+  position: LogPosition;
+}
+
 export function runList<N extends ListName>(
   db: Connection,
   name: N,
   query: ListQuery<N>,
   settings: ListSettings,
-): ListResult<N> {
+): Listed<N> {
   const list = lists[name] as (db: Connection, query: ListQuery<N>, settings: ListSettings) => ListResult<N>;
-  return list(db, query, settings);
+  return db.snapshot(() => ({ result: list(db, query, settings), position: positionIn(db) }));
+}
+
+function positionIn(db: Connection): LogPosition {
+  return { ...db.query<LogPosition>('SELECT generation, epoch, revision, hash FROM position').get()! };
 }

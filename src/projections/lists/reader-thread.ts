@@ -25,7 +25,7 @@ function answer(request: ListRequest): ListAnswer {
   const { id, name, query } = request;
   damage = null; // a checkpoint may have failed meanwhile
   try {
-    return { id, result: runList(opened(request), name, query as ListQuery<ListName>, settings) };
+    return { id, listed: runList(opened(request), name, query as ListQuery<ListName>, settings) };
   } catch (error) {
     if (damage !== null || isDamage(error)) return { id, error: damage ?? error, damaged: true };
     if (!(error instanceof Problem)) return { id, error, damaged: false };

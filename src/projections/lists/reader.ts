@@ -3,12 +3,12 @@ import { Worker } from 'node:worker_threads';
 import { Problem, type ProblemCode } from '../../domain/errors.ts';
 import { IN_MEMORY } from '../read-model/file.ts';
 import type { ReadModel } from '../read-model/read-model.ts';
-import { type ListName, type ListQuery, type ListResult, type ListSettings, runList } from './lists.ts';
+import { type Listed, type ListName, type ListQuery, type ListSettings, runList } from './lists.ts';
 
 /** Answers lists from the last transaction of the read model. */
 export interface ListReader {
   /** @throws {Problem} list-timeout, log-unavailable, and those of the list */
-  list<N extends ListName>(name: N, query: ListQuery<N>): Promise<ListResult<N>>;
+  list<N extends ListName>(name: N, query: ListQuery<N>): Promise<Listed<N>>;
   close(): Promise<void>;
 }
 
@@ -26,7 +26,7 @@ export interface ThreadData extends Pick<ListRequest, 'path' | 'opening'> {
 }
 
 export type ListAnswer =
-  | { id: number; result: unknown }
+  | { id: number; listed: Listed<ListName> }
   | { id: number; problem: { code: ProblemCode; detail: string; fields: Record<string, unknown> } }
   | { id: number; error: unknown; damaged: boolean };
 
@@ -68,16 +68,16 @@ export function startListReader(
     },
   };
 
-  function ask<N extends ListName>(name: N, query: ListQuery<N>): Promise<ListResult<N>> {
+  function ask<N extends ListName>(name: N, query: ListQuery<N>): Promise<Listed<N>> {
     if (waiting.size >= MAX_WAITING) throw new Problem('list-timeout', 'Too many lists are waiting. Try again.');
     const id = next++;
-    const { promise, resolve, reject } = Promise.withResolvers<ListResult<N>>();
+    const { promise, resolve, reject } = Promise.withResolvers<Listed<N>>();
     const request: ListRequest = { id, path: readModel.db.path, opening: readModel.opening, name, query };
     const settle = (answer: ListAnswer | Error) => {
       clearTimeout(timer);
       waiting.delete(id);
       if (answer instanceof Error) reject(answer);
-      else if ('result' in answer) resolve(answer.result as ListResult<N>);
+      else if ('listed' in answer) resolve(answer.listed as Listed<N>);
       else reject(errorOf(answer, request));
     };
     const timer = setTimeout(giveUp, timeoutMs);
@@ -86,7 +86,7 @@ export function startListReader(
     return promise;
   }
 
-  function errorOf(answer: Exclude<ListAnswer, { result: unknown }>, { opening }: ListRequest): Error {
+  function errorOf(answer: Exclude<ListAnswer, { listed: unknown }>, { opening }: ListRequest): Error {
     if ('problem' in answer) return new Problem(answer.problem.code, answer.problem.detail, answer.problem.fields);
     if (!answer.damaged) return answer.error as Error;
     if (opening === readModel.opening) onDamage(); // otherwise it was made anew since

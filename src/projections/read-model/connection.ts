@@ -66,6 +66,17 @@ export class Connection {
     return made;
   }
 
+  /** Runs queries that all see the same state, whatever other connections commit meanwhile. */
+  snapshot<T>(read: () => T): T {
+    // Not BEGIN: the connection that writes may be in a transaction.
+    this.exec('SAVEPOINT snapshot');
+    try {
+      return read();
+    } finally {
+      this.exec('RELEASE snapshot');
+    }
+  }
+
   close(): void {
     this.#closed = true;
     this.#prepared.clear();

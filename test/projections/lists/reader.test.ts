@@ -40,12 +40,12 @@ test('a thread answers what this thread would, from the last commit on', async (
   const here = listsInThisThread(readModel, settings);
   for (let i = 0; i < 20; i++) {
     fold(i, i + 1);
-    expect(await lists.list('names', { model: 'fraud' })).toHaveLength(i + 1);
+    expect((await lists.list('names', { model: 'fraud' })).result).toHaveLength(i + 1);
   }
   fold(20, 300);
   readModel.index();
   for (const list of [lists, here]) {
-    expect((await list.list('versions', { ...FIRST, model: 'fraud' })).entries).toHaveLength(100);
+    expect((await list.list('versions', { ...FIRST, model: 'fraud' })).result.entries).toHaveLength(100);
   }
   for (const [name, query] of [
     ['models', { ...FIRST, identity }],
@@ -57,6 +57,18 @@ test('a thread answers what this thread would, from the last commit on', async (
   }
 });
 
+test('a list has the position that it shows, also if the log goes on before it is read', async () => {
+  const { lists, fold } = await reader();
+  fold(0, 1);
+  const asked = [];
+  for (let i = 1; i < 200; i++) {
+    asked.push(lists.list('names', { model: 'fraud' }));
+    fold(i, i + 1);
+    if (i % 10 === 0) await lists.list('names', { model: 'fraud' });
+  }
+  for (const { result, position } of await Promise.all(asked)) expect(result).toHaveLength(position.revision);
+});
+
 test('many lists at once are each answered', async () => {
   const { lists, fold } = await reader();
   fold(0, 300);
@@ -64,18 +76,18 @@ test('many lists at once are each answered', async () => {
     lists.list('versions', { below: i + 2, page_size: 1, model: 'fraud' }),
   );
   const answers = await Promise.all(asked);
-  const versions = answers.map(({ entries }) => (entries[0] ? JSON.parse(entries[0]).version : null));
+  const versions = answers.map(({ result: { entries } }) => (entries[0] ? JSON.parse(entries[0]).version : null));
   expect(versions).toEqual(asked.map((_, i) => `1.${Math.min(i, 299)}.0`));
 });
 
 test('a read model that was made anew is opened again', async () => {
   const { readModel, lists, fold } = await reader();
   fold(0, 50);
-  expect(await lists.list('names', { model: 'fraud' })).toHaveLength(50);
+  expect((await lists.list('names', { model: 'fraud' })).result).toHaveLength(50);
   readModel.reset(1);
-  expect(await lists.list('names', { model: 'fraud' })).toEqual([]);
+  expect((await lists.list('names', { model: 'fraud' })).result).toEqual([]);
   fold(0, 7);
-  expect(await lists.list('names', { model: 'fraud' })).toHaveLength(7);
+  expect((await lists.list('names', { model: 'fraud' })).result).toHaveLength(7);
 });
 
 test('a damaged file is reported, and refused until it is made anew', async () => {
@@ -89,7 +101,7 @@ test('a damaged file is reported, and refused until it is made anew', async () =
   expect(damages()).toBeGreaterThan(0);
   readModel.reset(0);
   fold(0, 300);
-  expect((await lists.list('history', { ...FIRST, page_size: 1000, identity })).entries).toHaveLength(300);
+  expect((await lists.list('history', { ...FIRST, page_size: 1000, identity })).result.entries).toHaveLength(300);
 });
 
 test('lists that were asked before the read model was made anew do not report its damage again', async () => {
@@ -118,14 +130,14 @@ test('lists that were asked before the read model was made anew do not report it
 test('a file that was deleted when the thread opens it is reported', async () => {
   const { path, readModel, lists, fold, damages } = await reader();
   fold(0, 50);
-  expect(await lists.list('names', { model: 'fraud' })).toHaveLength(50);
+  expect((await lists.list('names', { model: 'fraud' })).result).toHaveLength(50);
   await lists.close(); // as after a list that took too long
   for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix);
   await expect(lists.list('names', { model: 'fraud' })).rejects.toMatchObject({ code: 'log-unavailable' });
   expect(damages()).toBe(1);
   readModel.reset(0);
   fold(0, 7);
-  expect(await lists.list('names', { model: 'fraud' })).toHaveLength(7);
+  expect((await lists.list('names', { model: 'fraud' })).result).toHaveLength(7);
 });
 
 test('a list that takes too long is refused, and the next ones are answered', async () => {
@@ -139,8 +151,8 @@ test('a list that takes too long is refused, and the next ones are answered', as
   await expect(Promise.all(many)).rejects.toMatchObject({ code: 'list-timeout' });
   await Promise.allSettled(many);
   await expect
-    .poll(() => lists.list('names', { model: 'fraud' }).catch(() => []), { timeout: 10_000 })
-    .toHaveLength(10);
+    .poll(() => lists.list('names', { model: 'fraud' }).catch(() => null), { timeout: 10_000 })
+    .toMatchObject({ result: { length: 10 } });
 });
 
 test('a closed reader leaves no list waiting', async () => {
