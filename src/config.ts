@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseStoreAddress } from './artifacts/address.ts';
 import { MAX_ACTIVATION_LIMIT } from './domain/model.ts';
 import { EnvironmentName, ModelName } from './domain/names.ts';
 
@@ -18,6 +19,15 @@ const httpUrl = z.url({
   error: 'must start with http:// or https://, such as http://127.0.0.1:8080',
 });
 
+const storeAddress = z.string().transform((text, context) => {
+  try {
+    return parseStoreAddress(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+
 /** A year. */
 const MAX_SCRUB_HOURS = 8_760;
 
@@ -28,7 +38,9 @@ export const serverVariables = z.object({
   REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
   REGISTRY_ACTIVATION_LIMIT: whole(0, MAX_ACTIVATION_LIMIT).optional(),
   REGISTRY_COMMAND_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(600),
-  REGISTRY_VOLUME_VERSIONS: z.enum(['all', 'active']).default('all'),
+  REGISTRY_ARTIFACTS: storeAddress.prefault('file:'),
+  REGISTRY_CACHE_GIB: whole(1, 1_000_000).default(10),
+  REGISTRY_VOLUME_VERSIONS: z.enum(['all', 'active']).optional(),
   REGISTRY_SCRUB_HOURS: whole(0, MAX_SCRUB_HOURS).default(0),
   REGISTRY_DISCOVERY: z.enum(['on', 'off']).default('on'),
   REGISTRY_HISTORY_FILE: z.string().default('./logs/registry_activation_history.log'),

@@ -76,7 +76,7 @@ const rooms: Record<string, string[]> = {
     'version',
     'node-version',
   ],
-  config: ['domain'],
+  config: ['domain', 'artifacts'],
   telemetry: ['domain'],
   version: [],
   'node-version': [],

@@ -11,6 +11,7 @@ export const ProblemLists = z.object({
     z.object({ model: z.string(), version: z.string(), environments: z.array(z.string()), missing: z.int() }),
   ),
   discovery: z.array(z.string()),
+  store: z.array(z.string()),
   history: z.array(z.string()),
 });
 export type ProblemLists = z.infer<typeof ProblemLists>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import type { Reads } from '../artifacts/artifacts.ts';
 import type { MissingArtifact } from '../artifacts/missing.ts';
-import type { ArtifactStore } from '../artifacts/store.ts';
 import type { EventDraft } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import type { Model } from '../domain/model.ts';
@@ -49,7 +49,7 @@ export interface Command<Input> {
   /** Artifacts that the caller refers to by digest. The caller must have sent their bytes, or be allowed to read them. */
   refersTo?(input: Input): readonly Artifact[];
   /** Completes the input from bytes in the store, before the decision. */
-  prepare?(input: Input, artifacts: ArtifactStore): Promise<Input>;
+  prepare?(input: Input, reads: Reads): Promise<Input>;
   /** The artifacts whose bytes must be in the store. The collector spares them until the event is stored. */
   needs?(model: Model, input: Input): readonly Artifact[];
   /** @throws {Problem} to refuse the command */

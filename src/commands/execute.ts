@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { authorize } from '../access/authorize.ts';
 import type { BlobAccess } from '../access/blob-access.ts';
 import type { Policy } from '../access/policy.ts';
+import type { Artifacts } from '../artifacts/artifacts.ts';
 import type { Collector } from '../artifacts/collector.ts';
 import { type MissingArtifact, missingIn } from '../artifacts/missing.ts';
-import type { ArtifactStore } from '../artifacts/store.ts';
 import { Problem } from '../domain/errors.ts';
 import { EVENT_VERSIONS, type EventDraft, type RegistryEvent } from '../domain/events.ts';
 import type { Model } from '../domain/model.ts';
@@ -36,7 +36,7 @@ export interface Folded {
 export interface ExecuteOptions {
   nats: Nats;
   folded: Folded;
-  artifacts: ArtifactStore;
+  artifacts: Pick<Artifacts, 'store' | 'reads'>;
   collector: Collector;
   policy: Policy;
   blobAccess: BlobAccess;
@@ -77,7 +77,7 @@ export function createExecute(options: ExecuteOptions): Execute {
     const command_hash = hashOf(command.name, name, given);
     const earlier = await earlierOutcome(nats, folded.model(name), issuer, command_hash);
     if (earlier) return earlier;
-    const input = (await command.prepare?.(given, artifacts)) ?? given;
+    const input = (await command.prepare?.(given, artifacts.reads)) ?? given;
     return enqueue(name, () => untilStored(command, name, input, issuer, command_hash));
   };
 
@@ -112,7 +112,8 @@ export function createExecute(options: ExecuteOptions): Execute {
       const needed = command.needs?.(followed(name), input) ?? [];
       const unpin = collector.pin(needed.map(({ digest }) => digest));
       try {
-        const missing = await missingIn(artifacts, needed);
+        // What a version refers to already is not deleted, so a copy is enough, and the store may be unavailable.
+        const missing = await missingIn(command.refersTo ? artifacts.store : artifacts.reads, needed);
         // Another server may have written in the meantime. Its event may be this very command's, under the same key.
         if (folded.model(name).revision !== revision) return null;
         return await decideAndAppend(command, name, input, issuer, command_hash, missing);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import type { Reads } from '../artifacts/artifacts.ts';
 import { readSmallBlob } from '../artifacts/read-small.ts';
-import type { ArtifactStore } from '../artifacts/store.ts';
 import { Problem } from '../domain/errors.ts';
 import { type Artifact, canonicalManifest, digestOf, MAX_MANIFEST_BYTES, Manifest } from '../domain/manifest.ts';
 import { METADATA_FILES, requiresFromMetadata } from '../domain/metadata.ts';
@@ -30,8 +30,8 @@ export const publish: Command<PublishInput> = {
   permission: 'publish',
   input: PublishBody,
 
-  async prepare(input, artifacts) {
-    return input.requires ? input : { ...input, requires: await requiresInArtifacts(input.artifacts, artifacts) };
+  async prepare(input, reads) {
+    return input.requires ? input : { ...input, requires: await requiresInArtifacts(input.artifacts, reads) };
   },
 
   refersTo: ({ artifacts }) => artifacts,
@@ -63,12 +63,12 @@ function canonicalForm(manifest: Manifest): string {
   throw new Problem('too-large', `The manifest is over ${MAX_MANIFEST_BYTES} bytes.`);
 }
 
-async function requiresInArtifacts(listed: readonly Artifact[], artifacts: ArtifactStore) {
+async function requiresInArtifacts(listed: readonly Artifact[], reads: Reads) {
   const documents: unknown[] = [];
   for (const name of METADATA_FILES) {
     const artifact = listed.find(({ path }) => path === name);
     // The decision refuses missing bytes, after all other reasons.
-    const text = artifact && (await readSmallBlob(artifacts, artifact.digest));
+    const text = artifact && (await readSmallBlob(reads, artifact.digest));
     if (text) documents.push(parseMetadata(name, text));
   }
   return requiresFromMetadata(documents);

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { BlobAccess } from '../access/blob-access.ts';
 import type { Policy } from '../access/policy.ts';
-import type { ArtifactStore } from '../artifacts/store.ts';
+import type { Artifacts } from '../artifacts/artifacts.ts';
 import type { Execute } from '../commands/execute.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
@@ -27,7 +27,7 @@ export interface Services extends CallerServices {
   readModel: ReadModel;
   readAt(revision: number): Promise<LogMessage | null>;
   lists: Pick<ListReader, 'list'>;
-  artifacts: ArtifactStore;
+  artifacts: Pick<Artifacts, 'store' | 'reads'>;
   execute: Execute;
   snapshots: SnapshotStream;
   fleet: Fleet;
@@ -69,6 +69,8 @@ export interface Health {
   /** Versions with bytes missing on this server. */
   artifacts: IncompleteVersions;
   discovery: string[];
+  /** Why the artifact store cannot be used. */
+  store: string[];
   /** Why the activation history cannot be written. */
   history: string[];
 }

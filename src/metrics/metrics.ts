@@ -20,6 +20,8 @@ export interface Metrics extends HttpMetrics {
   counting(execute: Execute, moved: (moved: Moved) => void): Execute;
   appended(seconds: number): void;
   converged(environment: string, seconds: number): void;
+  /** Counts a read of an artifact: from a copy on the volume, or from the store. */
+  artifactRead(isCopy: boolean): void;
   /** Counts a blob that the scrub read again. */
   scrubbed(result: ScrubResult): void;
 }
@@ -87,6 +89,13 @@ export function createMetrics(environments: readonly string[]): Metrics {
     registers,
   });
   for (const result of SCRUB_RESULTS) scrubbed.inc({ result }, 0);
+  const reads = new Counter({
+    name: 'signalbox_artifact_reads_total',
+    help: 'Reads of artifacts that are kept in a store: from a copy on the volume, or from the store.',
+    labelNames: ['from'],
+    registers,
+  });
+  for (const from of ['volume', 'store']) reads.inc({ from }, 0);
   const answered: Answered[] = [];
   requestCounter(register, answered);
 
@@ -111,6 +120,7 @@ export function createMetrics(environments: readonly string[]): Metrics {
     appended: (seconds) => append.observe(seconds),
     published: (seconds) => publish.observe(seconds),
     converged: (environment, seconds) => convergence.observe({ environment }, seconds),
+    artifactRead: (isCopy) => reads.inc({ from: isCopy ? 'volume' : 'store' }),
     scrubbed: (result) => scrubbed.inc({ result }),
     manifestCache: (hit) => (hit ? hits : misses).inc(),
     requests(method, route) {

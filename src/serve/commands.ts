@@ -8,12 +8,12 @@ import type { Parts } from './parts.ts';
 
 /** Decides on commands, and counts them; the collector deletes no bytes that a command is about to refer to. */
 export function openCommands(
-  { config, nats, servers, projector, store, fleet, metrics }: Parts,
+  { config, nats, servers, projector, artifacts, fleet, metrics }: Parts,
   { policy, blobAccess }: Pick<ExecuteOptions, 'policy' | 'blobAccess'>,
 ): { execute: Execute; collector: Collector } {
   const { readModel } = projector;
   const live = () => projector.state() === 'live';
-  const collector = createCollector(store, {
+  const collector = createCollector(artifacts.store, {
     isReferenced: (digest) => isReferenced(readModel.db, digest),
     complete: () => live() && readModel.frozenModels.size === 0,
   });
@@ -27,7 +27,7 @@ export function openCommands(
       reached: projector.reached,
       appended: projector.appended,
     },
-    artifacts: store,
+    artifacts,
     collector,
     policy,
     blobAccess,

@@ -28,8 +28,8 @@ export function measure(
     followers: snapshots.followers,
     progress: files.progress,
     problems() {
-      const { volume, artifacts, discovery, history } = health();
-      const lists = { volume, discovery, history };
+      const { volume, artifacts, discovery, store, history } = health();
+      const lists = { volume, discovery, store, history };
       const counts = Object.entries(lists).map(([part, list]) => [part, list.length]);
       return { ...Object.fromEntries(counts), artifacts: artifacts.count };
     },

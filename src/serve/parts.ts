@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import type { VolumeStore } from '../artifacts/stores/volume.ts';
+import type { Artifacts } from '../artifacts/artifacts.ts';
+import type { Cache } from '../artifacts/cache.ts';
 import type { ServerConfig } from '../config.ts';
 import type { Nats } from '../log/connection.ts';
 import type { Servers } from '../log/servers.ts';
@@ -17,7 +18,9 @@ export interface Parts {
   nats: Nats;
   servers: Pick<Servers, 'unableToRead'>;
   projector: Projector;
-  store: VolumeStore;
+  artifacts: Artifacts;
+  /** The copies of a store on the volume; null if the volume is the store. */
+  cache: Cache | null;
   fleet: Fleet;
   metrics: Metrics;
   log: Logger;

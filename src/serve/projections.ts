@@ -11,16 +11,23 @@ import type { Opened, Parts } from './parts.ts';
 export function startProjections(
   parts: Parts,
   execute: Execute,
+  storeProblems: () => string[],
   opened: Opened,
 ): { files: VolumeProjection; health(): Health } {
-  const { config, volume, projector, store, log } = parts;
-  const files = startVolume({ volume, store, projector, laid: config.REGISTRY_VOLUME_VERSIONS, log });
+  const { config, volume, projector, artifacts, cache, log } = parts;
+  const files = startVolume({
+    volume,
+    artifacts,
+    projector,
+    laid: config.REGISTRY_VOLUME_VERSIONS ?? (cache ? 'active' : 'all'),
+    log,
+  });
   opened(() => files.close());
   const history = openHistory(parts);
   opened(() => history?.close());
   const { readModel } = projector;
   const { complete } = projector;
-  const adopting = { volume, artifacts: store, execute, readModel, complete, check: files.check, log };
+  const adopting = { volume, artifacts: artifacts.store, execute, readModel, complete, check: files.check, log };
   const discovery = config.REGISTRY_DISCOVERY === 'on' ? startDiscovery(adopting) : null;
   opened(() => discovery?.close());
   return { files, health };
@@ -35,6 +42,7 @@ export function startProjections(
       volume: files.problems(),
       artifacts: files.incomplete,
       discovery: adoption.map((problem) => problem.replaceAll(`${volume}${sep}`, '')),
+      store: storeProblems(),
       history: history?.problems() ?? [],
     };
   }

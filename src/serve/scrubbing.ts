@@ -13,7 +13,7 @@ const PAGE = 100;
 
 /** Reads every blob again in each period, and checks every version's folder file by file. */
 export function startScrubbing(parts: Parts, files: VolumeProjection, opened: Opened): void {
-  const { config, volume, projector, store, metrics, log } = parts;
+  const { config, volume, projector, artifacts, metrics, log } = parts;
   const period = config.REGISTRY_SCRUB_HOURS * HOUR_MS;
   if (period === 0) return;
   const { readModel } = projector;
@@ -46,7 +46,7 @@ export function startScrubbing(parts: Parts, files: VolumeProjection, opened: Op
 
   async function blob(digest: Digest): Promise<void> {
     const started = performance.now();
-    const result = await scrubBlob(digest, { volume, store, readModel, check: files.check, stop: stop.signal });
+    const result = await scrubBlob(digest, { volume, artifacts, readModel, check: files.check, stop: stop.signal });
     metrics.scrubbed(result);
     if (result === 'intact') return;
     const latency_ms = Math.round(performance.now() - started);

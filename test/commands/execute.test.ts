@@ -36,7 +36,7 @@ function executeWithoutLog() {
     model: (name: string) => models.get(name) ?? new ModelInMemory(name),
     frozen: () => null,
   };
-  const options = { policy, blobAccess, folded, environments: ['production', 'staging'] };
+  const options = { policy, blobAccess, folded, artifacts: {}, environments: ['production', 'staging'] };
   return { execute: createExecute(options as unknown as ExecuteOptions), blobAccess };
 }
 

@@ -18,7 +18,7 @@ const DESIGNED = `
 429 too-many-activations too-many-commands too-many-requests too-many-attempts
 500 internal
 502 bad-gateway
-503 log-unavailable list-timeout not-caught-up identity-unavailable outcome-unknown
+503 log-unavailable list-timeout not-caught-up store-unavailable identity-unavailable outcome-unknown
 504 gateway-timeout
 507 volume-full log-full`;
 

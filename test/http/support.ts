@@ -5,6 +5,7 @@ import { DEFAULT_POLICY } from '../../src/access/policy.ts';
 import { createSessions } from '../../src/access/sessions.ts';
 import { createSignIns } from '../../src/access/sign-ins.ts';
 import { signToken, tokenVerifier } from '../../src/access/tokens.ts';
+import { onVolume } from '../../src/artifacts/artifacts.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import { activate } from '../../src/commands/activate.ts';
 import { publish } from '../../src/commands/publish.ts';
@@ -40,7 +41,7 @@ export interface Line extends Record<string, unknown> {
  */
 export async function createTestApp(changed: Partial<Services> = {}) {
   const { readModel, messages, give } = createLogbook(ENVIRONMENTS);
-  const artifacts = await openVolumeStore(await temporaryFolder());
+  const artifacts = onVolume(await openVolumeStore(await temporaryFolder()));
   const lines: Line[] = [];
   const unavailable = async () => Promise.reject(new Problem('log-unavailable', 'There is no log in this test.'));
   const loaders: LoaderView[] = [];
@@ -86,6 +87,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
       volume: [],
       artifacts: { count: 0, first: () => [] },
       discovery: [],
+      store: [],
       history: [],
     }),
     metrics: createMetrics(ENVIRONMENTS),

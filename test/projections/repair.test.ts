@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
+import { onVolume } from '../../src/artifacts/artifacts.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import { type Digest, sha256Hex } from '../../src/domain/digest.ts';
 import { scrubBlob } from '../../src/projections/volume/repair.ts';
@@ -22,7 +23,13 @@ async function oneVersion() {
   const put = () => store.put(DIGEST, Readable.from([BYTES]));
   await put();
   log.publish('1.0.0', 'fraud', { digest: DIGEST, size: BYTES.length });
-  const files = startVolume({ volume, store, projector: log.projector, log: pino({ level: 'silent' }), retryMs: 50 });
+  const files = startVolume({
+    volume,
+    artifacts: onVolume(store),
+    projector: log.projector,
+    log: pino({ level: 'silent' }),
+    retryMs: 50,
+  });
   onTestFinished(() => files.close());
   await expect.poll(() => files.progress()).toEqual({ laid: 1, total: 1 });
   const file = join(volume, 'models/fraud/versions/1.0.0/model.joblib');
@@ -35,8 +42,10 @@ async function oneVersion() {
     blob,
     put,
     aside: join(volume, 'blobs/damaged', DIGEST.slice('sha256:'.length)),
-    scrub: (from: Pick<typeof store, 'get'> = store) =>
-      scrubBlob(DIGEST, { volume, store: { ...store, ...from }, readModel: log.readModel, check: files.check, stop }),
+    scrub: (from: Pick<typeof store, 'get'> = store) => {
+      const artifacts = onVolume({ ...store, ...from });
+      return scrubBlob(DIGEST, { volume, artifacts, readModel: log.readModel, check: files.check, stop });
+    },
     scrubFolder: () => files.scrub('fraud', '1.0.0', stop),
     /** Replaces the link by a copy, as on a file system without links. */
     async copied() {

@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
+import { onVolume } from '../../src/artifacts/artifacts.ts';
+import { openVolumeStore, type VolumeStore } from '../../src/artifacts/stores/volume.ts';
 import { type Digest, sha256Hex } from '../../src/domain/digest.ts';
 import { readPosition } from '../../src/projections/volume/position-file.ts';
 import type { LaidVersions } from '../../src/projections/volume/versions.ts';
-import { startVolume, type VolumeOptions, type VolumeProjection } from '../../src/projections/volume/volume.ts';
+import { startVolume, type VolumeProjection } from '../../src/projections/volume/volume.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { newLog } from './log-in-memory.ts';
 
@@ -22,7 +23,7 @@ async function newVolume() {
   /** Digests whose versions are not brought up to date until it is resolved. */
   const slow = new Map<Digest, Promise<void>>();
   let onLook = async () => {};
-  const observed: VolumeOptions['store'] = {
+  const observed: VolumeStore = {
     ...store,
     async stat(digest) {
       looked.push(digest);
@@ -34,7 +35,7 @@ async function newVolume() {
   const digestOf = (version: string, model: string): Digest => `sha256:${sha256Hex(Buffer.from(model + version))}`;
   /** Starts without waiting for any file. */
   const begin = (laid: LaidVersions = 'all') => {
-    const options = { volume, store: observed, projector: log.projector, log: pino({ level: 'silent' }) };
+    const options = { volume, artifacts: onVolume(observed), projector: log.projector, log: pino({ level: 'silent' }) };
     const files = startVolume({ ...options, laid, retryMs: RETRY_MS });
     onTestFinished(() => files.close());
     return files;

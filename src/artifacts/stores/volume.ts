@@ -14,6 +14,8 @@ import type { Writer } from '../writer.ts';
 
 /** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
 export interface VolumeStore extends ArtifactStore, Located {
+  /** Renews a blob's `stored_at`; returns whether it exists. */
+  touch(digest: Digest): Promise<boolean>;
   /** Moves a damaged blob to `blobs/damaged/`, so that nobody gets it and the same bytes can be put again. */
   setAside(digest: Digest): Promise<void>;
   /** Returns which file was moved there, since folders may have hard links to it; null if none was. */
@@ -94,6 +96,8 @@ export async function openVolumeStore(
         if (found) yield { digest, ...found };
       }
     },
+
+    touch: (digest) => renewed(pathOf(digest)),
 
     async setAside(digest) {
       await mkdir(damaged, { recursive: true });

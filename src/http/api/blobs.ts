@@ -34,8 +34,8 @@ const put = route({
   answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
   errors: ['checksum-mismatch', 'volume-full'],
   async handle({ c, params: { digest }, actor }, { artifacts, blobAccess }) {
-    const existing = await artifacts.stat(digest);
-    const { size } = await artifacts.put(digest, uploadBytes(c, digest), contentLength(c));
+    const existing = await artifacts.store.stat(digest);
+    const { size } = await artifacts.store.put(digest, uploadBytes(c, digest), contentLength(c));
     blobAccess.sent(actor, digest);
     return { status: existing ? 200 : 201, json: { digest, size }, log: { digest, size } };
   },

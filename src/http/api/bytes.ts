@@ -1,17 +1,23 @@
-import type { ArtifactStore, ByteRange } from '../../artifacts/store.ts';
+import type { ByteRange } from '../../artifacts/store.ts';
 import { type Digest, digestField } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import type { HttpContext } from '../server/context.ts';
 import { notModified } from '../server/etag.ts';
 import type { Reply } from '../server/route.ts';
+import type { Services } from '../services.ts';
 
 /**
  * Answers a blob or one range of it. A request for several ranges gets the whole blob (RFC 9110, section 14.2).
  *
  * @throws {Problem} unknown-blob, range-not-satisfiable
  */
-export async function blobReply(c: HttpContext, artifacts: ArtifactStore, digest: Digest): Promise<Reply> {
-  const stat = await artifacts.stat(digest);
+export async function blobReply(
+  c: HttpContext,
+  { store, reads }: Services['artifacts'],
+  digest: Digest,
+): Promise<Reply> {
+  // HEAD is the question before an upload, so a copy is no answer to it.
+  const stat = await (c.req.method === 'HEAD' ? store : reads).stat(digest);
   if (!stat) throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
   const headers = blobHeaders(digest);
   if (notModified(c, headers.ETag)) return { status: 304, headers };
@@ -21,7 +27,7 @@ export async function blobReply(c: HttpContext, artifacts: ArtifactStore, digest
   const sized = { ...headers, 'Content-Length': String(length) };
   if (range) Object.assign(sized, { 'Content-Range': `bytes ${range.start}-${range.end}/${stat.size}` });
   if (c.req.method === 'HEAD' || length === 0) return { status, headers: sized, body: null };
-  const bytes = await artifacts.get(digest, range ?? undefined);
+  const bytes = await reads.get(digest, range ?? undefined);
   // Not `Readable.toWeb`: bytes that it buffered end the process if the caller leaves just when they are asked for.
   return { status, headers: sized, body: ReadableStream.from<Uint8Array>(bytes) };
 }

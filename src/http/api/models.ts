@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { searchedPageOf } from '../../api/page.ts';
 import { ModelView, ShortLatestView, ShortModelView } from '../../api/views.ts';
+import type { Reads } from '../../artifacts/artifacts.ts';
 import { readSmallBlob } from '../../artifacts/read-small.ts';
-import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { shownJson } from '../../domain/json.ts';
@@ -63,7 +63,7 @@ const shortLatest = route({
     const model = shortModel(services, query.model);
     const { latest: version } = model;
     if (version === null) throw new Problem('unknown-version', `${model.name} has no version in use.`);
-    return { json: { version, metadata: await metadataOf(model.version(version)!, services.artifacts) } };
+    return { json: { version, metadata: await metadataOf(model.version(version)!, services.artifacts.reads) } };
   },
 });
 
@@ -73,18 +73,18 @@ function shortModel(services: Services, name: string): Model {
 }
 
 /** Returns the version's `metadata.json`, or null if it cannot be shown; without that file, its manifest. */
-async function metadataOf({ manifest }: VersionState, artifacts: ArtifactStore): Promise<unknown> {
+async function metadataOf({ manifest }: VersionState, reads: Reads): Promise<unknown> {
   const listed = manifest.artifacts.find(({ path }) => path === 'metadata.json');
-  const text = listed && (await textOf(listed.digest, artifacts));
+  const text = listed && (await textOf(listed.digest, reads));
   const { artifacts: _, ...metadata } = manifest;
   return text === TOO_LARGE ? null : text ? shownJson(text) : metadata;
 }
 
 const TOO_LARGE = Symbol('too large');
 
-async function textOf(digest: Digest, artifacts: ArtifactStore): Promise<string | null | typeof TOO_LARGE> {
+async function textOf(digest: Digest, reads: Reads): Promise<string | null | typeof TOO_LARGE> {
   try {
-    return await readSmallBlob(artifacts, digest);
+    return await readSmallBlob(reads, digest);
   } catch (error) {
     if (error instanceof Problem && error.code === 'too-large') return TOO_LARGE;
     throw error;

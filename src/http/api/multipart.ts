@@ -56,7 +56,9 @@ export async function receiveMultipart(
     if (!artifact) throw new Problem('invalid-request', `The manifest does not list ${path}.`, { path });
     if (received.has(path)) throw new Problem('invalid-request', `The part ${path} is repeated.`, { path });
     received.add(path);
-    await artifacts.put(artifact.digest, part, artifact.size).catch((error) => Promise.reject(withPath(error, path)));
+    await artifacts.store
+      .put(artifact.digest, part, artifact.size)
+      .catch((error) => Promise.reject(withPath(error, path)));
     blobAccess.sent(actor, artifact.digest);
   }
 

@@ -52,7 +52,7 @@ export async function layMissing(model: string, laying: Laying): Promise<void> {
  * Returns the names of the folders of a model's versions. They are in memory only while the model is worked on. A folder that
  * cannot be read has none: each version is tried then, and reports it.
  */
-async function foldersOf(volume: string, model: string): Promise<Set<string>> {
+export async function foldersOf(volume: string, model: string): Promise<Set<string>> {
   const folder = versionsFolder(volume, model);
   const names = new Set<string>();
   try {

@@ -28,13 +28,13 @@ export interface IncompleteVersions {
  * volume, or deleted here. The log does not show it, so the store is asked whenever a version's folder is brought up to date.
  */
 export class MissingBytes implements IncompleteVersions {
-  readonly #store: ArtifactStore;
+  readonly #store: Pick<ArtifactStore, 'stat'>;
   readonly #readModel: Pick<ReadModel, 'model' | 'db'>;
   readonly #log: Logger;
   readonly #found = new Map<string, { model: string; version: string; missing: number }>();
   #reported = 0;
 
-  constructor(store: ArtifactStore, readModel: Pick<ReadModel, 'model' | 'db'>, log: Logger) {
+  constructor(store: Pick<ArtifactStore, 'stat'>, readModel: Pick<ReadModel, 'model' | 'db'>, log: Logger) {
     this.#store = store;
     this.#readModel = readModel;
     this.#log = log;

@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { lstat, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Artifacts } from '../../artifacts/artifacts.ts';
 import { type BlobState, inspectBlob, slowly, stateShownBy } from '../../artifacts/scrub.ts';
-import type { FileId, VolumeStore } from '../../artifacts/stores/volume.ts';
+import type { FileId } from '../../artifacts/stores/volume.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { ifMissing } from '../../files/errno.ts';
 import type { ReadModel } from '../read-model/read-model.ts';
@@ -16,7 +17,7 @@ export type ScrubResult = (typeof SCRUB_RESULTS)[number];
 
 export interface RepairOptions {
   volume: string;
-  store: VolumeStore;
+  artifacts: Pick<Artifacts, 'store' | 'volume' | 'bring'>;
   readModel: Pick<ReadModel, 'db' | 'model'>;
   /** Brings the folder of a published version up to date. */
   check(model: string, version: string): Promise<void>;
@@ -27,17 +28,24 @@ export interface RepairOptions {
 const PAGE = 200;
 
 /**
- * Reads a blob again. A damaged one is moved aside, together with the hard links to it in the folders of versions, and
- * restored from an intact copy there, if the file system has copies.
+ * Reads a blob on the volume again. A damaged one is moved aside, together with the hard links to it in the folders of
+ * versions, and restored from the store, or from an intact copy in a folder. If the volume has copies of a store, a blob that
+ * the store lost is restored from its copy.
  */
 export async function scrubBlob(digest: Digest, options: RepairOptions): Promise<ScrubResult> {
-  const { store } = options;
+  const { store, volume, bring } = options.artifacts;
   const state = await confirmed(digest, options);
-  if (state === 'intact') return 'intact';
-  if (state === 'damaged') await store.setAside(digest);
+  const isStored = store === volume ? state === 'intact' : (await store.stat(digest, options.stop)) !== null;
+  if (isStored && state !== 'damaged') return 'intact';
+  if (state === 'intact') {
+    await store.put(digest, slowly(await volume.get(digest), options.stop));
+    return 'restored';
+  }
+  if (state === 'damaged') await volume.setAside(digest);
   // Also after a crash in the middle of this.
-  const damaged = await store.asideOf(digest);
-  let isRestored = false;
+  const damaged = await volume.asideOf(digest);
+  if (isStored) await bring(digest, options.stop);
+  let isRestored = isStored;
   for await (const file of filesWith(digest, options)) {
     isRestored = (await isTaken(file, digest, damaged, options, isRestored)) || isRestored;
   }
@@ -49,9 +57,9 @@ export async function scrubBlob(digest: Digest, options: RepairOptions): Promise
 }
 
 /** Reads a blob that seems damaged a second time: the first time, the memory may have been at fault. */
-async function confirmed(digest: Digest, { store, stop }: RepairOptions): Promise<BlobState> {
-  const state = await inspectBlob(store, digest, stop);
-  return state === 'damaged' ? inspectBlob(store, digest, stop) : state;
+async function confirmed(digest: Digest, { artifacts, stop }: RepairOptions): Promise<BlobState> {
+  const state = await inspectBlob(artifacts.volume, digest, stop);
+  return state === 'damaged' ? inspectBlob(artifacts.volume, digest, stop) : state;
 }
 
 /** Removes a file if it is the damaged blob itself; otherwise puts its bytes into the store, if they are right. */
@@ -59,7 +67,7 @@ async function isTaken(
   { path, size }: VersionFile,
   digest: Digest,
   damaged: FileId | null,
-  { volume, store, stop }: RepairOptions,
+  { volume, artifacts, stop }: RepairOptions,
   isRestored: boolean,
 ): Promise<boolean> {
   if (await obstacleTo(volume, dirname(path))) return false; // it is elsewhere
@@ -71,7 +79,7 @@ async function isTaken(
   }
   if (isRestored || file.size !== size) return false;
   try {
-    await store.put(digest, slowly(createReadStream(path), stop), size);
+    await artifacts.store.put(digest, slowly(createReadStream(path), stop), size);
     return true;
   } catch (error) {
     if (stateShownBy(error) === null) throw error;

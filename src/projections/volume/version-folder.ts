@@ -45,6 +45,23 @@ async function layVersion(folder: string, version: VersionState, store: VolumeSt
   await rename(unfinished, folder);
 }
 
+/** Removes a version's folder if nobody else put anything into it. It disappears by rename. Returns whether it did. */
+export async function removeVersion(folder: string, version: VersionState, store: VolumeStore): Promise<boolean> {
+  const artifacts = new Map(version.manifest.artifacts.map((artifact) => [artifact.path, artifact]));
+  const date = new Date(version.published_at).getTime();
+  for (const { path, stat: file } of await listFiles(folder)) {
+    const artifact = artifacts.get(path);
+    const blob = artifact && (await stat(store.pathOf(artifact.digest)).catch(ifMissing(null)));
+    const isOurs = blob?.ino === file.ino || (artifact?.size === file.size && file.mtimeMs === date);
+    if (!artifact || !isOurs) return false;
+  }
+  const old = join(dirname(folder), `.${version.version}.old`);
+  await rm(old, { recursive: true, force: true });
+  await rename(folder, old);
+  await rm(old, { recursive: true });
+  return true;
+}
+
 async function completeVersion(
   folder: string,
   { manifest, published_at }: VersionState,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { VolumeStore } from '../../artifacts/stores/volume.ts';
+import type { Artifacts } from '../../artifacts/artifacts.ts';
 import type { RegistryEvent } from '../../domain/events.ts';
 import type { LogPosition } from '../../log/identity.ts';
 import type { Projector } from '../projector.ts';
@@ -29,6 +29,8 @@ export interface VolumeProjection {
    * there is not laid.
    */
   scrub(model: string, version: string, stop: AbortSignal): Promise<void>;
+  /** Removes a version's folder, unless a link points to it or it has other files; returns whether it did. */
+  remove(model: string, version: string): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -43,7 +45,7 @@ const POSITION_EVERY_MS = 1_000;
 
 export interface VolumeOptions {
   volume: string;
-  store: VolumeStore;
+  artifacts: Artifacts;
   projector: Pick<Projector, 'readModel' | 'onEvent' | 'onState'>;
   /** Which versions get a folder; default: all. */
   laid?: LaidVersions;
@@ -56,10 +58,10 @@ export interface VolumeOptions {
  * The projector must be ready.
  */
 export function startVolume(options: VolumeOptions): VolumeProjection {
-  const { volume, store, projector, laid = 'all', log, retryMs = RETRY_MS } = options;
+  const { volume, artifacts, projector, laid = 'all', log, retryMs = RETRY_MS } = options;
   const { readModel } = projector;
-  const bytes = new MissingBytes(store, readModel, log);
-  const files = modelFiles(volume, store, bytes, (name) => readModel.model(name), laid);
+  const bytes = new MissingBytes(artifacts.reads, readModel, log);
+  const files = modelFiles(volume, artifacts, bytes, (name) => readModel.model(name), laid);
   const queue = createPathQueue(volume, log);
   /** Models whose links, and the folders that they point to, are to be checked before other work on them. */
   const due = new Set<string>();
@@ -104,6 +106,14 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
       const isLinked = linkedVersions(readModel.model(model)).includes(version);
       if (laid === 'active' && !isLinked && !(await exists(versionFolder(volume, model, version)))) return;
       await add(model, () => [files.version(model, version, stop), ...(isLinked ? files.links(model) : [])]);
+    },
+    async remove(model, version) {
+      let isRemoved = false;
+      const done = () => {
+        isRemoved = true;
+      };
+      await add(model, () => [files.removed(model, version, done)]);
+      return isRemoved;
     },
     async close() {
       clearInterval(retry);

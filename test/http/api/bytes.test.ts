@@ -11,7 +11,7 @@ it('a download that its caller leaves ends nothing but itself', async () => {
   const { request, services } = await createTestApp();
   const bytes = randomBytes(4 * 1024 * 1024);
   const digest = `sha256:${sha256Hex(bytes)}` as const;
-  await services.artifacts.put(digest, Readable.from([bytes]));
+  await services.artifacts.store.put(digest, Readable.from([bytes]));
   const download = () => request(`/api/blobs/${digest}`, { headers: admin });
   await cutWhileReading(async () => (await download()).body!);
   expect(Buffer.from(await (await download()).arrayBuffer()).equals(bytes)).toBe(true);

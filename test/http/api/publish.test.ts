@@ -17,5 +17,5 @@ it.each([
   const headers = { ...admin, 'Content-Type': form.headers.get('content-type')! };
   const answer = await request('/api/models/fraud/versions', { method: 'POST', headers, body: await form.text() });
   expect(answer.status).toBe(status);
-  expect(await services.artifacts.stat(artifactsOf(files)[0]!.digest as Digest)).not.toBeNull();
+  expect(await services.artifacts.store.stat(artifactsOf(files)[0]!.digest as Digest)).not.toBeNull();
 });

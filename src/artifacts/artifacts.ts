@@ -1,0 +1,27 @@
+import type { Digest } from '../domain/digest.ts';
+import type { ArtifactStore } from './store.ts';
+import type { VolumeStore } from './stores/volume.ts';
+
+/** What reading artifacts needs of a store. */
+export type Reads = Pick<ArtifactStore, 'stat' | 'get'>;
+
+/** The artifacts of a server: the store, and the files on its volume. */
+export interface Artifacts {
+  /** What is in it can be published. */
+  store: ArtifactStore;
+  /** The files that version folders link to: the store itself, or copies of what is in it. */
+  volume: VolumeStore;
+  /** Reads a copy if there is one, else the store. A blob that was deleted from the store may still be found. */
+  reads: Reads;
+  /**
+   * Makes sure that a blob is on the volume.
+   *
+   * @throws {Problem} unknown-blob, store-unavailable, volume-full
+   */
+  bring(digest: Digest, signal?: AbortSignal): Promise<void>;
+}
+
+/** The artifacts of a server whose volume is the store. */
+export function onVolume(volume: VolumeStore): Artifacts {
+  return { store: volume, volume, reads: volume, bring: async () => {} };
+}

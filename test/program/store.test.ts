@@ -1,0 +1,80 @@
+import { readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { temporaryFolder } from '../support/folder.ts';
+import { type Program, startProgram } from '../support/program.ts';
+import { type Files, ok, publish, send, sha256, until, volumeFolder } from './support.ts';
+
+async function withStore(volume?: string) {
+  const store = join(await temporaryFolder(), 'store');
+  const env = { REGISTRY_DISCOVERY: 'off', REGISTRY_ARTIFACTS: `file:${store}` };
+  const program = await startProgram(volume ?? (await volumeFolder()), env);
+  return { store, env, program };
+}
+
+const filesOf = (version: string): Files => ({ 'model.bin': `model ${version}`, 'deep/notes.txt': `notes ${version}` });
+const blobOf = (folder: string, content: string) => join(folder, 'blobs', sha256(content).replace(':', '/'));
+const folders = (volume: string) => readdir(join(volume, 'versions')).then((names) => names.toSorted());
+const activate = (program: Program, version: string) =>
+  ok(program, 'POST', `/api/models/default/versions/${version}/activate`, {});
+const fileOf = async ({ ask }: Program, version: string) =>
+  (await ask('GET', `/api/models/default/versions/${version}/files/model.bin`)).text();
+
+it('keeps bytes in the store, and copies of what is in use on the volume', async () => {
+  const { store, env, program } = await withStore();
+  const { volume } = program;
+  for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program, version, filesOf(version));
+  expect(await readFile(blobOf(store, 'model 1.0.0'), 'utf8')).toBe('model 1.0.0');
+  await activate(program, '1.0.0');
+  await program.stop();
+  // A server on another machine has none of it.
+  for (const name of ['blobs', 'versions', 'latest', 'active']) await rm(join(volume, name), { recursive: true });
+  const again = await startProgram(volume, env);
+  await until(async () => (await ok(again, 'GET', '/readyz')).volume_progress.laid === 2);
+  expect(await folders(volume)).toEqual(['1.0.0', '3.0.0']);
+  expect(await readlink(join(volume, 'active/production'))).toBe('../versions/1.0.0');
+  expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 1.0.0');
+  expect(await fileOf(again, '2.0.0')).toBe('model 2.0.0');
+  expect(await readFile(blobOf(volume, 'model 2.0.0'), 'utf8')).toBe('model 2.0.0');
+  const { warnings } = await activate(again, '2.0.0');
+  expect(warnings).toEqual([]);
+  expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 2.0.0');
+  const metrics = await (await again.ask('GET', '/metrics')).text();
+  expect(metrics).toMatch(/^signalbox_artifact_reads_total\{from="store"\} [1-9]/m);
+});
+
+it('serves copies and moves what has them while the store is away, and refuses the rest clearly', async () => {
+  const { store, program } = await withStore();
+  const { volume } = program;
+  for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program, version, filesOf(version));
+  await activate(program, '1.0.0');
+  await rm(blobOf(volume, 'notes 2.0.0'));
+  await rm(join(volume, 'versions/2.0.0'), { recursive: true, force: true });
+  await rename(store, `${store}-away`);
+
+  expect(await fileOf(program, '1.0.0')).toBe('model 1.0.0');
+  const put = await send(program, 'PUT', `/api/blobs/${sha256('new')}`, 'new');
+  expect(put.status).toBe(503);
+  expect(await put.json()).toMatchObject({ code: 'store-unavailable' });
+  const refused = await program.ask('POST', '/api/models/default/versions/2.0.0/activate', {});
+  expect({ status: refused.status, ...((await refused.json()) as object) }).toMatchObject({
+    status: 503,
+    code: 'store-unavailable',
+  });
+  expect((await activate(program, '3.0.0')).warnings).toEqual([]);
+  expect(await readFile(join(volume, 'active/production/model.bin'), 'utf8')).toBe('model 3.0.0');
+  await ok(program, 'POST', '/api/models/default/rollback', { reason: 'worse' });
+  expect(await readlink(join(volume, 'active/production'))).toBe('../versions/1.0.0');
+
+  await rename(`${store}-away`, store);
+  expect((await activate(program, '2.0.0')).warnings).toEqual([]);
+  expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 2.0.0');
+});
+
+it('refuses a store that belongs to another log', async () => {
+  const { env, program } = await withStore();
+  await publish(program, '1.0.0', filesOf('1.0.0'));
+  await expect(startProgram(await volumeFolder(), env)).rejects.toThrow(/belongs to another log/);
+  await program.stop();
+  await startProgram(program.volume, env);
+});
