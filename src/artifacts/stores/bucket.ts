@@ -16,7 +16,7 @@ export interface Bucket {
   /** Opens an object or a part of it; null if it does not exist. */
   read(key: string, range: ByteRange | null, signal: AbortSignal): Promise<OpenObject | null>;
   stat(key: string, signal: AbortSignal): Promise<ObjectStat | null>;
-  /** Sets the time of an object to now, if it exists, without sending its bytes. */
+  /** Sets the time of an object to now, if it exists, without sending its bytes. The storage may copy them. */
   renew(key: string, signal: AbortSignal): Promise<void>;
   list(prefix: string, signal: AbortSignal): AsyncIterable<{ key: string } & ObjectStat>;
   /** Deletes an object, if it exists. */
@@ -40,11 +40,11 @@ export interface BucketLimits {
 /** An object that is being sent in parts. Every one ends with `complete` or `abort`. */
 export interface PartUpload {
   /** Sends a part; numbers begin at 1. All parts but the last have the same size. `bytes` are not used after it resolves. */
-  send(number: number, bytes: Buffer, sha256: Buffer): Promise<void>;
-  /** Makes the object visible. */
-  complete(): Promise<void>;
+  send(number: number, bytes: Buffer, sha256: Buffer, signal: AbortSignal): Promise<void>;
+  /** Makes the object visible. If it may resolve without having done so, the size of the object tells. */
+  complete(signal: AbortSignal): Promise<void>;
   /** Discards the parts. Does not throw: what is left is swept later. */
-  abort(): Promise<void>;
+  abort(signal: AbortSignal): Promise<void>;
 }
 
 export interface OpenObject {

@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type Digest, isDigest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { unavailable } from '../failure.ts';
-import { type Part, partsOf } from '../parts.ts';
+import { partsOf } from '../parts.ts';
 import type { Addressable, ArtifactStore, BlobStat, Owned, Unfinished } from '../store.ts';
 import { verified } from '../verify.ts';
 import { BLOBS, type Bucket, keyOf, OWNER_KEY, type PartUpload } from './bucket.ts';
+import { inParallel } from './parallel.ts';
 import { resumed } from './resumed.ts';
 
 export type ObjectStore = ArtifactStore & Owned & Partial<Addressable & Unfinished> & { close(): Promise<void> };
@@ -13,6 +15,8 @@ export type ObjectStore = ArtifactStore & Owned & Partial<Addressable & Unfinish
 const MIB = 1024 * 1024;
 /** All parts but the last of an S3 upload have at least 5 MiB, and on R2 the same size. */
 const PART_BYTES = 8 * MIB;
+/** A storage may copy an object in order to renew it, part by part. */
+const COPIED_BYTES = 16 * 1024 * MIB;
 
 /** The longest times in ms that a store waits for an answer: a short one, one part sent, the next bytes of a download. */
 export interface Patience {
@@ -35,8 +39,9 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
       const checked = verified(bytes, digest, size);
       if (size !== undefined && (await store.stat(digest, signal))?.size === size) {
         // Read to the end, so that wrong bytes take equally long whether the blob exists or not.
-        for await (const _ of checked);
-        await bucket.renew(keyOf(digest), within(patience.answer, signal)).catch(fail);
+        for await (const _ of checked) signal?.throwIfAborted();
+        const limit = patience.part * Math.ceil((size + 1) / COPIED_BYTES);
+        await within(limit, signal, (limited) => bucket.renew(keyOf(digest), limited));
       } else await send(digest, checked, size, signal);
       return stored(digest, size, signal);
     },
@@ -44,7 +49,7 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
     async get(digest, range, signal) {
       const stopped = new AbortController();
       const either = signal ? AbortSignal.any([signal, stopped.signal]) : stopped.signal;
-      const bytes = await resumed(bucket, keyOf(digest), range ?? null, patience.idle, either).catch(fail);
+      const bytes = await resumed(bucket, keyOf(digest), range ?? null, patience.idle, either);
       if (!bytes) throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
       const readable = Readable.from(bytes, { objectMode: false, highWaterMark: 256 * 1024 });
       // Otherwise a reader that leaves would wait for the next bytes of the storage.
@@ -53,7 +58,7 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
     },
 
     async stat(digest, signal) {
-      const found = await bucket.stat(keyOf(digest), within(patience.answer, signal)).catch(fail);
+      const found = await within(patience.answer, signal, (limited) => bucket.stat(keyOf(digest), limited));
       return found && { size: found.size, stored_at: found.modified };
     },
 
@@ -65,70 +70,71 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
           if (isDigest(digest)) yield { digest, size, stored_at: modified };
         }
       } catch (error) {
-        fail(error);
+        signal?.throwIfAborted();
+        throw unavailable(bucket.name, error);
       }
     },
 
     async delete(digest, signal) {
-      await bucket.delete(keyOf(digest), within(patience.answer, signal)).catch(fail);
+      await within(patience.answer, signal, (limited) => bucket.delete(keyOf(digest), limited));
     },
 
     async owner() {
-      const found = await resumed(bucket, OWNER_KEY, null, patience.idle, within(patience.answer)).catch(fail);
-      if (!found) return null;
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of found) chunks.push(chunk);
-      return Buffer.concat(chunks).toString('utf8').trim();
+      return within(patience.answer, undefined, async (limited) => {
+        const found = await resumed(bucket, OWNER_KEY, null, patience.idle, limited);
+        return (
+          found &&
+          Buffer.concat(await Array.fromAsync(found))
+            .toString('utf8')
+            .trim()
+        );
+      });
     },
 
     async own(log) {
-      for await (const { bytes, sha256 } of partsOf(Readable.from([Buffer.from(`${log}\n`)]), MIB)) {
-        await bucket.put(OWNER_KEY, bytes, sha256, within(patience.answer)).catch(fail);
-      }
+      const bytes = Buffer.from(`${log}\n`);
+      const sha256 = createHash('sha256').update(bytes).digest();
+      await within(patience.answer, undefined, (limited) => bucket.put(OWNER_KEY, bytes, sha256, limited));
     },
 
     close: async () => bucket.close?.(),
   };
   const { addressOf, sweepUploads } = bucket;
-  if (addressOf) store.addressOf = (digest, seconds) => addressOf(keyOf(digest), seconds).catch(fail);
+  if (addressOf) {
+    store.addressOf = (digest, seconds) => within(patience.answer, undefined, () => addressOf(keyOf(digest), seconds));
+  }
   if (sweepUploads) {
-    store.sweepUploads = (before, signal) => sweepUploads(before, signal ?? new AbortController().signal).catch(fail);
+    // No time limit: there may be many.
+    store.sweepUploads = (before, signal) => within(null, signal, (limited) => sweepUploads(before, limited));
   }
   return store;
 
   async function send(digest: Digest, bytes: AsyncIterable<Uint8Array>, size?: number, signal?: AbortSignal) {
     const key = keyOf(digest);
+    const stopped = new AbortController();
+    const either = signal ? AbortSignal.any([signal, stopped.signal]) : stopped.signal;
+    const sending = inParallel(limits.parallel);
     let upload: PartUpload | null = null;
-    let failure: { error: unknown } | null = null;
-    const sending = new Set<Promise<void>>();
     try {
-      for await (const part of partsOf(bytes, partSizeOf(size))) {
-        if (part.number > limits.parts) throw tooLarge();
-        if (part.number === 1 && part.isLast) {
-          return await bucket.put(key, part.bytes, part.sha256, within(patience.part, signal));
+      for await (const { number, bytes: part, sha256, isLast, release } of partsOf(bytes, partSizeOf(size))) {
+        if (number > limits.parts) throw tooLarge();
+        if (number === 1 && isLast) {
+          return await within(patience.part, signal, (limited) => bucket.put(key, part, sha256, limited));
         }
-        upload ??= await bucket.begin(key, within(patience.answer, signal));
-        if (sending.size === limits.parallel) await Promise.race(sending);
-        if (failure) throw (failure as { error: unknown }).error;
-        begin(upload, part);
+        upload ??= await within(patience.answer, signal, (limited) => bucket.begin(key, limited));
+        const { send: sendPart } = upload;
+        await sending.start(async () => {
+          await within(patience.part, either, (limited) => sendPart(number, part, sha256, limited));
+          release();
+        });
       }
-      await Promise.all(sending);
-      if (failure) throw (failure as { error: unknown }).error;
-      await upload!.complete();
+      await sending.end();
+      await within(patience.part, signal, (limited) => upload!.complete(limited));
     } catch (error) {
-      await Promise.allSettled(sending);
-      await upload?.abort();
-      signal?.throwIfAborted();
-      throw error instanceof Problem ? error : fail(error);
-    }
-
-    function begin({ send }: PartUpload, { number, bytes, sha256, release }: Part): void {
-      const sent: Promise<void> = send(number, bytes, sha256)
-        .then(release, (error: unknown) => {
-          failure ??= { error };
-        })
-        .finally(() => sending.delete(sent));
-      sending.add(sent);
+      stopped.abort();
+      await sending.end().catch(() => {}); // the first error is the one that is thrown
+      await upload?.abort(AbortSignal.timeout(patience.answer));
+      throw error;
     }
   }
 
@@ -150,12 +156,24 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
     return new Problem('too-large', most, size === undefined ? {} : { size });
   }
 
-  function fail(error: unknown): never {
-    throw unavailable(bucket.name, error);
+  /** Runs an operation of the bucket that ends after `ms`, if given, or when `signal` is aborted. Converts its errors. */
+  async function within<T>(
+    ms: number | null,
+    signal: AbortSignal | undefined,
+    operation: (limited: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    signal?.throwIfAborted();
+    const limit = new AbortController();
+    const timer = ms === null ? undefined : setTimeout(() => limit.abort(), ms);
+    try {
+      return await operation(signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!limit.signal.aborted) throw unavailable(bucket.name, error);
+      const detail = `The artifact store ${bucket.name} did not answer within ${ms} ms.`;
+      throw new Problem('store-unavailable', detail, {}, error);
+    } finally {
+      clearTimeout(timer);
+    }
   }
-}
-
-function within(ms: number, signal?: AbortSignal): AbortSignal {
-  const limit = AbortSignal.timeout(ms);
-  return signal ? AbortSignal.any([signal, limit]) : limit;
 }

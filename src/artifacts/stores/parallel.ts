@@ -1,0 +1,29 @@
+/** Tasks that run at the same time, a limited number of them. */
+export interface Parallel {
+  /** Starts a task as soon as fewer than the limit run. Throws the first error of a task, if there was one. */
+  start(task: () => Promise<void>): Promise<void>;
+  /** Waits for all tasks. Throws the first error of one, if there was one. */
+  end(): Promise<void>;
+}
+
+export function inParallel(limit: number): Parallel {
+  const running = new Set<Promise<void>>();
+  const failures: unknown[] = [];
+  const check = () => {
+    if (failures.length > 0) throw failures[0];
+  };
+  return {
+    async start(task) {
+      if (running.size === limit) await Promise.race(running);
+      check();
+      const run: Promise<void> = task()
+        .catch((error: unknown) => void failures.push(error))
+        .finally(() => running.delete(run));
+      running.add(run);
+    },
+    async end() {
+      await Promise.all(running);
+      check();
+    },
+  };
+}
