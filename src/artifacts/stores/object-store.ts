@@ -82,12 +82,10 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
     async owner() {
       return within(patience.answer, undefined, async (limited) => {
         const found = await resumed(bucket, OWNER_KEY, null, patience.idle, limited);
-        return (
-          found &&
-          Buffer.concat(await Array.fromAsync(found))
-            .toString('utf8')
-            .trim()
-        );
+        if (!found) return null;
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of found) chunks.push(chunk);
+        return Buffer.concat(chunks).toString('utf8').trim();
       });
     },
 

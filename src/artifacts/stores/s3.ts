@@ -16,9 +16,9 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { nameOf } from '../address.ts';
 import type { ByteRange } from '../store.ts';
 import type { Bucket, ObjectStat, OpenObject } from './bucket.ts';
-import { createS3, type S3, type S3Address, type S3Timeouts } from './s3-client.ts';
-import { noSuchBucket, unlessMissing } from './s3-errors.ts';
-import { beginUpload } from './s3-upload.ts';
+import { createS3, type S3, type S3Address, type S3Timeouts } from './s3/client.ts';
+import { noSuchBucket, unlessMissing } from './s3/errors.ts';
+import { beginUpload } from './s3/upload.ts';
 
 const GIB = 1024 ** 3;
 /** Larger objects would need parts of more than 120 MiB, of which five are in memory for each upload. */

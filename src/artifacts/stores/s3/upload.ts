@@ -7,9 +7,9 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import type { PartUpload } from './bucket.ts';
-import type { S3 } from './s3-client.ts';
-import { unlessMissing } from './s3-errors.ts';
+import type { PartUpload } from '../bucket.ts';
+import type { S3 } from './client.ts';
+import { unlessMissing } from './errors.ts';
 
 const COPIES_AT_ONCE = 8;
 

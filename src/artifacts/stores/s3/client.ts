@@ -1,6 +1,6 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
-import { nameOf, type StoreAddress } from '../address.ts';
-import { explained, isExpired } from './s3-errors.ts';
+import { nameOf, type StoreAddress } from '../../address.ts';
+import { explained, isExpired } from './errors.ts';
 
 export type S3Address = Extract<StoreAddress, { kind: 's3' }>;
 

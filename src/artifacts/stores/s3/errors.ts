@@ -1,5 +1,5 @@
 import { S3ServiceException } from '@aws-sdk/client-s3';
-import { Problem } from '../../domain/errors.ts';
+import { Problem } from '../../../domain/errors.ts';
 
 const CREDENTIALS =
   'Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, the profile, or the role of this machine.';
