@@ -15,7 +15,7 @@ export interface InBucket {
   endpoint: string | null;
 }
 
-const FORMS = 'file:, s3://bucket/prefix, azure://container/prefix, gs://bucket/prefix or nats:';
+const FORMS = 'file:, s3://bucket/prefix, azure://container/prefix, gs://bucket/prefix, nats: or nats://host:port';
 const PARAMETERS = { file: [], s3: ['endpoint', 'region'], azure: ['endpoint'], gs: ['endpoint'], nats: [] } as const;
 
 /**
@@ -25,7 +25,7 @@ const PARAMETERS = { file: [], s3: ['endpoint', 'region'], azure: ['endpoint'], 
  * @throws {Error} that says what is wrong with it
  */
 export function parseStoreAddress(text: string): StoreAddress {
-  const scheme = /^([a-z0-9]+):/.exec(text)?.[1];
+  const scheme = /^([a-z0-9]+):/.exec(text)?.[1]?.replace(/^tls$/, 'nats');
   if (!isKind(scheme)) throw new Error(`must be ${FORMS}`);
   if (scheme === 'file') return { kind: 'file', folder: folderOf(text) };
   if (scheme === 'nats') return { kind: 'nats', url: text === 'nats:' ? null : text };

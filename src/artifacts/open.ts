@@ -1,24 +1,57 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import { nameOf, type StoreAddress } from './address.ts';
 import type { Addressable, ArtifactStore, Owned, Unfinished } from './store.ts';
+import type { Bucket } from './stores/bucket.ts';
 import { openFolderStore } from './stores/folder.ts';
+import { createObjectStore } from './stores/object-store.ts';
 import type { Writer } from './writer.ts';
 
 /** A store that is not the volume. */
 export type RemoteStore = ArtifactStore & Owned & Partial<Addressable & Unfinished> & { close(): Promise<void> };
 
-interface Means {
-  /** The log's connection, for `nats:`. */
-  nats: NatsConnection;
+export interface Means {
+  /** The log's connection, for `nats:`; null if there is none. */
+  nats: NatsConnection | null;
+  /** Connects to another NATS, for `nats://…`. */
+  connectTo(url: string): Promise<NatsConnection>;
   writer?: Writer;
 }
 
 /**
- * Opens a store. Nothing is sent to it yet.
+ * Opens a store.
  *
  * @throws {Error} with what to install, if the SDK of the store is missing
  */
-export async function openStore(address: StoreAddress, { writer }: Means): Promise<RemoteStore> {
-  if (address.kind !== 'file' || address.folder === null) throw new Error(`${nameOf(address)} is not a store yet`);
-  return { ...(await openFolderStore(address.folder, writer)), close: async () => {} };
+export async function openStore(address: StoreAddress, means: Means): Promise<RemoteStore> {
+  if (address.kind !== 'file') return createObjectStore(await openBucket(address, means));
+  if (address.folder === null) throw new Error('file: without a folder is the volume');
+  return { ...(await openFolderStore(address.folder, means.writer)), close: async () => {} };
+}
+
+/** The SDKs are optional dependencies, so each is imported only for a store that needs it. */
+async function openBucket(address: Exclude<StoreAddress, { kind: 'file' }>, means: Means): Promise<Bucket> {
+  switch (address.kind) {
+    case 's3': {
+      const { createS3Bucket } = await installed(address, import('./stores/s3.ts'));
+      return createS3Bucket(address);
+    }
+    default:
+      throw new Error(`${nameOf(address)} ${means.nats}`);
+  }
+}
+
+const PACKAGES = {
+  s3: '@aws-sdk/client-s3 @aws-sdk/s3-request-presigner',
+  azure: '@azure/storage-blob @azure/identity',
+  gs: '@google-cloud/storage',
+};
+
+async function installed<T>(address: StoreAddress & { kind: keyof typeof PACKAGES }, imported: Promise<T>): Promise<T> {
+  try {
+    return await imported;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    const install = `npm install ${PACKAGES[address.kind]}`;
+    throw new Error(`The store ${nameOf(address)} needs packages that are not installed: ${install}.`, { cause });
+  }
 }

@@ -7,13 +7,14 @@ import { openStore } from '../artifacts/open.ts';
 import { DISK_RESERVE_BYTES, openVolumeStore } from '../artifacts/stores/volume.ts';
 import { openWriter } from '../artifacts/writer.ts';
 import type { ServerConfig } from '../config.ts';
-import type { Nats } from '../log/connection.ts';
+import { connectNats, type Nats, parseNatsUrl } from '../log/connection.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { ReadModel } from '../projections/read-model/read-model.ts';
 import type { Opened } from './parts.ts';
 import { watchOwner } from './store-owner.ts';
 
 const GIB = 1024 ** 3;
+const CONNECT_MS = 30_000;
 
 export interface ArtifactParts {
   artifacts: Artifacts;
@@ -46,7 +47,7 @@ export async function openArtifacts(options: Options, opened: Opened): Promise<A
   const files = await openVolumeStore(volume, DISK_RESERVE_BYTES, 0, writer);
   const isVolume = address.kind === 'file' && (address.folder === null || resolve(address.folder) === volume);
   if (isVolume) return { artifacts: onVolume(files), cache: null, storeProblems: () => [] };
-  const store = await openStore(address, { nats: nats.nc, writer });
+  const store = await openStore(address, { nats: nats.nc, connectTo, writer });
   opened(() => store.close());
   const name = nameOf(address);
   const owner = await watchOwner(store, { name, ...options }, opened);
@@ -55,4 +56,9 @@ export async function openArtifacts(options: Options, opened: Opened): Promise<A
   opened(() => cache.close());
   log.info({ store: name }, 'artifacts are kept in a store');
   return { artifacts: cache, cache, storeProblems: owner.problems };
+}
+
+async function connectTo(url: string) {
+  const { nc } = await connectNats(parseNatsUrl(url), 'signalbox artifacts', AbortSignal.timeout(CONNECT_MS));
+  return nc;
 }

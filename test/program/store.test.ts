@@ -1,16 +1,10 @@
 import { readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../support/folder.ts';
 import { type Program, startProgram } from '../support/program.ts';
-import { type Files, ok, publish, send, sha256, until, volumeFolder } from './support.ts';
-
-async function withStore(volume?: string) {
-  const store = join(await temporaryFolder(), 'store');
-  const env = { REGISTRY_DISCOVERY: 'off', REGISTRY_ARTIFACTS: `file:${store}` };
-  const program = await startProgram(volume ?? (await volumeFolder()), env);
-  return { store, env, program };
-}
+import { STORES } from '../support/stores.ts';
+import { type Files, ok, publish, send, sha256, shared, until, volumeFolder } from './support.ts';
 
 const filesOf = (version: string): Files => ({ 'model.bin': `model ${version}`, 'deep/notes.txt': `notes ${version}` });
 const blobOf = (folder: string, content: string) => join(folder, 'blobs', sha256(content).replace(':', '/'));
@@ -20,32 +14,11 @@ const activate = (program: Program, version: string) =>
 const fileOf = async ({ ask }: Program, version: string) =>
   (await ask('GET', `/api/models/default/versions/${version}/files/model.bin`)).text();
 
-it('keeps bytes in the store, and copies of what is in use on the volume', async () => {
-  const { store, env, program } = await withStore();
-  const { volume } = program;
-  for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program, version, filesOf(version));
-  expect(await readFile(blobOf(store, 'model 1.0.0'), 'utf8')).toBe('model 1.0.0');
-  await activate(program, '1.0.0');
-  await program.stop();
-  // A server on another machine has none of it.
-  for (const name of ['blobs', 'versions', 'latest', 'active']) await rm(join(volume, name), { recursive: true });
-  const again = await startProgram(volume, env);
-  await until(async () => (await ok(again, 'GET', '/readyz')).volume_progress.laid === 2);
-  expect(await folders(volume)).toEqual(['1.0.0', '3.0.0']);
-  expect(await readlink(join(volume, 'active/production'))).toBe('../versions/1.0.0');
-  expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 1.0.0');
-  expect(await fileOf(again, '2.0.0')).toBe('model 2.0.0');
-  expect(await readFile(blobOf(volume, 'model 2.0.0'), 'utf8')).toBe('model 2.0.0');
-  const { warnings } = await activate(again, '2.0.0');
-  expect(warnings).toEqual([]);
-  expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 2.0.0');
-  const metrics = await (await again.ask('GET', '/metrics')).text();
-  expect(metrics).toMatch(/^signalbox_artifact_reads_total\{from="store"\} [1-9]/m);
-});
-
 it('serves copies and moves what has them while the store is away, and refuses the rest clearly', async () => {
-  const { store, program } = await withStore();
-  const { volume } = program;
+  const store = join(await temporaryFolder(), 'store');
+  const env = { REGISTRY_DISCOVERY: 'off', REGISTRY_ARTIFACTS: `file:${store}` };
+  const volume = await volumeFolder();
+  const program = await startProgram(volume, env);
   for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program, version, filesOf(version));
   await activate(program, '1.0.0');
   await rm(blobOf(volume, 'notes 2.0.0'));
@@ -71,10 +44,42 @@ it('serves copies and moves what has them while the store is away, and refuses t
   expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 2.0.0');
 });
 
-it('refuses a store that belongs to another log', async () => {
-  const { env, program } = await withStore();
-  await publish(program, '1.0.0', filesOf('1.0.0'));
-  await expect(startProgram(await volumeFolder(), env)).rejects.toThrow(/belongs to another log/);
-  await program.stop();
-  await startProgram(program.volume, env);
+describe.each(Object.entries(STORES))('artifacts in %s', (_, start) => {
+  const store = shared(start);
+
+  async function registry() {
+    const env = { REGISTRY_DISCOVERY: 'off', ...store()() };
+    return { env, program: await startProgram(await volumeFolder(), env) };
+  }
+
+  it('are stored there, and copied to the volume when they are used', async () => {
+    const { env, program } = await registry();
+    const { volume } = program;
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) await publish(program, version, filesOf(version));
+    await activate(program, '1.0.0');
+    await program.stop();
+    // As on another machine.
+    for (const name of ['blobs', 'versions', 'latest', 'active']) await rm(join(volume, name), { recursive: true });
+    const again = await startProgram(volume, env);
+    await until(async () => (await ok(again, 'GET', '/readyz')).volume_progress.laid === 2);
+    expect(await folders(volume)).toEqual(['1.0.0', '3.0.0']);
+    expect(await readlink(join(volume, 'active/production'))).toBe('../versions/1.0.0');
+    expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 1.0.0');
+    expect(await fileOf(again, '2.0.0')).toBe('model 2.0.0');
+    expect(await readFile(blobOf(volume, 'model 2.0.0'), 'utf8')).toBe('model 2.0.0');
+    expect((await activate(again, '2.0.0')).warnings).toEqual([]);
+    expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 2.0.0');
+    const metrics = await (await again.ask('GET', '/metrics')).text();
+    expect(metrics).toMatch(/^signalbox_artifact_reads_total\{from="store"\} [1-9]/m);
+    expect(await ok(again, 'GET', '/readyz')).toMatchObject({ store: [], artifacts: [], volume: [] });
+  });
+
+  it('are not mixed with those of another log', async () => {
+    const { env, program } = await registry();
+    await publish(program, '1.0.0', filesOf('1.0.0'));
+    await expect(startProgram(await volumeFolder(), env)).rejects.toThrow(/belongs to another log/);
+    await program.stop();
+    const again = await startProgram(program.volume, env);
+    await publish(again, '2.0.0', filesOf('2.0.0'));
+  });
 });
