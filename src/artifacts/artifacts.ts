@@ -1,5 +1,5 @@
 import type { Digest } from '../domain/digest.ts';
-import type { ArtifactStore } from './store.ts';
+import type { Addressable, ArtifactStore, Unfinished } from './store.ts';
 import type { VolumeStore } from './stores/volume.ts';
 
 /** What reading artifacts needs of a store. */
@@ -8,7 +8,7 @@ export type Reads = Pick<ArtifactStore, 'stat' | 'get'>;
 /** The artifacts of a server: the store, and the files on its volume. */
 export interface Artifacts {
   /** What is in it can be published. */
-  store: ArtifactStore;
+  store: ArtifactStore & Partial<Addressable & Unfinished>;
   /** The files that version folders link to: the store itself, or copies of what is in it. */
   volume: VolumeStore;
   /** Reads a copy if there is one, else the store. A blob that was deleted from the store may still be found. */

@@ -110,7 +110,7 @@ export function createExecute(options: ExecuteOptions): Execute {
 
     async function attempt(revision: number): Promise<Outcome | null> {
       const needed = command.needs?.(followed(name), input) ?? [];
-      const unpin = collector.pin(needed.map(({ digest }) => digest));
+      const unpin = await collector.pin(needed.map(({ digest }) => digest));
       try {
         // What a version refers to already is not deleted, so a copy is enough, and the store may be unavailable.
         const missing = await missingIn(command.refersTo ? artifacts.store : artifacts.reads, needed);

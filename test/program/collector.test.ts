@@ -35,7 +35,7 @@ it('deletes unreferenced blobs after the grace period', async () => {
   const { store: blobs, digests, there } = await store('referenced', 'unreferenced', 'pinned');
   const [referenced, unreferenced, pinned] = digests as [Digest, Digest, Digest];
   const collector = createCollector(blobs, { isReferenced: (digest) => digest === referenced, complete: () => true });
-  const unpin = collector.pin([pinned]);
+  const unpin = await collector.pin([pinned]);
 
   expect(await collector.collect(Date.now())).toBe(0);
   expect(await there()).toEqual([...digests].sort());
@@ -74,7 +74,7 @@ it('keeps a blob that is being put again, however long that takes', async () => 
 it('keeps a blob that is pinned twice until both pins are released', async () => {
   const { store: blobs, digests, there } = await store('twice');
   const collector = createCollector(blobs, { isReferenced: () => false, complete: () => true });
-  const unpin = [collector.pin(digests), collector.pin(digests)];
+  const unpin = [await collector.pin(digests), await collector.pin(digests)];
   unpin[0]!();
   await collector.collect(LATER());
   expect(await there()).toEqual(digests);
@@ -89,6 +89,46 @@ it('sees a reference that is added while it runs', async () => {
   const collector = createCollector(blobs, { isReferenced: () => looks++ > 0, complete: () => true });
   expect(await collector.collect(LATER())).toBe(1); // the one that was looked at before
   expect(await there()).toHaveLength(digests.length - 1);
+});
+
+it('lets nobody rely on a blob whose deletion has begun', async () => {
+  const { store: blobs, digests, there } = await store('deleted slowly');
+  const held = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const slow = {
+    ...blobs,
+    async delete(digest: Digest) {
+      begun.resolve();
+      await held.promise;
+      await blobs.delete(digest);
+    },
+  };
+  const collector = createCollector(slow, { isReferenced: () => false, complete: () => true });
+  const collecting = collector.collect(LATER());
+  await begun.promise;
+  let isPinned = false;
+  const pinning = collector.pin(digests).then(async (unpin) => {
+    isPinned = true;
+    expect(await there()).toEqual([]);
+    unpin();
+  });
+  await new Promise(setImmediate);
+  expect(isPinned).toBe(false);
+  held.resolve();
+  await pinning;
+  expect(await collecting).toBe(1);
+});
+
+it('lets nobody rely on a blob whose deletion has no outcome, until it cannot happen any more', async () => {
+  const { store: blobs, digests } = await store('deleted perhaps');
+  const failing = { ...blobs, delete: () => Promise.reject(new Error('no answer')) };
+  const references = { isReferenced: () => false, complete: () => true };
+  const collector = createCollector(failing, references);
+  await expect(collector.collect(LATER())).rejects.toThrow('no answer');
+  await expect(collector.pin(digests)).rejects.toMatchObject({ code: 'store-unavailable' });
+  const later = createCollector(failing, references, 0);
+  await expect(later.collect(LATER())).rejects.toThrow('no answer');
+  (await later.pin(digests))();
 });
 
 it('collects nothing while the read model may lack versions', async () => {
