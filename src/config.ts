@@ -19,12 +19,11 @@ const httpUrl = z.url({
   error: 'must start with http:// or https://, such as http://127.0.0.1:8080',
 });
 
-const storeAddress = z.string().transform((text, context) => {
+const storeAddress = z.string().superRefine((text, context) => {
   try {
-    return parseStoreAddress(text);
+    parseStoreAddress(text);
   } catch (error) {
     context.addIssue({ code: 'custom', message: (error as Error).message });
-    return z.NEVER;
   }
 });
 
@@ -38,7 +37,7 @@ export const serverVariables = z.object({
   REGISTRY_ENVIRONMENTS: environments.default(['production', 'staging', 'dev']),
   REGISTRY_ACTIVATION_LIMIT: whole(0, MAX_ACTIVATION_LIMIT).optional(),
   REGISTRY_COMMAND_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(600),
-  REGISTRY_ARTIFACTS: storeAddress.prefault('file:'),
+  REGISTRY_ARTIFACTS: storeAddress.default('file:'),
   REGISTRY_CACHE_GIB: whole(1, 1_000_000).default(10),
   REGISTRY_VOLUME_VERSIONS: z.enum(['all', 'active']).optional(),
   REGISTRY_SCRUB_HOURS: whole(0, MAX_SCRUB_HOURS).default(0),

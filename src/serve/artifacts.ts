@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
-import { nameOf } from '../artifacts/address.ts';
+import { nameOf, parseStoreAddress } from '../artifacts/address.ts';
 import { type Artifacts, onVolume } from '../artifacts/artifacts.ts';
 import { type Cache, createCache } from '../artifacts/cache.ts';
 import { openStore } from '../artifacts/open.ts';
@@ -41,7 +41,7 @@ interface Options {
  */
 export async function openArtifacts(options: Options, opened: Opened): Promise<ArtifactParts> {
   const { config, volume, nats, metrics, log } = options;
-  const { REGISTRY_ARTIFACTS: address, REGISTRY_CACHE_GIB } = config;
+  const address = parseStoreAddress(config.REGISTRY_ARTIFACTS);
   const writer = openWriter();
   opened(() => writer.close());
   const files = await openVolumeStore(volume, DISK_RESERVE_BYTES, 0, writer);
@@ -52,7 +52,10 @@ export async function openArtifacts(options: Options, opened: Opened): Promise<A
   const name = nameOf(address);
   const owner = await watchOwner(store, { name, ...options }, opened);
   const guarded = { ...store, put: owner.guarding(store.put) };
-  const cache = createCache(guarded, files, { largest: (REGISTRY_CACHE_GIB * GIB) / 4, read: metrics.artifactRead });
+  const cache = createCache(guarded, files, {
+    largest: (config.REGISTRY_CACHE_GIB * GIB) / 4,
+    read: metrics.artifactRead,
+  });
   opened(() => cache.close());
   log.info({ store: name }, 'artifacts are kept in a store');
   return { artifacts: cache, cache, storeProblems: owner.problems };

@@ -4,6 +4,7 @@ import { isVolumeLocked } from '../files/lock.ts';
 import { reasonOf } from '../files/system-error.ts';
 import { isNodeTooOld, MINIMUM_NODE } from '../node-version.ts';
 import { checkPublicUrl } from './address.ts';
+import { checkArtifactStore } from './artifacts.ts';
 import { type Check, ok, skipped, warning, wrong } from './check.ts';
 import { checkBinary, checkEmbedded, checkNats, checkStoppedLog } from './nats.ts';
 import { type Connect, checkReached, checkRegistry } from './registry.ts';
@@ -58,6 +59,7 @@ async function* examineServer(config: ServerConfig): AsyncGenerator<Check> {
   const nearest = await nearestFolder(volume);
   if (nearest === null || nearest === volume) yield* await checkVolume(volume);
   else yield warning('volume', `${volume} does not exist.`, 'Check REGISTRY_VOLUME. The first start creates it.');
+  yield await checkArtifactStore(config);
   yield await checkSecretFile(volume);
   yield lock;
   yield await checkPolicy(config.REGISTRY_POLICY);

@@ -10,6 +10,7 @@ import { reasonOf, sentenceOf } from '../files/system-error.ts';
 import { serve } from '../serve.ts';
 import { createLogger } from '../telemetry.ts';
 import { checkAddress, checkPublicUrl, localUrl } from './address.ts';
+import { checkArtifactStore } from './artifacts.ts';
 import { type Check, isWrong, ok, wrong } from './check.ts';
 import { envText, type Variable } from './env-file.ts';
 import { checkBinary, checkNats } from './nats.ts';
@@ -28,6 +29,7 @@ export async function* tryOut({ config, folder, force }: Plan): AsyncGenerator<C
   if (isWrong(free)) return;
   yield* await checkVolume(volume);
   yield* config.NATS_URL === undefined ? [await checkBinary()] : await checkNats(config.NATS_URL);
+  yield await checkArtifactStore(config);
   yield await checkAddress(config);
   yield checkPublicUrl(config);
   yield* await checkSignIn(config);

@@ -25,6 +25,12 @@ export const SETTINGS: readonly Setting[] = [
     what: 'volume: the folder for the files of the models',
     preset: './registry',
   },
+  {
+    name: 'REGISTRY_ARTIFACTS',
+    option: '--artifacts <store>',
+    what: 'where the bytes of artifacts are kept: file: is the volume; else s3://bucket/prefix and others, docs/stores.md',
+    preset: 'file:',
+  },
   { name: 'HOST', option: '--host <address>', what: 'address to listen on', preset: '127.0.0.1' },
   { name: 'PORT', option: '--port <number>', what: 'port to listen on', preset: '8080' },
   {

@@ -1,10 +1,14 @@
 import { readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { Check } from '../../src/setup/check.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import { type Program, startProgram } from '../support/program.ts';
+import { freePort } from '../support/nats.ts';
+import { cliWith, type Program, startProgram } from '../support/program.ts';
 import { STORES } from '../support/stores.ts';
 import { type Files, ok, publish, send, sha256, shared, until, volumeFolder } from './support.ts';
+
+const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'nobody', AWS_SECRET_ACCESS_KEY: 'nothing', AWS_MAX_ATTEMPTS: '1' };
 
 const filesOf = (version: string): Files => ({ 'model.bin': `model ${version}`, 'deep/notes.txt': `notes ${version}` });
 const blobOf = (folder: string, content: string) => join(folder, 'blobs', sha256(content).replace(':', '/'));
@@ -72,6 +76,34 @@ describe.each(Object.entries(STORES))('artifacts in %s', (_, start) => {
     const metrics = await (await again.ask('GET', '/metrics')).text();
     expect(metrics).toMatch(/^signalbox_artifact_reads_total\{from="store"\} [1-9]/m);
     expect(await ok(again, 'GET', '/readyz')).toMatchObject({ store: [], artifacts: [], volume: [] });
+  });
+
+  it('are tried by doctor and by init', async () => {
+    const { env, program } = await registry();
+    const doctor = async (variables: Record<string, string>) => {
+      const all = { REGISTRY_DSN: program.url, REGISTRY_VOLUME: program.volume, ...env, ...variables };
+      const { stdout } = await cliWith(all, 'doctor', '--json');
+      return (JSON.parse(stdout) as { checks: Check[] }).checks.find(({ name }) => name === 'artifact store');
+    };
+    expect(await doctor({})).toMatchObject({ status: expect.stringMatching(/ok|skipped/) });
+    const elsewhere = { REGISTRY_ARTIFACTS: 's3://no-such-bucket/x?endpoint=http://127.0.0.1:1' };
+    expect(await doctor({ ...elsewhere, ...CREDENTIALS })).toMatchObject({
+      status: 'wrong',
+      detail: expect.stringContaining('s3://no-such-bucket/x cannot be used'),
+    });
+    const folder = await temporaryFolder();
+    const empty = store()();
+    const given = [
+      '--volume',
+      join(folder, 'registry'),
+      '--port',
+      String(await freePort()),
+      '--artifacts',
+      empty.REGISTRY_ARTIFACTS,
+    ];
+    const { stdout } = await cliWith(empty, 'init', '--yes', '--json', '--out', folder, ...given);
+    expect(JSON.parse(stdout)).toMatchObject({ installed: true });
+    expect(await readFile(join(folder, '.env'), 'utf8')).toContain(empty.REGISTRY_ARTIFACTS);
   });
 
   it('are not mixed with those of another log', async () => {
