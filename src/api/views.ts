@@ -27,6 +27,10 @@ export function versionView(model: Where, state: VersionState): VersionView {
   return { ...versionFields(model, state), manifest: state.manifest };
 }
 
+/** Whether the folder of a version is on a server's volume; if not, what prevents it. */
+export const LaidView = z.object({ version: z.string(), laid: z.boolean(), warnings: z.array(z.string()) });
+export type LaidView = z.infer<typeof LaidView>;
+
 /** What a view needs of a model: also of one in the past. */
 type Where = Pick<Model, 'name' | 'environments'>;
 

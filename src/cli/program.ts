@@ -17,6 +17,7 @@ import { importCommand } from './import.ts';
 import { initCommand } from './init.ts';
 import { keyCommand } from './key.ts';
 import { latestCommand } from './latest.ts';
+import { layCommand } from './lay.ts';
 import { listCommand } from './list.ts';
 import { loadersCommand } from './loaders.ts';
 import { notesCommand } from './notes.ts';
@@ -56,6 +57,7 @@ for (const create of [
   notesCommand,
   archiveCommand,
   unarchiveCommand,
+  layCommand,
   listCommand,
   showCommand,
   diffCommand,

@@ -9,6 +9,7 @@ import { healthRoutes } from './api/health.ts';
 import { historyRoutes } from './api/history.ts';
 import { identityRoutes } from './api/identity.ts';
 import { keyRoutes } from './api/keys.ts';
+import { layRoutes } from './api/lay.ts';
 import { loaderRoutes } from './api/loaders.ts';
 import { metricsRoutes } from './api/metrics.ts';
 import { modelRoutes } from './api/models.ts';
@@ -33,6 +34,7 @@ export const apiRoutes: readonly Route[] = [
   ...versionRoutes,
   ...activeRoutes,
   ...versionFileRoutes,
+  ...layRoutes,
   ...compareRoutes,
   ...publishRoutes,
   ...commandRoutes,

@@ -33,6 +33,8 @@ export interface Services extends CallerServices {
   fleet: Fleet;
   /** Resolves when every event of the model folded so far shows on the volume, or after 5 seconds. */
   settled(model: string): Promise<void>;
+  /** Lays the folder of a version; returns whether it is there within 5 seconds. */
+  lay(model: string, version: string): Promise<boolean>;
   /** Differences between the volume and the log in one model, as sentences. */
   volumeProblems(model: string): string[];
   /** The revision that answers are computed at, as an opaque token. */

@@ -29,6 +29,7 @@ type Derived =
   | 'lists'
   | 'readAt'
   | 'settled'
+  | 'lay'
   | 'volumeProblems'
   | 'revision'
   | 'awaitRevision'
@@ -52,6 +53,7 @@ export async function startHttp(
       lists,
       readAt: (revision) => readAt(nats, revision),
       settled: files.settled,
+      lay: files.lay,
       volumeProblems: files.problems,
       revision: () => revisionToken(readModel.committed),
       awaitRevision: createRevisionWait(projector),

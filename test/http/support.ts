@@ -74,6 +74,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
       return { revision, model: 'fraud', body };
     },
     settled: async () => {},
+    lay: async () => true,
     volumeProblems: () => [],
     revision: () => revisionToken(readModel.committed),
     awaitRevision: createRevisionWait({ readModel, until: async () => false }),

@@ -33,6 +33,7 @@ const COMMANDS = [
   'notes',
   'archive',
   'unarchive',
+  'lay',
   'list',
   'show',
   'diff',

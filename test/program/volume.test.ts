@@ -2,7 +2,7 @@ import { readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { type Program, startProgram } from '../support/program.ts';
+import { cli, type Program, startProgram } from '../support/program.ts';
 import { ok, publish, send, sha256, until, volumeFolder } from './support.ts';
 
 const env = { REGISTRY_DISCOVERY: 'off' };
@@ -89,6 +89,9 @@ it('rolls back to a version that has no folder with REGISTRY_VOLUME_VERSIONS=act
   const program = await startProgram(volume, { ...env, REGISTRY_VOLUME_VERSIONS: 'active' });
   await until(async () => (await progress(program)).laid === 2);
   expect((await folders(volume)).toSorted()).toEqual(['1.0.0', `1.${VERSIONS - 1}.0`]);
+  expect(await cli(program, 'lay', '1.9.0')).toMatchObject({ code: 0, stdout: 'versions/1.9.0 is on the volume.\n' });
+  expect(await readFile(join(volume, 'versions/1.9.0/model.txt'), 'utf8')).toBe('bytes');
+  expect(await cli(program, 'lay', '9.9.9')).toMatchObject({ code: 4 });
   await ok(program, 'POST', '/api/models/default/versions/1.5.0/activate', {});
   await rm(join(volume, 'versions/1.0.0'), { recursive: true });
   await ok(program, 'POST', '/api/models/default/rollback', { reason: 'worse' });

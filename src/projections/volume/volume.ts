@@ -29,6 +29,8 @@ export interface VolumeProjection {
    * there is not laid.
    */
   scrub(model: string, version: string, stop: AbortSignal): Promise<void>;
+  /** Lays the folder of a version that needs none; returns whether it is there within 5 seconds. */
+  lay(model: string, version: string): Promise<boolean>;
   /** Removes a version's folder, unless a link points to it or it has other files; returns whether it did. */
   remove(model: string, version: string): Promise<boolean>;
   close(): Promise<void>;
@@ -89,12 +91,7 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
   position.unref();
 
   return {
-    async settled(model) {
-      const timeout = Promise.withResolvers<void>();
-      const timer = setTimeout(timeout.resolve, SETTLE_TIMEOUT_MS);
-      await Promise.race([queue.idle(model), timeout.promise]);
-      clearTimeout(timer);
-    },
+    settled: (model) => soon(queue.idle(model)),
     problems: queue.problems,
     incomplete: bytes,
     progress() {
@@ -106,6 +103,10 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
       const isLinked = linkedVersions(readModel.model(model)).includes(version);
       if (laid === 'active' && !isLinked && !(await exists(versionFolder(volume, model, version)))) return;
       await add(model, () => [files.version(model, version, stop), ...(isLinked ? files.links(model) : [])]);
+    },
+    async lay(model, version) {
+      await soon(add(model, () => [files.version(model, version)]));
+      return exists(versionFolder(volume, model, version));
     },
     async remove(model, version) {
       let isRemoved = false;
@@ -189,4 +190,12 @@ export function startVolume(options: VolumeOptions): VolumeProjection {
       log.error({ err }, 'the position of the volume was not saved');
     }
   }
+}
+
+/** Waits until it is done, or for 5 seconds. */
+async function soon(done: Promise<void>): Promise<void> {
+  const timeout = Promise.withResolvers<void>();
+  const timer = setTimeout(timeout.resolve, SETTLE_TIMEOUT_MS);
+  await Promise.race([done, timeout.promise]);
+  clearTimeout(timer);
 }
