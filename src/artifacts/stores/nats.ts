@@ -2,10 +2,11 @@ import { JetStreamApiError } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { abortable } from '../../structures/abortable.ts';
 import type { Bucket } from './bucket.ts';
+import { purgeChunks } from './nats/chunks.ts';
 import { listMetas } from './nats/list.ts';
 import { findObject, readMeta, writeMeta } from './nats/meta.ts';
 import { openObject } from './nats/read.ts';
-import { chunksOf, OBJECTS, type ObjectStream, openObjects } from './nats/stream.ts';
+import { OBJECTS, type ObjectStream, openObjects } from './nats/stream.ts';
 import { sweepChunks } from './nats/sweep.ts';
 import { beginUpload } from './nats/upload.ts';
 
@@ -53,10 +54,10 @@ function bucketOf(stream: ObjectStream): Bucket {
     limits: { size: stream.maxObjectBytes, parts: 10_000, parallel: 1 },
 
     async put(key, bytes, sha256, signal) {
-      const upload = beginUpload(stream, key, signal);
+      const upload = beginUpload(stream, key);
       try {
-        await upload.send(1, bytes, sha256);
-        await upload.complete();
+        await upload.send(1, bytes, sha256, signal);
+        await upload.complete(signal);
       } catch (error) {
         await upload.abort();
         throw error;
@@ -101,18 +102,17 @@ async function renew(stream: ObjectStream, key: string): Promise<void> {
  * and may hide an object that was put meanwhile.
  */
 async function remove(stream: ObjectStream, key: string): Promise<void> {
-  const { streams } = stream.jsm;
   for (let attempt = 1; ; attempt++) {
     const found = await readMeta(stream, key);
     if (!found) return;
     try {
-      await streams.deleteMessage(OBJECTS, found.revision, false);
+      await stream.jsm.streams.deleteMessage(OBJECTS, found.revision, false);
     } catch (error) {
       // It is refused if another client renewed or deleted the object meanwhile.
       if (!(error instanceof JetStreamApiError) || attempt === ATTEMPTS) throw error;
       continue;
     }
-    await streams.purge(OBJECTS, { filter: chunksOf(found.meta.nuid) });
+    await purgeChunks(stream, found.meta.nuid);
     return;
   }
 }

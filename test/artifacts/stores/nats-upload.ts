@@ -1,12 +1,14 @@
 import { createNatsBucket } from '../../../src/artifacts/stores/nats.ts';
+import { createObjectStore } from '../../../src/artifacts/stores/object-store.ts';
 import { connectOnce } from '../../../src/log/connection.ts';
-import { someBytes } from '../../support/bytes.ts';
 
-// Sends a part of an object to the NATS of its argument, says so, and waits to be killed.
+// Sends the first part of a blob to the NATS of its argument, and waits to be killed.
 
 const bucket = await createNatsBucket(await connectOnce({ servers: [process.argv[2]!] }), { name: 'nats:' });
-const { signal } = new AbortController();
-const upload = await bucket.begin('sha256/unfinished', signal);
-await upload.send(1, someBytes(3 * 1024 * 1024), Buffer.alloc(0));
-console.log('sent');
-setInterval(() => {}, 60_000);
+
+async function* unfinished() {
+  yield Buffer.alloc(9 * 1024 * 1024);
+  await new Promise((resolve) => setTimeout(resolve, 600_000));
+}
+
+await createObjectStore(bucket).put(`sha256:${'0'.repeat(64)}`, unfinished());

@@ -1,5 +1,6 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import { abortable } from '../../../structures/abortable.ts';
+import { purgeChunks } from './chunks.ts';
 import { listMetas } from './list.ts';
 import { CHUNKS, chunksOf, OBJECTS, type ObjectStream } from './stream.ts';
 
@@ -16,7 +17,7 @@ export async function sweepChunks(stream: ObjectStream, before: number, signal: 
     // An upload may have been completed meanwhile.
     await dropReferenced(stream, nuids, signal);
     for (const nuid of nuids) {
-      await abortable(stream.jsm.streams.purge(OBJECTS, { filter: chunksOf(nuid) }), signal);
+      await abortable(purgeChunks(stream, nuid), signal);
       swept++;
     }
   }
