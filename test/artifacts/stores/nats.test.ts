@@ -207,9 +207,25 @@ describe.each(SERVERS)('the object store of the $name nats-server', ({ name, bin
     }
     expect(await keysOf(store)).toEqual(blobs.map(digestOfBytes).sort());
   });
+});
+
+describe('the object store of NATS', () => {
+  const current = SERVERS[0]!.binary;
+
+  it('keeps the chunks of an object that became visible without an acknowledgement', async () => {
+    const running = await startNats(current());
+    const deaf = await connected({ url: await withoutAnswersAfter(running.url, '.M.') });
+    const upload = await (await bucketOn(deaf, { timeoutMs: 500 })).begin('object', signal);
+    const bytes = someBytes(MIB);
+    await send(upload, bytes);
+    await expect(upload.complete()).rejects.toThrow();
+    await upload.abort();
+    const found = await (await bucketOn(await connected(running))).read('object', null, signal);
+    expect((await bytesOf(found!.bytes)).equals(bytes)).toBe(true);
+  });
 
   it.each(['SIGKILL', 'SIGSTOP'] as const)('fails in bounded time if the server gets %s', async (kill) => {
-    const running = await startNats(binary());
+    const running = await startNats(current());
     const store = await storeOn(await connected(running), { timeoutMs: 500 });
     const [bytes, others] = [someBytes(20 * MIB, 1), someBytes(20 * MIB, 2)];
     const digest = digestOfBytes(bytes);
@@ -234,22 +250,6 @@ describe.each(SERVERS)('the object store of the $name nats-server', ({ name, bin
       expect(keysOf(store)).rejects.toMatchObject(UNAVAILABLE),
       expect(store.sweepUploads!(Date.now())).rejects.toMatchObject(UNAVAILABLE),
     ]);
-  });
-});
-
-describe('the object store of NATS', () => {
-  const current = SERVERS[0]!.binary;
-
-  it('keeps the chunks of an object that became visible without an acknowledgement', async () => {
-    const running = await startNats(current());
-    const deaf = await connected({ url: await withoutAnswersAfter(running.url, '.M.') });
-    const upload = await (await bucketOn(deaf, { timeoutMs: 500 })).begin('object', signal);
-    const bytes = someBytes(MIB);
-    await send(upload, bytes);
-    await expect(upload.complete()).rejects.toThrow();
-    await upload.abort();
-    const found = await (await bucketOn(await connected(running))).read('object', null, signal);
-    expect((await bytesOf(found!.bytes)).equals(bytes)).toBe(true);
   });
 
   it('sends a slow reader little more than it reads', async () => {
