@@ -8,7 +8,11 @@ import { findObject, readMeta, writeMeta } from './nats/meta.ts';
 import { openObject } from './nats/read.ts';
 import { OBJECTS, type ObjectStream, openObjects } from './nats/stream.ts';
 import { sweepChunks } from './nats/sweep.ts';
-import { beginUpload } from './nats/upload.ts';
+import { beginUpload, type NatsUpload } from './nats/upload.ts';
+
+export interface NatsBucket extends Bucket {
+  begin(key: string, signal: AbortSignal): Promise<NatsUpload>;
+}
 
 export interface NatsBucketOptions {
   /** For messages, such as `nats:`. */
@@ -35,7 +39,7 @@ const ATTEMPTS = 20;
 export async function createNatsBucket(
   connection: NatsConnection | (() => Promise<NatsConnection>),
   { name, maxBytes = -1, maxObjectBytes = MAX_OBJECT_BYTES, timeoutMs = TIMEOUT_MS }: NatsBucketOptions,
-): Promise<Bucket> {
+): Promise<NatsBucket> {
   const isOwn = typeof connection === 'function';
   const nc = isOwn ? await connection() : connection;
   try {
@@ -47,7 +51,7 @@ export async function createNatsBucket(
   }
 }
 
-function bucketOf(stream: ObjectStream): Bucket {
+function bucketOf(stream: ObjectStream): NatsBucket {
   return {
     name: stream.name,
     // Parts of one object are stored in the order of their arrival.

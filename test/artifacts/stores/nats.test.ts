@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DiscardPolicy, type StreamConfig } from '@nats-io/jetstream';
 import { Objm } from '@nats-io/obj';
+import { nanos } from '@nats-io/transport-node';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { keyOf, type PartUpload } from '../../../src/artifacts/stores/bucket.ts';
+import { keyOf } from '../../../src/artifacts/stores/bucket.ts';
 import { BUCKET, CHUNKS, OBJECTS } from '../../../src/artifacts/stores/nats/stream.ts';
+import type { NatsUpload } from '../../../src/artifacts/stores/nats/upload.ts';
 import { createNatsBucket, type NatsBucketOptions } from '../../../src/artifacts/stores/nats.ts';
 import { createObjectStore, type ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
 import { connectNats, type Nats } from '../../../src/log/connection.ts';
@@ -33,7 +36,7 @@ async function chunksIn({ jsm }: Nats): Promise<Record<string, number>> {
   return state.subjects ?? {};
 }
 
-async function send(upload: PartUpload, bytes: Buffer): Promise<void> {
+async function send(upload: NatsUpload, bytes: Buffer): Promise<void> {
   await upload.send(1, bytes, Buffer.alloc(0));
 }
 
@@ -273,6 +276,16 @@ describe('the object store of NATS', () => {
     expect((await nats.jsm.streams.info(OBJECTS)).config.num_replicas).toBe(3);
     expect((await bytesOf(await store.get(digestOfBytes(bytes)))).equals(bytes)).toBe(true);
   });
+
+  it.each<Partial<StreamConfig>>([{ max_age: nanos(3600_000) }, { discard: DiscardPolicy.Old }, { sealed: true }])(
+    'does not use an object store that loses or refuses objects: %o',
+    async (config) => {
+      const nats = await connected(await startNats(current()));
+      await bucketOn(nats);
+      await nats.jsm.streams.update(OBJECTS, config);
+      await expect(bucketOn(nats)).rejects.toThrow(`${Object.keys(config)[0]} must be`);
+    },
+  );
 
   it('closes only a connection that it opened', async () => {
     const running = await startNats(current());

@@ -1,5 +1,13 @@
-import { JetStreamApiError, type JetStreamClient, type JetStreamManager, jetstream } from '@nats-io/jetstream';
-import { Base64UrlPaddedCodec, Objm, StorageType } from '@nats-io/obj';
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstream,
+  StorageType,
+  type StreamConfig,
+} from '@nats-io/jetstream';
+import { Base64UrlPaddedCodec, Objm } from '@nats-io/obj';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { Problem } from '../../../domain/errors.ts';
 
@@ -43,14 +51,35 @@ export function metaOf(key: string): string {
   return METAS + Base64UrlPaddedCodec.encode(key);
 }
 
-/** Opens the object store, and creates it if it is missing; never changes an existing one. */
+/** Other settings drop or refuse objects. `allow_direct` lets any replica answer reads of chunks. */
+const REQUIRED = {
+  storage: StorageType.File,
+  discard: DiscardPolicy.New,
+  max_age: 0,
+  sealed: false,
+  allow_direct: true,
+} satisfies Partial<StreamConfig>;
+
+/**
+ * Opens the object store, and creates it if it is missing; never changes an existing one.
+ *
+ * @throws {Error} if its configuration could drop objects
+ */
 export async function openObjects(nc: NatsConnection, maxBytes: number, settings: Settings): Promise<ObjectStream> {
   const js = jetstream(nc, { timeout: settings.timeoutMs });
   const replicas = nc.info?.cluster ? 3 : 1;
   await new Objm(js).create(BUCKET, { storage: StorageType.File, replicas, max_bytes: maxBytes });
   const jsm = await js.jetstreamManager();
+  checkConfig((await jsm.streams.info(OBJECTS)).config);
   const chunkBytes = Math.min(CHUNK_BYTES, nc.info!.max_payload - HEADER_BYTES);
   return { ...settings, nc, js, jsm, chunkBytes };
+}
+
+function checkConfig(config: StreamConfig): void {
+  const wrong = Object.entries(REQUIRED)
+    .filter(([key, value]) => (config[key as keyof typeof REQUIRED] ?? false) !== value)
+    .map(([key, value]) => `${key} must be ${value}`);
+  if (wrong.length > 0) throw new Error(`The stream ${OBJECTS} has an unsafe configuration: ${wrong.join('; ')}.`);
 }
 
 /** The account's limit; insufficient resources; storage exceeded; and a failure of the store itself: `max_bytes` or ENOSPC. */

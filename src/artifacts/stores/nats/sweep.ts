@@ -25,7 +25,7 @@ export async function sweepChunks(stream: ObjectStream, before: number, signal: 
 }
 
 /** A page of the server's answer, which has at most 100,000 subjects. The client would merge all pages. */
-type SubjectPage = StreamInfo & { total: number; limit: number; error?: { description: string } };
+type SubjectPage = StreamInfo & { total: number; error?: { description: string } };
 
 async function* pagesOfNuids({ nc, timeoutMs }: ObjectStream, signal: AbortSignal): AsyncGenerator<Set<string>> {
   let offset = 0;
