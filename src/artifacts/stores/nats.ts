@@ -83,7 +83,10 @@ function bucketOf(stream: ObjectStream): NatsBucket {
     renew: (key, signal) => abortable(renew(stream, key), signal),
 
     async *list(prefix, signal) {
-      for await (const { meta, modified } of listMetas(stream, signal)) {
+      const { state } = await abortable(stream.jsm.streams.info(OBJECTS), signal);
+      for await (const { meta, revision, modified } of listMetas(stream, signal)) {
+        // Stored or renewed since, and so perhaps listed before.
+        if (revision > state.last_seq) return;
         if (meta.deleted || !meta.name.startsWith(prefix)) continue;
         yield { key: meta.name, size: meta.size, modified };
       }

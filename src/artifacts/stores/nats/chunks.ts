@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto';
 import { headers, nuid } from '@nats-io/transport-node';
 import { Problem } from '../../../domain/errors.ts';
 import { abortable } from '../../../structures/abortable.ts';
-import { BUCKET, chunksOf, fullOr, OBJECTS, type ObjectStream, OFFSET } from './stream.ts';
+import { BUCKET, chunksOf, fullOr, KEY, OBJECTS, type ObjectStream, OFFSET } from './stream.ts';
 
 /** The chunks of one upload, which belong to no object yet. */
 export interface Chunks {
-  nuid: string;
   /** Appends bytes. They may still be used after an error, until `discard` ends. */
   write(bytes: Buffer, signal?: AbortSignal): Promise<void>;
   /** Ends the upload. Returns what the object's description says about its chunks. */
@@ -19,7 +18,7 @@ export interface Chunks {
 const IN_FLIGHT = 4;
 const NEVER = new AbortController().signal;
 
-export function beginChunks(stream: ObjectStream): Chunks {
+export function beginChunks(stream: ObjectStream, key: string): Chunks {
   const { js, chunkBytes, maxObjectBytes, name, timeoutMs } = stream;
   const id = nuid.next();
   const hash = createHash('sha256');
@@ -29,8 +28,6 @@ export function beginChunks(stream: ObjectStream): Chunks {
   let last = 0;
 
   return {
-    nuid: id,
-
     async write(bytes, signal = NEVER) {
       // A size that was not announced is known only now.
       if (size + bytes.length > maxObjectBytes) throw tooLarge();
@@ -57,12 +54,13 @@ export function beginChunks(stream: ObjectStream): Chunks {
   };
 
   function publish(chunk: Buffer): Promise<number> {
-    const offset = headers();
-    offset.set(OFFSET, String(size));
+    const place = headers();
+    place.set(OFFSET, String(size));
+    place.set(KEY, key);
     hash.update(chunk);
     size += chunk.length;
     chunks++;
-    const stored = js.publish(chunksOf(id), chunk, { headers: offset, timeout: timeoutMs }).then(({ seq }) => seq);
+    const stored = js.publish(chunksOf(id), chunk, { headers: place, timeout: timeoutMs }).then(({ seq }) => seq);
     // Handled when its turn comes; an earlier one may fail first.
     stored.catch(() => {});
     return stored;

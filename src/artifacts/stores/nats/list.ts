@@ -9,9 +9,11 @@ const PAGE_MS = 5_000;
 /** How long the caller may take for a page. */
 const UNUSED_MS = 15 * 60_000;
 
-/** Yields the descriptions of all objects that exist when it is called, deleted ones included. */
+/**
+ * Yields the descriptions of all objects by ascending revision, those included that other clients marked as deleted. An
+ * object that is renewed meanwhile may come twice.
+ */
 export async function* listMetas({ js, jsm }: ObjectStream, signal: AbortSignal): AsyncGenerator<StoredMeta> {
-  const { state } = await abortable(jsm.streams.info(OBJECTS), signal);
   const { name, num_pending } = await abortable(jsm.consumers.add(OBJECTS, consumerConfig), signal);
   try {
     const consumer = await abortable(js.consumers.get(OBJECTS, name), signal);
@@ -25,11 +27,7 @@ export async function* listMetas({ js, jsm }: ObjectStream, signal: AbortSignal)
         page.push({ meta: parseMeta(m.string()), revision: m.seq, modified });
         pending = m.info.pending;
       }
-      for (const found of page) {
-        // Renewed meanwhile, and so perhaps listed before.
-        if (found.revision > state.last_seq) return;
-        yield found;
-      }
+      yield* page;
       if (page.length === wanted) continue;
       // Fewer come if some were deleted since.
       pending = (await abortable(consumer.info(), signal)).num_pending;

@@ -34,8 +34,9 @@ export const OBJECTS = `OBJ_${BUCKET}`;
 export const CHUNKS = `$O.${BUCKET}.C.`;
 export const METAS = `$O.${BUCKET}.M.`;
 
-/** The header of a chunk that says where in the object it begins. Ranges need it; other clients ignore it. */
+/** Headers of a chunk, which other clients ignore: where in the object it begins, for ranges; and of which object, for the sweep. */
 export const OFFSET = 'Signalbox-Offset';
+export const KEY = 'Signalbox-Key';
 
 /** The default of the clients, 128 KiB, is a third slower. */
 const CHUNK_BYTES = 512 * 1024;

@@ -22,7 +22,7 @@ const NEVER = new AbortController().signal;
  * for each chunk, and if the description's acknowledgement is lost, it purges the chunks of an object that may be visible.
  */
 export function beginUpload(stream: ObjectStream, key: string): NatsUpload {
-  const chunks = beginChunks(stream);
+  const chunks = beginChunks(stream, key);
   let mayBeVisible = false;
 
   return {
