@@ -3,6 +3,7 @@ import { nameOf, type StoreAddress } from './address.ts';
 import type { Addressable, ArtifactStore, Owned, Unfinished } from './store.ts';
 import type { Bucket } from './stores/bucket.ts';
 import { openFolderStore } from './stores/folder.ts';
+import { createNatsBucket } from './stores/nats.ts';
 import { createObjectStore } from './stores/object-store.ts';
 import type { Writer } from './writer.ts';
 
@@ -35,8 +36,14 @@ async function openBucket(address: Exclude<StoreAddress, { kind: 'file' }>, mean
       const { createS3Bucket } = await installed(address, import('./stores/s3.ts'));
       return createS3Bucket(address);
     }
+    case 'nats': {
+      const { url } = address;
+      const connection = url === null ? means.nats : () => means.connectTo(url);
+      if (!connection) throw new Error('nats: is the NATS of a log, and there is no log here');
+      return createNatsBucket(connection, { name: nameOf(address) });
+    }
     default:
-      throw new Error(`${nameOf(address)} ${means.nats}`);
+      throw new Error(`${nameOf(address)}`);
   }
 }
 

@@ -52,7 +52,7 @@ describe.each(Object.entries(STORES))('artifacts in %s', (_, start) => {
   const store = shared(start);
 
   async function registry() {
-    const env = { REGISTRY_DISCOVERY: 'off', ...store()() };
+    const env = { REGISTRY_DISCOVERY: 'off', ...(await store()()) };
     return { env, program: await startProgram(await volumeFolder(), env) };
   }
 
@@ -92,7 +92,7 @@ describe.each(Object.entries(STORES))('artifacts in %s', (_, start) => {
       detail: expect.stringContaining('s3://no-such-bucket/x cannot be used'),
     });
     const folder = await temporaryFolder();
-    const empty = store()();
+    const empty = await store()();
     const given = [
       '--volume',
       join(folder, 'registry'),

@@ -1,20 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type Ends, temporaryFolder } from './folder.ts';
+import { startNats } from './nats.ts';
 import { startSeaweedFs } from './seaweedfs.ts';
 
 /** An empty store for a registry: the variables that make it use the store. */
 export type StoreVariables = { REGISTRY_ARTIFACTS: string } & Record<string, string>;
 
-/** The kinds of stores besides the volume. Each starts a server; a call of what it returns gives an empty store there. */
-export const STORES: Readonly<Record<string, (ends: Ends) => Promise<() => StoreVariables>>> = {
+/** The kinds of stores besides the volume. Each starts a server, if it needs one; a call of what it returns gives a test an empty store. */
+export const STORES: Readonly<Record<string, (ends: Ends) => Promise<() => Promise<StoreVariables>>>> = {
   async 'a folder'(ends) {
     const folder = await temporaryFolder(ends);
-    return () => ({ REGISTRY_ARTIFACTS: `file:${join(folder, randomUUID())}` });
+    return async () => ({ REGISTRY_ARTIFACTS: `file:${join(folder, randomUUID())}` });
   },
   async S3(ends) {
     const { endpoint, bucket, env, stop } = await startSeaweedFs();
     ends(stop);
-    return () => ({ REGISTRY_ARTIFACTS: `s3://${bucket}/${randomUUID()}?endpoint=${endpoint}`, ...env });
+    return async () => ({ REGISTRY_ARTIFACTS: `s3://${bucket}/${randomUUID()}?endpoint=${endpoint}`, ...env });
+  },
+  async NATS() {
+    return async () => ({ REGISTRY_ARTIFACTS: (await startNats(process.env.NATS_SERVER_BIN!)).url });
   },
 };
