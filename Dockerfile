@@ -5,7 +5,10 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
-RUN npm run build && npm prune --omit=dev --ignore-scripts
+# Packages for the store of artifacts, if it is not the volume: docs/stores.md.
+ARG SDKS=""
+RUN npm run build && npm prune --omit=dev --ignore-scripts \
+  && if [ -n "$SDKS" ]; then npm install --no-save --omit=dev --ignore-scripts $SDKS; fi
 
 FROM node:24-slim
 WORKDIR /app
