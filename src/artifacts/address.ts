@@ -28,7 +28,7 @@ export function parseStoreAddress(text: string): StoreAddress {
   const scheme = /^([a-z0-9]+):/.exec(text)?.[1]?.replace(/^tls$/, 'nats');
   if (!isKind(scheme)) throw new Error(`must be ${FORMS}`);
   if (scheme === 'file') return { kind: 'file', folder: folderOf(text) };
-  if (scheme === 'nats') return { kind: 'nats', url: text === 'nats:' ? null : text };
+  if (scheme === 'nats') return { kind: 'nats', url: natsUrlOf(text) };
   const url = URL.parse(text);
   if (!url?.hostname || url.username || url.password || url.port || url.hash) {
     throw new Error(
@@ -36,7 +36,7 @@ export function parseStoreAddress(text: string): StoreAddress {
     );
   }
   checkParameters(url, scheme);
-  const prefix = decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, '');
+  const prefix = decoded(url.pathname).replace(/^\/+|\/+$/g, '');
   const endpoint = endpointOf(url);
   const place = { bucket: url.hostname, prefix: prefix && `${prefix}/`, endpoint };
   return scheme === 's3'
@@ -52,6 +52,21 @@ function folderOf(text: string): string | null {
   const path = text.slice('file:'.length).replace(/^\/\/(?=\/)/, '');
   if (/[?#]/.test(path)) throw new Error('file: takes a folder only');
   return path || null;
+}
+
+/** The same form as `NATS_URL`. */
+function natsUrlOf(text: string): string | null {
+  if (text === 'nats:') return null;
+  if (/^(nats|tls):\/\/[^/?#,]+(,[^/?#,]+)*$/.test(text)) return text;
+  throw new Error('must be nats: or nats://host:port');
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch (cause) {
+    throw new Error('has a prefix that is not percent-encoded correctly', { cause });
+  }
 }
 
 function checkParameters({ searchParams }: URL, kind: StoreAddress['kind']): void {
@@ -74,7 +89,5 @@ function endpointOf({ searchParams }: URL): string | null {
 export function nameOf(address: StoreAddress): string {
   if (address.kind === 'file') return `file:${address.folder ?? ''}`;
   if (address.kind !== 'nats') return `${address.kind}://${address.bucket}/${address.prefix}`.replace(/\/$/, '');
-  if (address.url === null) return 'nats:';
-  const { protocol, host } = new URL(address.url);
-  return `${protocol}//${host}`;
+  return address.url?.replace(/(\/\/|,)[^,]*@/g, '$1') ?? 'nats:';
 }
