@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { openUnfinishedUploads } from './artifacts/unfinished-uploads.ts';
 import type { ServerConfig } from './config.ts';
 import { lockVolume } from './files/lock.ts';
 import { probe } from './http/server/probe.ts';
@@ -80,19 +81,20 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const metrics = createMetrics(environments);
   const stores = await openArtifacts({ config, volume, nats, readModel, metrics, log }, opened);
   const { artifacts, cache } = stores;
+  const uploads = await openUnfinishedUploads(volume, artifacts);
 
   const parts: Parts = { config, volume, nats, servers, projector, artifacts, cache, fleet, metrics, log };
   const { execute, collector } = openCommands(parts, access);
   const { files, health } = startProjections(parts, execute, stores.storeProblems, opened);
   if (cache) startEvicting(cache, parts, files, opened);
-  startCollecting(collector, log, opened);
+  startCollecting(collector, uploads, log, opened);
   startScrubbing(parts, files, opened);
   if (checkpoints) startCheckpoints(checkpoints, parts, opened);
   const snapshots = openSnapshots(projector, environments);
   const lists = startListReader(readModel, { policy: access.policy, environments }, projector.rebuild);
   opened(() => lists.close());
   measure(parts, files, snapshots, health);
-  const services = { log, environments, ...access, artifacts, execute, snapshots, fleet, health, metrics };
+  const services = { log, environments, ...access, artifacts, uploads, execute, snapshots, fleet, health, metrics };
   const url = await startHttp(parts, services, files, lists, opened);
   servers.announce(url);
   return url;

@@ -6,19 +6,25 @@ const SYNC_EVERY_BYTES = 32 * 1024 * 1024;
 /** Fills a new file. Awaits `wrote` with the size of each write, which bounds how much is not synced. */
 export type Fill = (file: FileHandle, wrote: (size: number) => Promise<void>) => Promise<void>;
 
+export interface WriteOptions {
+  /** Called when all bytes are written; if it returns false, the last sync is left out. */
+  needed?(): Promise<boolean>;
+  /** Whether the bytes are appended to a writable file, which is created if it does not exist. */
+  append?: boolean;
+}
+
 /**
- * Creates a read-only file and syncs it to disk before it resolves. Syncs during the transfer, while the next bytes are
- * received, so that the last sync is short.
+ * Creates a read-only file, or appends to a file, and syncs it to disk before it resolves. Syncs during the transfer, while
+ * the next bytes are received, so that the last sync is short.
  *
- * @param needed called when all bytes are written; if it returns false, the last sync is left out
  * @returns the result of `needed`
  */
 export async function writeDurably(
   path: string,
   fill: Fill,
-  needed: () => Promise<boolean> = async () => true,
+  { needed = async () => true, append = false }: WriteOptions = {},
 ): Promise<boolean> {
-  const file = await open(path, 'wx', 0o444);
+  const file = await (append ? open(path, 'a', 0o600) : open(path, 'wx', 0o444));
   let syncing: Promise<void> = Promise.resolve();
   let unsynced = 0;
   try {

@@ -18,6 +18,7 @@ import { runtimeRoutes } from './api/runtime.ts';
 import { sessionRoutes } from './api/session.ts';
 import { snapshotRoutes } from './api/snapshots.ts';
 import { timelineRoutes } from './api/timeline.ts';
+import { uploadRoutes } from './api/uploads.ts';
 import { versionFileRoutes } from './api/version-files.ts';
 import { versionRoutes } from './api/versions.ts';
 import { openApiDocument } from './docs/openapi.ts';
@@ -44,6 +45,7 @@ export const apiRoutes: readonly Route[] = [
   ...snapshotRoutes,
   ...loaderRoutes,
   ...blobRoutes,
+  ...uploadRoutes,
   ...modelRoutes,
   ...identityRoutes,
   ...keyRoutes,

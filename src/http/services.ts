@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { BlobAccess } from '../access/blob-access.ts';
 import type { Policy } from '../access/policy.ts';
 import type { Artifacts } from '../artifacts/artifacts.ts';
+import type { UnfinishedUploads } from '../artifacts/unfinished-uploads.ts';
 import type { Execute } from '../commands/execute.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { TailState } from '../log/supervise.ts';
@@ -28,6 +29,7 @@ export interface Services extends CallerServices {
   readAt(revision: number): Promise<LogMessage | null>;
   lists: Pick<ListReader, 'list'>;
   artifacts: Pick<Artifacts, 'store' | 'reads'>;
+  uploads: UnfinishedUploads;
   execute: Execute;
   snapshots: SnapshotStream;
   fleet: Fleet;

@@ -1,6 +1,6 @@
 import { link, mkdtemp, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DISK_RESERVE_BYTES } from '../artifacts/stores/volume.ts';
+import { DISK_RESERVE_BYTES } from '../artifacts/reserve.ts';
 import { isErrno } from '../files/errno.ts';
 import { reasonOf } from '../files/system-error.ts';
 import { type Check, ok, warning, wrong } from './check.ts';

@@ -10,12 +10,12 @@ const DESIGNED = `
 404 unknown-model unknown-version unknown-environment unknown-blob unknown-key no-active-version not-found
 405 method-not-allowed
 409 version-exists already-active active-changed version-archived version-active nothing-to-roll-back
-409 artifact-missing conflict log-corrupt upgrade-pending
+409 artifact-missing mismatching-upload-offset conflict log-corrupt upgrade-pending
 413 too-large
 415 unsupported-media-type
 416 range-not-satisfiable
 422 runtime-mismatch idempotency-key-reused
-429 too-many-activations too-many-commands too-many-requests too-many-attempts
+429 too-many-activations too-many-commands too-many-uploads too-many-requests too-many-attempts
 500 internal
 502 bad-gateway
 503 log-unavailable list-timeout not-caught-up store-unavailable identity-unavailable outcome-unknown

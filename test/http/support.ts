@@ -7,6 +7,7 @@ import { createSignIns } from '../../src/access/sign-ins.ts';
 import { signToken, tokenVerifier } from '../../src/access/tokens.ts';
 import { onVolume } from '../../src/artifacts/artifacts.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
+import { openUnfinishedUploads } from '../../src/artifacts/unfinished-uploads.ts';
 import { activate } from '../../src/commands/activate.ts';
 import { publish } from '../../src/commands/publish.ts';
 import { Problem } from '../../src/domain/errors.ts';
@@ -41,7 +42,8 @@ export interface Line extends Record<string, unknown> {
  */
 export async function createTestApp(changed: Partial<Services> = {}) {
   const { readModel, messages, give } = createLogbook(ENVIRONMENTS);
-  const artifacts = onVolume(await openVolumeStore(await temporaryFolder()));
+  const volume = await temporaryFolder();
+  const artifacts = onVolume(await openVolumeStore(volume));
   const lines: Line[] = [];
   const unavailable = async () => Promise.reject(new Problem('log-unavailable', 'There is no log in this test.'));
   const loaders: LoaderView[] = [];
@@ -66,6 +68,7 @@ export async function createTestApp(changed: Partial<Services> = {}) {
     readModel,
     lists: listsInThisThread(readModel, { policy: changed.policy ?? DEFAULT_POLICY, environments: ENVIRONMENTS }),
     artifacts,
+    uploads: await openUnfinishedUploads(volume, artifacts),
     execute: unavailable,
     snapshots: createSnapshotStream({ readModel, environments: ENVIRONMENTS, stale: () => false }),
     fleet: { of: () => loaders, all: () => loaders, onReport: () => {}, report: unavailable, close: async () => {} },
@@ -96,13 +99,14 @@ export async function createTestApp(changed: Partial<Services> = {}) {
   } satisfies Services;
   give(publish, 'fraud', CONTENT, { at: '2026-03-03T14:00:00.000Z' });
   give(activate, 'fraud', { version: '1.0.0' }, { at: '2026-03-03T14:05:00.000Z' });
-  return { request: requester(createApp(services, '0.0.0')), services, readModel, lines, give };
+  return { request: requester(createApp(services, '0.0.0')), services, volume, readModel, lines, give };
 }
 
 export interface Asked {
   method?: string;
   headers?: Record<string, string>;
-  body?: string;
+  /** Bytes that arrive at once; or a stream, so that a test decides when they arrive and how they end. */
+  body?: string | Uint8Array<ArrayBuffer> | Readable;
   /** The address that the request comes from. */
   from?: string;
 }
@@ -111,9 +115,11 @@ export interface Asked {
 function requester(app: ReturnType<typeof createApp>) {
   return (path: string, { method = 'GET', headers = {}, body, from = '192.0.2.1' }: Asked = {}) => {
     const node = { method, url: path, headers, socket: { remoteAddress: from } };
-    const incoming = Object.assign(Readable.from(body === undefined ? [] : [Buffer.from(body)]), node);
+    const isStream = body instanceof Readable;
+    const arriving = isStream ? body : Readable.from(body === undefined ? [] : [Buffer.from(body)]);
+    const incoming = Object.assign(arriving, node, isStream && { complete: false });
     const env = { incoming, outgoing: {} } as unknown as HttpBindings;
-    return app.request(path, { method, headers, ...(body !== undefined && { body }) }, env);
+    return app.request(path, { method, headers, ...(body !== undefined && !isStream && { body }) }, env);
   };
 }
 

@@ -8,6 +8,10 @@ export interface TcpProxy {
   port: number;
   /** Closes every open connection; new ones work. */
   cut(): void;
+  /** Closes the next `times` connections from which so many bytes came, after these bytes reached the server. */
+  cutAfter(bytes: number, times: number): void;
+  /** Returns how many bytes came from clients in all. */
+  received(): number;
   /** Drops all data of the open connections without closing them, as a router does that forgot them. */
   forget(): void;
   /** Refuses new connections until `heal`. */
@@ -24,7 +28,11 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   const forgotten = new WeakSet<Socket>();
+  /** Connections of clients that were cut: what they sent still reaches the server. */
+  const ended = new WeakSet<Socket>();
   let refusing = false;
+  let cuts = { bytes: 0, left: 0 };
+  let received = 0;
   let delayMs = 0;
   let flowing = Promise.resolve();
   let flow = () => {};
@@ -34,7 +42,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       return;
     }
     const upstream = connect(Number(port), hostname);
-    carry(client, upstream);
+    carry(client, upstream, countingFrom(client, upstream));
     carry(upstream, client);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -48,6 +56,10 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     cut() {
       for (const socket of sockets) if (!forgotten.has(socket)) socket.destroy();
     },
+    cutAfter(bytes, times) {
+      cuts = { bytes, left: times };
+    },
+    received: () => received,
     forget() {
       for (const socket of sockets) forgotten.add(socket);
     },
@@ -69,7 +81,27 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
   };
 
-  function carry(from: Socket, to: Socket): void {
+  /** Counts the bytes of a client, and cuts its connection when it is time. Returns the part of a chunk to carry. */
+  function countingFrom(client: Socket, upstream: Socket): (chunk: Buffer) => Buffer {
+    let carried = 0;
+    return (chunk) => {
+      const isCut = cuts.left > 0 && carried + chunk.length >= cuts.bytes;
+      const part = isCut ? chunk.subarray(0, Math.max(0, cuts.bytes - carried)) : chunk;
+      carried += part.length;
+      received += part.length;
+      if (isCut) {
+        cuts.left--;
+        ended.add(client);
+        setImmediate(() => {
+          upstream.end();
+          client.destroy();
+        });
+      }
+      return part;
+    };
+  }
+
+  function carry(from: Socket, to: Socket, carried = (chunk: Buffer) => chunk): void {
     sockets.add(from);
     let line = Promise.resolve();
     const later = (action: () => void) => {
@@ -80,12 +112,16 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       });
     };
     from.setNoDelay();
-    from.on('data', (chunk) => later(() => to.write(chunk)));
+    from.on('data', (chunk: Buffer) => {
+      if (ended.has(from)) return;
+      const part = carried(chunk);
+      later(() => to.write(part));
+    });
     from.on('error', () => {}); // handled by 'close'
     from.on('end', () => later(() => to.end()));
     from.on('close', () => {
       sockets.delete(from);
-      later(() => to.destroy());
+      if (!ended.has(from)) later(() => to.destroy());
     });
   }
 }

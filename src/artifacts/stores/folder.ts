@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { ifMissing } from '../../files/errno.ts';
 import { replaceFile } from '../../files/replace.ts';
 import { unavailable } from '../failure.ts';
+import { DISK_RESERVE_BYTES } from '../reserve.ts';
 import type { Owned } from '../store.ts';
 import type { Writer } from '../writer.ts';
-import { DISK_RESERVE_BYTES, openVolumeStore, type VolumeStore } from './volume.ts';
+import { openVolumeStore, type VolumeStore } from './volume.ts';
 
 /** Uploads of other processes that use the folder are left alone for this long. */
 const ABANDONED_MS = 24 * 3600_000;

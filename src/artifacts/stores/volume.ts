@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { mkdir, open, opendir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { chmod, mkdir, open, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { devNull } from 'node:os';
 import { basename, join } from 'node:path';
 import { type Digest, isDigest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
 import { ifMissing, isErrno } from '../../files/errno.ts';
 import { moveUnlessExists } from '../../files/place.ts';
-import { syncFolder } from '../../files/sync.ts';
+import { syncFile, syncFolder } from '../../files/sync.ts';
+import { bytesIn } from '../bytes-in.ts';
+import { asVolumeFull, checkedOften, checkReserve, DISK_RESERVE_BYTES } from '../reserve.ts';
 import type { ArtifactStore, BlobStat, Located } from '../store.ts';
 import { checkDigest, sized, verified } from '../verify.ts';
 import { batches, type Fill, fillWith, inTurn, writeDurably } from '../write.ts';
@@ -14,6 +17,16 @@ import type { Writer } from '../writer.ts';
 
 /** A store in a local folder. Other folders of the file system may have hard links to its blobs. */
 export interface VolumeStore extends ArtifactStore, Located {
+  /** As `put`, through a new file at `path`, on the same file system. After an error, the file has what arrived. */
+  putThrough(
+    path: string,
+    digest: Digest,
+    bytes: AsyncIterable<Uint8Array>,
+    size?: number,
+    signal?: AbortSignal,
+  ): Promise<BlobStat>;
+  /** Verifies a file and moves it into the store. After an error, it is where it was. @throws {Problem} checksum-mismatch */
+  adopt(path: string, digest: Digest): Promise<BlobStat>;
   /** Renews a blob's `stored_at`; returns whether it exists. */
   touch(digest: Digest): Promise<boolean>;
   /** Moves a damaged blob to `blobs/damaged/`, so that nobody gets it and the same bytes can be put again. */
@@ -25,9 +38,6 @@ export interface VolumeStore extends ArtifactStore, Located {
 /** Names a file of the file system, whatever its paths are. */
 export type FileId = Pick<Stats, 'dev' | 'ino'>;
 
-/** Uploads leave this much of the disk free: the log and the operator's tools must still be able to write. */
-export const DISK_RESERVE_BYTES = 256 * 1024 * 1024;
-const CHECK_EVERY_BYTES = 64 * 1024 * 1024;
 /** A smaller body is hashed at once: handing it to a thread would take longer. */
 const SMALL_BYTES = 256 * 1024;
 const UNFINISHED = 'upload-';
@@ -59,21 +69,29 @@ export async function openVolumeStore(
     pathOf,
 
     async put(digest, bytes, size, signal) {
-      await checkReserve(folder, reserve, size ?? 0);
       const unfinished = join(uploads, UNFINISHED + randomUUID());
       try {
-        // The bytes are always written and verified, so that wrong bytes take equally long whether the blob exists or not.
-        const fill = verifying(withReserve(stoppable(bytes, signal), folder, reserve), digest, size);
-        const isNew = await writeDurably(unfinished, fill, async () => !(await renewed(pathOf(digest))));
-        if (isNew) {
-          await moveUnlessExists(unfinished, pathOf(digest));
-          await syncFolder(folder);
-        } else await rm(unfinished);
+        return await putThrough(unfinished, digest, bytes, size, signal);
       } catch (error) {
         await rm(unfinished, { force: true });
-        throw isErrno(error, 'ENOSPC', 'EDQUOT') ? full(error) : error;
+        throw error;
       }
-      return (await statBlob(pathOf(digest)))!;
+    },
+
+    putThrough,
+
+    async adopt(path, digest) {
+      const { size } = await stat(path);
+      const nowhere = await open(devNull, 'w');
+      try {
+        await verifying(bytesIn(path), digest, size)(nowhere, async () => {});
+      } finally {
+        await nowhere.close();
+      }
+      await chmod(path, 0o444);
+      await renewed(path);
+      await syncFile(path);
+      return place(path, digest, !(await renewed(pathOf(digest))));
     },
 
     async get(digest, range, signal) {
@@ -115,6 +133,34 @@ export async function openVolumeStore(
     },
   };
 
+  async function putThrough(
+    path: string,
+    digest: Digest,
+    bytes: AsyncIterable<Uint8Array>,
+    size?: number,
+    signal?: AbortSignal,
+  ): Promise<BlobStat> {
+    await checkReserve(folder, reserve, size ?? 0);
+    try {
+      // The bytes are always written and verified, so that wrong bytes take equally long whether the blob exists or not.
+      const checked = checkedOften(stoppable(bytes, signal), () => checkReserve(folder, reserve, 0));
+      const fill = verifying(checked, digest, size);
+      const isNew = await writeDurably(path, fill, { needed: async () => !(await renewed(pathOf(digest))) });
+      return await place(path, digest, isNew);
+    } catch (error) {
+      throw asVolumeFull(error);
+    }
+  }
+
+  /** Makes a verified file the blob, or deletes it if the blob exists. */
+  async function place(path: string, digest: Digest, isNew: boolean): Promise<BlobStat> {
+    if (isNew) {
+      await moveUnlessExists(path, pathOf(digest));
+      await syncFolder(folder);
+    } else await rm(path);
+    return (await statBlob(pathOf(digest)))!;
+  }
+
   /** Writes the bytes, and throws at their end if they are not the right ones. */
   function verifying(bytes: AsyncIterable<Uint8Array>, digest: Digest, size?: number): Fill {
     const isSmall = size !== undefined && size <= SMALL_BYTES;
@@ -140,25 +186,4 @@ async function* stoppable(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal
     signal?.throwIfAborted();
     yield chunk;
   }
-}
-
-async function* withReserve(bytes: AsyncIterable<Uint8Array>, folder: string, reserve: number) {
-  let unchecked = 0;
-  for await (const chunk of bytes) {
-    unchecked += chunk.length;
-    if (unchecked >= CHECK_EVERY_BYTES) {
-      await checkReserve(folder, reserve, 0);
-      unchecked = 0;
-    }
-    yield chunk;
-  }
-}
-
-async function checkReserve(folder: string, reserve: number, size: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize - size < reserve) throw full();
-}
-
-function full(cause?: unknown): Problem {
-  return new Problem('volume-full', 'The volume has no space for these bytes. Nothing was stored.', {}, cause);
 }

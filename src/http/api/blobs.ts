@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
-import { contentLength, uploadBytes } from '../server/body.ts';
+import { uploadSending } from '../server/body.ts';
 import { route } from '../server/route.ts';
 import { blobReply } from './bytes.ts';
 
@@ -33,9 +33,9 @@ const put = route({
   rawBody: { 'application/octet-stream': null },
   answer: { status: 201, schema: z.object({ digest: Digest, size: z.int() }) },
   errors: ['checksum-mismatch', 'volume-full'],
-  async handle({ c, params: { digest }, actor }, { artifacts, blobAccess }) {
+  async handle({ c, params: { digest }, actor }, { artifacts, uploads, blobAccess }) {
     const existing = await artifacts.store.stat(digest);
-    const { size } = await artifacts.store.put(digest, uploadBytes(c, digest), contentLength(c));
+    const { size } = await uploads.put(actor, digest, uploadSending(c, digest));
     blobAccess.sent(actor, digest);
     return { status: existing ? 200 : 201, json: { digest, size }, log: { digest, size } };
   },

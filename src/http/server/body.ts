@@ -1,3 +1,5 @@
+import { IncompleteBytes } from '../../artifacts/incomplete.ts';
+import type { Sending } from '../../artifacts/unfinished-uploads.ts';
 import { verified } from '../../artifacts/verify.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
@@ -16,7 +18,7 @@ const JSON_WITHIN_MS = 60_000;
 /**
  * Streams the bytes of a request. At their end it throws if they do not match Content-Digest.
  *
- * @throws {Problem} invalid-request if the body is incomplete; checksum-mismatch
+ * @throws {IncompleteBytes} if the body ends early; {Problem} checksum-mismatch
  */
 export function bodyBytes(c: HttpContext, pace = PACE): AsyncGenerator<Uint8Array> {
   const digest = announcedDigest(c.req.header('content-digest'));
@@ -33,6 +35,15 @@ export function uploadBytes(c: HttpContext, digest: Digest): AsyncGenerator<Uint
   const announced = announcedDigest(c.req.header('content-digest'));
   const bytes = c.env?.incoming ? freed(receivedBytes(c, PACE)) : receivedBytes(c, PACE);
   return announced && announced !== digest ? verified(bytes, announced) : bytes;
+}
+
+/** The body of an upload that a newer request can end. */
+export function uploadSending(c: HttpContext, digest: Digest): Sending {
+  const end = () => {
+    const incoming = c.env?.incoming;
+    if (incoming?.complete === false) incoming.destroy(new Error('a newer request goes on with the upload'));
+  };
+  return { bytes: uploadBytes(c, digest), size: contentLength(c), end };
 }
 
 /** Node's HTTP parser copies each chunk into a buffer of its own, which has no other user. */
@@ -67,7 +78,7 @@ async function* receivedBytes(c: HttpContext, pace: typeof PACE): AsyncGenerator
       waiting = true;
     }
   } catch (cause) {
-    throw new Problem('invalid-request', 'The body is incomplete or came too slowly. Send it again.', {}, cause);
+    throw new IncompleteBytes(cause);
   } finally {
     clearInterval(watch);
   }

@@ -10,9 +10,14 @@ export function securityHeaders(publicUrl: URL | null): Record<string, string> {
   };
 }
 
-const EXPOSED = 'ETag, Location, RateLimit, Registry-Revision, Registry-Stale, Repr-Digest, Retry-After, X-Request-Id';
-const ACCEPTED =
-  'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-None-Match, Range, Registry-Min-Revision, X-Request-Id';
+const EXPOSED = [
+  'ETag, Location, RateLimit, Registry-Revision, Registry-Stale, Repr-Digest, Retry-After',
+  'Upload-Complete, Upload-Offset, X-Request-Id',
+].join(', ');
+const ACCEPTED = [
+  'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-None-Match, Range, Registry-Min-Revision',
+  'Upload-Complete, Upload-Offset, X-Request-Id',
+].join(', ');
 
 /** Lets pages of the listed origins read answers to requests with a token; cookies are not sent (Fetch, section 3.3). */
 export function corsHeaders(origin: string | undefined, allowed: readonly string[]): Record<string, string> {

@@ -51,6 +51,7 @@ function extraHeaders({ code, status, fields }: Problem): Record<string, string>
   if (code === 'unauthenticated') return { 'WWW-Authenticate': 'Bearer' };
   if (code === 'method-not-allowed') return { Allow: (fields.methods as string[]).join(', ') };
   if (code === 'range-not-satisfiable') return { 'Content-Range': `bytes */${fields.size}` };
+  if (code === 'mismatching-upload-offset') return { 'Upload-Offset': String(fields.expected_offset) };
   // In seconds (RFC 9110, section 10.2.3).
   if (typeof fields.retry_after === 'number') return { 'Retry-After': String(fields.retry_after) };
   return status === 503 ? { 'Retry-After': '1' } : {};
