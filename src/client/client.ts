@@ -38,10 +38,19 @@ export interface Unsigned {
 export interface CallOptions {
   query?: Record<string, string | number | boolean | undefined>;
   json?: unknown;
-  /** Bytes to stream, with their size and digest. */
-  bytes?: { stream: ReadableStream<Uint8Array>; size: number; digest: Digest };
+  bytes?: StreamedBytes;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+}
+
+/** Bytes to stream. */
+export interface StreamedBytes {
+  stream: ReadableStream<Uint8Array>;
+  size: number;
+  /** Returns the digest of these bytes; called if the request is signed. */
+  digest(): Promise<Digest>;
+  /** Default: application/octet-stream. */
+  type?: string;
 }
 
 export interface RegistryClient {
@@ -85,7 +94,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
     const { init, digest, headers: bodyHeaders } = bodyOf(options);
     const unsigned = { ...options.headers, ...bodyHeaders };
     const headers = sign
-      ? signed(sign, { method, url, headers: unsigned }, digest)
+      ? signed(sign, { method, url, headers: unsigned }, await digest())
       : { Authorization: `Bearer ${await token()}`, ...unsigned };
     try {
       return await fetch(url, { ...init, method, headers, signal: options.signal ?? null });
@@ -119,18 +128,20 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
 interface Body {
   init: RequestInit & { duplex?: 'half' };
   headers: Record<string, string>;
-  digest: Digest | null;
+  digest(): Promise<Digest | null>;
 }
 
 function bodyOf({ json, bytes }: CallOptions): Body {
   if (bytes) {
-    const headers = { 'Content-Type': 'application/octet-stream', 'Content-Length': String(bytes.size) };
+    const { size, type = 'application/octet-stream' } = bytes;
+    const headers = { 'Content-Type': type, 'Content-Length': String(size) };
     // To follow a redirect, fetch would keep a copy of all bytes sent. It cannot do so with a stream anyway.
     return { init: { body: bytes.stream, duplex: 'half', redirect: 'error' }, headers, digest: bytes.digest };
   }
-  if (json === undefined) return { init: {}, headers: {}, digest: null };
+  if (json === undefined) return { init: {}, headers: {}, digest: async () => null };
   const body = JSON.stringify(json);
-  return { init: { body }, headers: { 'Content-Type': 'application/json' }, digest: `sha256:${sha256Hex(body)}` };
+  const digest = async () => `sha256:${sha256Hex(body)}` as const;
+  return { init: { body }, headers: { 'Content-Type': 'application/json' }, digest };
 }
 
 /** Returns the headers of a request with its signature and the digest of its body. */

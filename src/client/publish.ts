@@ -1,10 +1,10 @@
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import type { VersionView } from '../api/views.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { type Artifact, distinctBlobs, type Manifest } from '../domain/manifest.ts';
 import type { RegistryClient } from './client.ts';
+import { type Sent, sendFile } from './upload.ts';
 
 export interface PublishOptions {
   model: string;
@@ -13,26 +13,27 @@ export interface PublishOptions {
   version?: string | undefined;
   bump?: string | undefined;
   notes?: string | undefined;
-  /** Called with the bytes sent so far and the total to send. */
+  /** Called with the bytes sent so far, fewer after a cut, and the total to send. */
   progress(sent: number, total: number): void;
 }
 
 const AT_ONCE = 4;
 
 /**
- * Uploads the blobs that the registry does not have, four at a time, and then the version that lists them. Safe to repeat:
- * blobs that arrived are not sent again, and the idempotency key makes the same content the same version.
+ * Uploads the blobs that the registry does not have, four at a time, and then the version that lists them. An upload that
+ * breaks goes on where it ended. Safe to repeat: blobs that arrived are not sent again, and the idempotency key makes the
+ * same content the same version.
  */
 export async function publishFolder(client: RegistryClient, options: PublishOptions): Promise<VersionView> {
   const { model, folder, manifest, version, bump, notes, progress } = options;
   const lacking = await missingBlobs(client, manifest.artifacts);
   const total = lacking.reduce((sum, { size }) => sum + size, 0);
   let sent = 0;
-  const count = (bytes: number) => {
+  const count: Sent = (bytes) => {
     sent += bytes;
     progress(sent, total);
   };
-  await inParallel(lacking, (artifact) => sendBlob(client, fileBytes(join(folder, artifact.path)), artifact, count));
+  await inParallel(lacking, (artifact) => sendFile(client, join(folder, artifact.path), artifact, count));
   const body = { ...manifest, version, bump, notes };
   // A repeated bump with the same content must not create another version.
   const headers = { 'Idempotency-Key': `publish-${sha256Hex(JSON.stringify(body))}` };
@@ -53,23 +54,23 @@ function falseIfForbidden(error: unknown): false {
   throw error;
 }
 
-/** Streams one blob to the registry. @throws {Problem} checksum-mismatch if the bytes do not match the digest */
+/**
+ * Streams bytes to the registry as one blob, without going on after a cut: for bytes that can be read only once.
+ *
+ * @throws {Problem} checksum-mismatch if the bytes do not match the digest
+ */
 export async function sendBlob(
   client: RegistryClient,
   bytes: AsyncIterable<Uint8Array>,
   { digest, size }: Artifact,
-  sent: (bytes: number) => void,
+  sent: Sent,
 ): Promise<void> {
   // Not `Readable.toWeb`: bytes that it buffered end the process if the request is refused just when they are asked for.
   const stream = ReadableStream.from(counting(bytes, sent));
-  await client.call('PUT', `/api/blobs/${digest}`, { bytes: { stream, size, digest } });
+  await client.call('PUT', `/api/blobs/${digest}`, { bytes: { stream, size, digest: async () => digest } });
 }
 
-function fileBytes(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path, { highWaterMark: 256 * 1024 });
-}
-
-async function* counting(bytes: AsyncIterable<Uint8Array>, sent: (bytes: number) => void) {
+async function* counting(bytes: AsyncIterable<Uint8Array>, sent: Sent) {
   for await (const chunk of bytes) {
     sent(chunk.length);
     yield chunk;

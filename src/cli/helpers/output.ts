@@ -1,4 +1,5 @@
 import { visible, visibleJson } from '../../domain/visible.ts';
+import { createRate } from './rate.ts';
 
 // Text from a registry must not control the terminal, so all output goes through these functions.
 
@@ -47,17 +48,41 @@ export function cleanLines(text: string): string {
     .join('\n');
 }
 
-/** Returns a function that draws a progress bar if standard error is a terminal; `unit` formats the total. */
-export function progressBar(label: string, unit = megabytes): (sent: number, total: number) => void {
+/**
+ * Returns a function that draws a progress bar if standard error is a terminal. `unit` formats the total; bytes, the
+ * default, have a rate and the time left, too.
+ */
+export function progressBar(label: string, unit = megabytes): (done: number, total: number) => void {
   if (!process.stderr.isTTY) return () => {};
+  const rate = unit === megabytes ? createRate() : null;
   let shown = '';
-  return (sent, total) => {
-    const filled = Math.round((sent / total) * 30);
-    const bar = '█'.repeat(filled).padEnd(30, '░');
-    const line = `${label} ${bar} ${Math.floor((sent / total) * 100)} % of ${unit(total)}`;
-    if (line !== shown) process.stderr.write(`\r${line}${sent >= total ? '\n' : ''}`);
+  let drawn = Number.NEGATIVE_INFINITY;
+  return (done, total) => {
+    const pace = rate?.(done) ?? null;
+    const now = performance.now();
+    if (done < total && now - drawn < DRAW_EVERY_MS) return;
+    drawn = now;
+    const line = progressLine(label, done, total, unit(total), pace);
+    if (line !== shown) process.stderr.write(`\r${line.padEnd(shown.length)}${done >= total ? '\n' : ''}`);
     shown = line;
   };
+}
+
+const DRAW_EVERY_MS = 100;
+
+/** @param pace bytes per second; null if it is not known or not shown */
+export function progressLine(label: string, done: number, total: number, size: string, pace: number | null): string {
+  const share = total === 0 ? 1 : done / total;
+  const bar = '█'.repeat(Math.round(share * 30)).padEnd(30, '░');
+  const line = `${label} ${bar} ${Math.floor(share * 100)} % of ${size}`;
+  if (!pace || done >= total) return line;
+  return `${line}, ${megabytes(pace)}/s, ${timeLeft((total - done) / pace)} left`;
+}
+
+function timeLeft(seconds: number): string {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 export function revisions(count: number): string {
