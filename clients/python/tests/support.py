@@ -149,7 +149,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
-    do_GET = do_PUT = do_POST = do_HEAD = handle_any
+    do_GET = do_PUT = do_POST = do_PATCH = do_HEAD = handle_any
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -202,3 +202,69 @@ class Proxy:
 
     def count(self, part: str) -> int:
         return sum(part in request.path for request in self.requests)
+
+
+class CuttingProxy:
+    """Carries bytes, and breaks the next `times` connections after so many bytes of the client reached the registry."""
+
+    def __init__(self, upstream: str, cut_after: int, times: int) -> None:
+        self.received = 0
+        self.cuts = times
+        self._cut_after = cut_after
+        self._upstream = urlsplit(upstream)
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+
+    def __enter__(self) -> CuttingProxy:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for connection in self._sockets:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for connection in self._sockets:
+            connection.close()
+
+    def _start(self, run: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=run, args=arguments)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                assert self._upstream.hostname and self._upstream.port
+                upstream = socket.create_connection((self._upstream.hostname, self._upstream.port))
+                self._sockets += [client, upstream]
+                self._start(self._carry_up, client, upstream)
+                self._start(self._carry_down, upstream, client)
+
+    def _carry_up(self, client: socket.socket, upstream: socket.socket) -> None:
+        carried = 0
+        with suppress(OSError):
+            while chunk := client.recv(65536):
+                carried += len(chunk)
+                upstream.sendall(chunk)
+                with self._lock:
+                    self.received += len(chunk)
+                    cut = self.cuts > 0 and carried >= self._cut_after
+                    self.cuts -= cut
+                if cut:
+                    break
+        with suppress(OSError):
+            upstream.shutdown(socket.SHUT_RDWR)
+        client.close()  # after only a shutdown, the client could send until the buffers are full
+
+    def _carry_down(self, upstream: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := upstream.recv(65536):
+                client.sendall(chunk)

@@ -18,13 +18,15 @@ import pytest
 
 from signalbox_registry import Problem, RegistryUnreachable, activate, deactivate, publish, rollback
 from signalbox_registry.__main__ import main
+from signalbox_registry.client import Client
 from signalbox_registry.config import Registry
 from signalbox_registry.constraints import constraint_from
 from signalbox_registry.describe import canonical_manifest, describe, list_artifacts
 from signalbox_registry.folder import list_files
 from signalbox_registry.requires import python_version
 from signalbox_registry.tokens import Tokens, sign
-from support import Exchange, Proxy, RegistryProcess, eventually, publish_value
+from signalbox_registry.upload import send_file
+from support import CuttingProxy, Exchange, Proxy, RegistryProcess, eventually, publish_value
 
 
 @pytest.fixture
@@ -221,26 +223,114 @@ def test_an_error_in_progress_ends_the_call(model: str, folder: Path) -> None:
     assert publish(folder, model=model, version="1.0.0")["version"] == "1.0.0"
 
 
+def put_paths(proxy: Proxy) -> list[str]:
+    return [request.path for request in proxy.requests if request.command == "PUT"]
+
+
 def test_after_a_broken_upload_the_next_call_sends_only_the_rest(model: str, folder: Path, proxy: Proxy) -> None:
     def cut(exchange: Exchange) -> bool:
-        """Breaks the upload of the large file when the other one is there."""
+        """Breaks the upload of the large file when the other one is there; this registry keeps no uploads."""
+        if "/uploads/" in exchange.path:
+            exchange.answer(404, b'{"code":"not-found","detail":"There is no such route."}')
+            return True
         if exchange.command != "PUT" or len(exchange.sent) < 500_000:
             return False
-        eventually(lambda: len(sent()) == 2)
+        eventually(lambda: len(put_paths(proxy)) == 2)
         exchange.connection.shutdown(socket.SHUT_RDWR)
         return True
-
-    def sent() -> list[str]:
-        return [request.path for request in proxy.requests if request.command == "PUT"]
 
     proxy.rule = cut
     with pytest.raises(RegistryUnreachable):
         publish(folder, model=model, version="1.0.0", dsn=proxy.url)
+    assert len(put_paths(proxy)) == 2
     proxy.rule = None
     proxy.requests.clear()
     assert publish(folder, model=model, version="1.0.0", dsn=proxy.url)["version"] == "1.0.0"
     digest = hashlib.sha256((folder / "model.joblib").read_bytes()).hexdigest()
-    assert sent() == [f"/api/blobs/sha256:{digest}"]
+    assert put_paths(proxy) == [f"/api/blobs/sha256:{digest}"]
+
+
+def test_an_upload_that_breaks_again_and_again_sends_every_byte_about_once(
+    registry: RegistryProcess, model: str, folder: Path
+) -> None:
+    size, part = 24_000_000, 6_000_000
+    (folder / "large.bin").write_bytes(os.urandom(size))
+    seen: list[tuple[int, int]] = []
+    with CuttingProxy(registry.url, part, times=3) as proxy:
+        publish(
+            folder,
+            model=model,
+            version="1.0.0",
+            dsn=proxy.url,
+            progress=lambda sent, total: seen.append((sent, total)),
+        )
+        assert proxy.cuts == 0
+        assert size < proxy.received < size + 3_500_000  # without going on it would be 18 MB more
+    assert seen[-1][0] == seen[-1][1]
+    assert max(sent for sent, _ in seen) == seen[-1][1]
+    stored = registry.volume / "blobs" / "sha256" / hashlib.sha256((folder / "large.bin").read_bytes()).hexdigest()
+    assert stored.stat().st_size == size
+
+
+def steps(monkeypatch: pytest.MonkeyPatch, folder: Path, *answers: Any) -> tuple[list[str], list[int]]:
+    """Sends a file of ten bytes to a registry that answers with these steps; returns its requests and the progress."""
+    monkeypatch.setattr("signalbox_registry.upload.PAUSES", (0.0, 0.0))
+    left, requests, counted = list(answers), [], [0]
+
+    def call(self: Client, method: str, path: str, **how: Any) -> Any:
+        offset = (how.get("headers") or {}).get("Upload-Offset", "")
+        requests.append(f"{method} {path.split('/')[2]} {offset}".strip())
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        list(how.get("content") or [])
+        return answer
+
+    monkeypatch.setattr(Client, "call", call)
+    (folder / "ten").write_bytes(b"0123456789")
+    with Client(Registry.of(None, None)) as client:
+        send_file(client, "sha256:00", folder / "ten", lambda size: counted.append(counted[-1] + size))
+    assert left == []
+    return requests, counted
+
+
+def away() -> RegistryUnreachable:
+    return RegistryUnreachable("There is no answer.")
+
+
+def at(offset: int, complete: bool = False) -> dict[str, Any]:
+    return {"upload_offset": offset, "upload_complete": complete}
+
+
+def test_an_upload_goes_on_or_begins_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = Problem("store-unavailable", 503, "because")
+    altered, moved = Problem("checksum-mismatch", 400, "x"), Problem("mismatching-upload-offset", 409, "x")
+    cases: list[tuple[list[Any], str]] = [
+        ([None], "PUT blobs"),
+        ([away(), at(4), None], "PATCH uploads 4"),
+        ([broken, at(10), None], "PATCH uploads 10"),
+        ([away(), at(10, complete=True)], "GET uploads"),
+        ([away(), at(4), altered, at(0), None], "PUT blobs"),
+        ([away(), at(4), moved, at(3), None], "PATCH uploads 3"),
+        ([away(), away(), at(1), away(), away(), at(2), away(), away(), at(3), None], "PATCH uploads 3"),
+    ]
+    for answers, last in cases:
+        requests, counted = steps(monkeypatch, tmp_path, *answers)
+        assert (requests[-1], counted[-1]) == (last, 10)
+
+
+def test_an_upload_ends_if_it_cannot_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cases: list[tuple[type[Exception], list[Any]]] = [
+        (Problem, [Problem("checksum-mismatch", 400, "x")]),
+        (Problem, [Problem("volume-full", 507, "x")]),
+        (Problem, [Problem("forbidden", 403, "x")]),
+        (RegistryUnreachable, [away(), Problem("not-found", 404, "x")]),
+        (RegistryUnreachable, [away(), Problem("method-not-allowed", 405, "x")]),
+        (RegistryUnreachable, [away(), at(4), away(), at(4), away(), at(4), away()]),
+    ]
+    for kind, answers in cases:
+        with pytest.raises(kind):
+            steps(monkeypatch, tmp_path, *answers)
 
 
 def test_a_caller_that_may_not_ask_for_files_sends_all_of_them(model: str, folder: Path, proxy: Proxy) -> None:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from .client import Client, versions_path
 from .config import Registry, model_name
 from .describe import canonical_manifest, describe, list_artifacts
 from .errors import Problem, SignalboxError
 from .folder import list_files
+from .upload import send_file
 
 AT_ONCE = 4
-UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-_CHUNK = 256 * 1024
 
 #: Called with the bytes sent and the total.
 Progress = Callable[[int, int], object]
@@ -49,9 +46,10 @@ def publish(
     Fields that are not given are taken from training_metadata.json, metadata.json, MLmodel and requirements.txt in the
     folder, as `signalbox publish` does. Returns the version as the API does.
 
-    Only files that the registry lacks are sent, four at once. Nothing is retried, but a call can be repeated: files are
-    not sent twice, and the same content is the same version. `progress` is called with the bytes sent and the total to
-    send, in other threads but never concurrently; it is not called if there is nothing to send.
+    Only files that the registry lacks are sent, four at once. After a broken connection, an upload goes on where it
+    ended. Nothing else is retried, but a call can be repeated: files are not sent twice, and the same content is the same
+    version. `progress` is called with the bytes sent, fewer after a break, and the total to send, in other threads but
+    never concurrently; it is not called if there is nothing to send.
 
     If neither `requires` nor a file states the runtime for a joblib, pickle or skops file, the version requires the
     minor releases of Python, joblib and scikit-learn in this process. `requires={}` requires nothing.
@@ -98,7 +96,7 @@ def _send_missing(client: Client, blobs: Mapping[str, Path], progress: Progress)
             lacks = pool.map(lambda digest: _lacks(client, digest), blobs)
             missing = {digest: blobs[digest] for digest, lacking in zip(blobs, lacks, strict=True) if lacking}
             count = _Count(sum(file.stat().st_size for file in missing.values()), progress)
-            list(pool.map(lambda blob: _send(client, blob[0], blob[1], count), missing.items()))
+            list(pool.map(lambda blob: send_file(client, blob[0], blob[1], count.add), missing.items()))
         except SignalboxError as error:
             raise error.with_traceback(None)  # the frames of the pool do not help a user
 
@@ -125,16 +123,3 @@ class _Count:
         with self._lock:
             self._sent += size
             self._progress(self._sent, self._total)
-
-
-def _send(client: Client, digest: str, file: Path, count: _Count) -> None:
-    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
-    content = _chunks(file, count)
-    client.call("PUT", f"/api/blobs/{digest}", content=content, headers=headers, timeout=UPLOAD_TIMEOUT)
-
-
-def _chunks(path: Path, count: _Count) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            count.add(len(chunk))
-            yield chunk
