@@ -48,7 +48,7 @@ export async function resumed(
           if (failure instanceof Problem || ++failures === ATTEMPTS) fail(failure);
           current?.idle.stop();
           current = null;
-          await sleep(PAUSE_MS * 2 ** failures, null, { signal }).catch(fail);
+          await sleep(PAUSE_MS * 2 ** (failures - 1), null, { signal }).catch(fail);
         }
       }
     } finally {

@@ -64,7 +64,7 @@ export function createS3Bucket(address: S3Address, timeouts = TIMEOUTS, copyByte
       const { StorageClass, ContentLength: size = 0 } = found;
       // Without its class, the object would move to the standard one.
       const object = { ...at(key), StorageClass };
-      const CopySource = encodeURIComponent(`${Bucket}/${prefix}${key}`);
+      const CopySource = [Bucket, ...`${prefix}${key}`.split('/')].map(encodeURIComponent).join('/');
       if (size > copyBytes) return renewInParts(object, CopySource, size, signal);
       const input = { ...object, CopySource, MetadataDirective: 'REPLACE' as const };
       await unlessMissing(s3.ask((client) => client.send(new CopyObjectCommand(input), { abortSignal: signal })));

@@ -60,14 +60,11 @@ function isMissing(error: unknown): boolean {
   return statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket';
 }
 
-/** Whether new credentials may help. */
+/** Whether new credentials may help. To HEAD, S3 says so with status 400 alone, which the SDK names `Unknown`. */
 export function isExpired(error: unknown): boolean {
-  if (!(error instanceof S3ServiceException)) return false;
-  return error.name === 'ExpiredToken' || (statusOf(error) === 400 && isWithoutBody(error));
-}
-
-function isWithoutBody({ name }: Error): boolean {
-  return name === 'BadRequest' || name === '400' || name === 'UnknownError';
+  if (statusOf(error) !== 400) return false;
+  const { name } = error as Error;
+  return name === 'ExpiredToken' || name === 'Unknown';
 }
 
 function statusOf(error: unknown): number | undefined {
