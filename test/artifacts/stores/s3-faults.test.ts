@@ -23,7 +23,7 @@ const TIMEOUTS = { answer: 600, idle: 1_000 };
 const PATIENCE = { answer: 5_000, part: 10_000, idle: 1_500 };
 
 /** The requests of an upload. */
-const HEAD = /^HEAD /;
+const HEAD = /^HEAD .*sha256/;
 const PUT = /^PUT .*PutObject/;
 const BEGIN = /^POST .*\?uploads/;
 const PART = /^PUT .*partNumber=2/;
