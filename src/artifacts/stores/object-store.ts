@@ -51,10 +51,7 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
       const either = signal ? AbortSignal.any([signal, stopped.signal]) : stopped.signal;
       const bytes = await resumed(bucket, keyOf(digest), range ?? null, patience.idle, either);
       if (!bytes) throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
-      const readable = Readable.from(bytes, { objectMode: false, highWaterMark: 256 * 1024 });
-      // Otherwise a reader that leaves would wait for the next bytes of the storage.
-      readable.once('close', () => stopped.abort());
-      return readable;
+      return readableOf(bytes, stopped);
     },
 
     async stat(digest, signal) {
@@ -174,4 +171,20 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
       clearTimeout(timer);
     }
   }
+}
+
+/** Unlike `Readable.from`, does not wait for the next bytes of the storage when the reader leaves, but stops them. */
+function readableOf(bytes: AsyncGenerator<Uint8Array>, stopped: AbortController): Readable {
+  return new Readable({
+    highWaterMark: 256 * 1024,
+    read() {
+      const push = ({ value, done }: IteratorResult<Uint8Array>) => void this.push(done ? null : value);
+      bytes.next().then(push, (error: Error) => void this.destroy(error));
+    },
+    destroy(error, callback) {
+      stopped.abort();
+      const end = () => callback(error);
+      bytes.return(undefined).then(end, end);
+    },
+  });
 }

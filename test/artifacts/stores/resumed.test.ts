@@ -18,7 +18,7 @@ interface Reading {
 /** A bucket with one object, whose readings end as they are told. */
 function bucketWith(readings: Reading[], afterFirst: () => OpenObject | null | undefined = () => undefined) {
   const asked: (ByteRange | null)[] = [];
-  const read = async (_: string, range: ByteRange | null): Promise<OpenObject | null> => {
+  const read = async (_: string, range: ByteRange | null, signal: AbortSignal): Promise<OpenObject | null> => {
     asked.push(range);
     const other = asked.length > 1 ? afterFirst() : undefined;
     if (other !== undefined) return other;
@@ -26,6 +26,7 @@ function bucketWith(readings: Reading[], afterFirst: () => OpenObject | null | u
     const { sent, fails } = readings.shift() ?? { sent: wanted.length, fails: false };
     async function* piecewise() {
       for (let at = 0; at < Math.min(sent, wanted.length); at += 7) {
+        signal.throwIfAborted();
         yield wanted.subarray(at, Math.min(at + 7, sent));
       }
       if (fails) throw new Error('the connection was cut');
