@@ -45,7 +45,7 @@ export function createS3Bucket(address: S3Address, timeouts = TIMEOUTS, copyByte
       await s3.ask((client) => client.send(new PutObjectCommand(input), { abortSignal }));
     },
 
-    begin: (key, signal) => beginUpload(s3, at(key), signal),
+    begin: (key, signal) => beginUpload(s3, { ...at(key), ChecksumAlgorithm: 'SHA256' }, signal),
 
     async read(key, range, signal) {
       const input = { ...at(key), Range: range ? `bytes=${range.start}-${range.end}` : undefined };

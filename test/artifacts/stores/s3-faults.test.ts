@@ -20,8 +20,8 @@ import { INSTALL_TIMEOUT_MS, type SeaweedFs, startSeaweedFs } from '../../suppor
 const MIB = 1024 * 1024;
 const ALWAYS = Number.POSITIVE_INFINITY;
 /** Long enough for a busy machine: a test waits for at most three of them. */
-const TIMEOUTS = { answer: 800, idle: 1_500 };
-const PATIENCE = { answer: 6_000, part: 12_000, idle: 2_000 };
+const TIMEOUTS = { answer: 600, idle: 1_000 };
+const PATIENCE = { answer: 5_000, part: 10_000, idle: 1_500 };
 
 /** The requests of an upload. */
 const HEAD = /^HEAD .*sha256/;

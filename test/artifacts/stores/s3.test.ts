@@ -1,3 +1,4 @@
+import { Hash } from 'node:crypto';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +22,11 @@ beforeAll(async () => {
 }, INSTALL_TIMEOUT_MS);
 
 function bucketAt(place: string, copyBytes?: number): Bucket {
-  const address = parseStoreAddress(`s3://${place}?endpoint=${storage.endpoint}`);
+  return bucketOf(`s3://${place}?endpoint=${storage.endpoint}`, copyBytes);
+}
+
+function bucketOf(text: string, copyBytes?: number): Bucket {
+  const address = parseStoreAddress(text);
   if (address.kind !== 's3') throw new Error('not an address of S3');
   const bucket = createS3Bucket(address, undefined, copyBytes);
   onTestFinished(() => bucket.close?.());
@@ -117,12 +122,31 @@ describe('a store that cannot be used', () => {
     }
   });
 
-  it('says that nothing listens at its endpoint', async () => {
-    const address = parseStoreAddress('s3://models?endpoint=http://127.0.0.1:1');
-    const store = createObjectStore(createS3Bucket(address as Parameters<typeof createS3Bucket>[0]));
-    onTestFinished(() => store.close());
-    const refused = { code: 'store-unavailable', message: expect.stringContaining('nothing listens there') };
-    await expect(store.stat(digest)).rejects.toMatchObject(refused);
+  it.each([
+    ['nothing listens at its endpoint', 's3://models?endpoint=http://127.0.0.1:1', 'nothing listens there'],
+    ['it has no region', 's3://models/prefix', 'has no region. Add ?region='],
+  ])('says that %s', async (_, text, sentence) => {
+    vi.stubEnv('AWS_REGION', '');
+    vi.stubEnv('AWS_CONFIG_FILE', '/dev/null');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const store = createObjectStore(bucketOf(text));
+    await expect(store.stat(digest)).rejects.toMatchObject({
+      code: 'store-unavailable',
+      message: expect.stringContaining(sentence),
+    });
+  });
+
+  it('says that there are no credentials', async () => {
+    for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) vi.stubEnv(name, '');
+    for (const name of ['AWS_CONFIG_FILE', 'AWS_SHARED_CREDENTIALS_FILE']) vi.stubEnv(name, '/dev/null');
+    vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const refused = {
+      code: 'store-unavailable',
+      message: expect.stringContaining('cannot be used without credentials'),
+    };
+    await expect(openStore().stat(digest)).rejects.toMatchObject(refused);
+    await expect(openStore().addressOf!(digest, 60)).rejects.toMatchObject(refused);
   });
 });
 
@@ -187,4 +211,19 @@ it('refuses a body whose hash is not the stated one', async () => {
   const sha256 = Buffer.from(digestOfBytes(Buffer.from('other')).slice(7), 'hex');
   await expect(bucket.put('sha256/wrong', Buffer.from('bytes'), sha256, never)).rejects.toThrow();
   expect(await bucket.stat('sha256/wrong', never)).toBeNull();
+});
+
+it('does not hash bytes again for the signature', async () => {
+  const update = vi.spyOn(Hash.prototype, 'update');
+  onTestFinished(() => update.mockRestore());
+  for (const size of [2 * MIB, 17 * MIB]) {
+    const bytes = someBytes(size, size);
+    const digest = digestOfBytes(bytes);
+    update.mockClear();
+    await openStore().put(digest, inChunks(bytes), size);
+    const hashed = update.mock.calls.reduce((sum, [data]) => sum + data.length, 0);
+    // Once for the digest, once for the checksum of the part.
+    expect(hashed).toBeGreaterThanOrEqual(2 * size);
+    expect(hashed).toBeLessThan(2 * size + 100_000);
+  }
 });

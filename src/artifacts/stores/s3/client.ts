@@ -1,6 +1,6 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { nameOf, type StoreAddress } from '../../address.ts';
-import { explained, isExpired } from './errors.ts';
+import { explained, isExpired, noRegion } from './errors.ts';
 
 export type S3Address = Extract<StoreAddress, { kind: 's3' }>;
 
@@ -26,18 +26,22 @@ export interface S3 {
 
 export function createS3(address: S3Address, timeouts: S3Timeouts): S3 {
   const config = configOf(address, timeouts);
+  const name = nameOf(address);
   let client = clientOf(config);
   return {
     async ask(request) {
       const used = client;
+      await used.config.region().catch((error: unknown) => {
+        throw noRegion(name, error);
+      });
       try {
         return await request(used);
       } catch (error) {
-        if (!isExpired(error)) throw explained(nameOf(address), error);
+        if (!isExpired(error)) throw explained(name, error);
         // The SDK keeps credentials that do not state when they expire. The connections stay, as others use them.
         if (client === used) client = clientOf({ ...config, requestHandler: used.config.requestHandler });
         return await request(client).catch((again: unknown) => {
-          throw explained(nameOf(address), again);
+          throw explained(name, again);
         });
       }
     },
@@ -51,7 +55,7 @@ function configOf({ endpoint, region }: S3Address, { idle }: S3Timeouts): S3Clie
     endpoint,
     // A server of one's own seldom has a host name for each bucket, or regions.
     forcePathStyle: true,
-    region: region ?? process.env.AWS_REGION ?? 'us-east-1',
+    region: region || process.env.AWS_REGION || 'us-east-1',
   };
   return {
     ...(region && { region }),

@@ -4,7 +4,8 @@ import { Problem } from '../../../domain/errors.ts';
 const CREDENTIALS =
   'Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, the profile, or the role of this machine.';
 const RIGHTS =
-  'They need s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on its objects, and s3:ListBucket and s3:ListBucketMultipartUploads on the bucket.';
+  'Signalbox needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the objects, and ' +
+  's3:ListBucket and s3:ListBucketMultipartUploads on the bucket.';
 const REFUSED = ['refuses the credentials', CREDENTIALS] as const;
 const FORBIDDEN = ['does not allow this with these credentials', RIGHTS] as const;
 const REGION = ['is in another region', 'Add ?region=<its region> to the address of the store.'] as const;
@@ -47,6 +48,11 @@ export function noSuchBucket(store: string): Problem {
   return new Problem('store-unavailable', `The artifact store ${store} ${MEANINGS.NoSuchBucket!.join('. ')}`);
 }
 
+export function noRegion(store: string, cause: unknown): Problem {
+  const detail = `The artifact store ${store} has no region. Add ?region= to its address, or set AWS_REGION.`;
+  return new Problem('store-unavailable', detail, {}, cause);
+}
+
 /** Returns null if the object or the upload does not exist. */
 export async function unlessMissing<T>(answer: Promise<T>): Promise<T | null> {
   return answer.catch((error: unknown) => {
@@ -55,9 +61,9 @@ export async function unlessMissing<T>(answer: Promise<T>): Promise<T | null> {
   });
 }
 
-/** A missing bucket looks the same to HEAD only. */
+/** Status 404 alone is not enough: a missing bucket has it too, and on some storages an unknown access key. */
 function isMissing(error: unknown): boolean {
-  return statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket';
+  return error instanceof S3ServiceException && ['NoSuchKey', 'NotFound', 'NoSuchUpload'].includes(error.name);
 }
 
 /** Whether new credentials may help. To HEAD, S3 says so with status 400 alone, which the SDK names `Unknown`. */

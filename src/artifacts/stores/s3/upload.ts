@@ -18,15 +18,14 @@ export interface S3Upload extends PartUpload {
   copy(source: string, size: number, partSize: number, signal: AbortSignal): Promise<void>;
 }
 
-/** Begins an upload of several parts. */
+/** Begins an upload of several parts. With a checksum algorithm, the storage requires SHA-256 of every part. */
 export async function beginUpload(
   s3: S3,
-  object: Pick<CreateMultipartUploadCommandInput, 'Bucket' | 'Key' | 'StorageClass'>,
+  object: Pick<CreateMultipartUploadCommandInput, 'Bucket' | 'Key' | 'StorageClass' | 'ChecksumAlgorithm'>,
   signal: AbortSignal,
 ): Promise<S3Upload> {
-  const create = { ...object, ChecksumAlgorithm: 'SHA256' as const };
   const { UploadId } = await s3.ask((client) =>
-    client.send(new CreateMultipartUploadCommand(create), s3.short(signal)),
+    client.send(new CreateMultipartUploadCommand(object), s3.short(signal)),
   );
   const upload = { Bucket: object.Bucket, Key: object.Key, UploadId };
   const parts: CompletedPart[] = [];
@@ -48,8 +47,7 @@ export async function beginUpload(
           const { CopyPartResult } = await s3.ask((client) =>
             client.send(new UploadPartCopyCommand(input), { abortSignal }),
           );
-          const { ETag, ChecksumSHA256 } = CopyPartResult ?? {};
-          parts.push({ PartNumber: index + 1, ETag, ChecksumSHA256 });
+          parts.push({ PartNumber: index + 1, ETag: CopyPartResult?.ETag });
         }
       });
       await Promise.all(copying).finally(() => stopped.abort());
