@@ -8,7 +8,7 @@ import { userCacheFolder } from '../../src/files/cache-folder.ts';
 const INSTALL_TIMEOUT_MS = 15 * 60_000;
 /** The oldest version that the pinned packages support. */
 const OLDEST: [number, number] = [3, 11];
-const NEEDED = `tests of the Python client need python3 ${OLDEST.join('.')} or newer with its venv module`;
+const NEEDED = `some tests need python3 ${OLDEST.join('.')} or newer with its venv module`;
 
 /**
  * Returns the interpreter of a virtual environment with the packages of a requirements file. The environment is created

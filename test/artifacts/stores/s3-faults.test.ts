@@ -42,11 +42,11 @@ beforeAll(async () => {
   return storage.stop;
 }, INSTALL_TIMEOUT_MS);
 
-async function faultyStore(ends: Ends) {
+async function faultyStore(ends: Ends, timeouts = TIMEOUTS) {
   const proxy = await startFaultyStore(storage.endpoint, ends);
   const address = parseStoreAddress(`s3://${storage.bucket}/faults-${++prefixes}?endpoint=${proxy.endpoint}`);
   if (address.kind !== 's3') throw new Error('not an address of S3');
-  const store = createObjectStore(createS3Bucket(address, TIMEOUTS), PATIENCE);
+  const store = createObjectStore(createS3Bucket(address, timeouts), PATIENCE);
   ends(() => store.close());
   return {
     proxy,
@@ -55,6 +55,13 @@ async function faultyStore(ends: Ends) {
     read: async (bytes: Buffer) => bytesOf(await store.get(digestOfBytes(bytes))),
   };
 }
+
+/** As if the storage had read no `Range`. */
+const ignoreRange: Fault = (_, response, forward) =>
+  forward((whole) => {
+    delete whole.headers['content-range'];
+    whole.pipe(response.writeHead(200, whole.headers));
+  });
 
 describe.concurrent('an upload', () => {
   it.for<[string, Buffer, RegExp, Fault, number]>([
@@ -100,6 +107,13 @@ describe.concurrent('an upload', () => {
     expect(await store.stat(digestOfBytes(bytes))).toBeNull();
     expect(await store.sweepUploads!(Date.now() + 60_000)).toBe(0);
     expect(await put(bytes)).toMatchObject({ size: bytes.length });
+  });
+
+  it('repeats a short request long before its connection counts as idle', async ({ onTestFinished }) => {
+    const { proxy, put } = await faultyStore(onTestFinished, { ...TIMEOUTS, idle: 60_000 });
+    proxy.inject(HEAD, stall);
+    proxy.inject(BEGIN, stall);
+    expect(await put(large)).toMatchObject({ size: large.length });
   });
 
   it('survives a completed upload that the storage no longer knows', async ({ onTestFinished }) => {
@@ -196,6 +210,7 @@ describe.concurrent('a download', () => {
     ['does not answer', stall],
     ['sends no more byte', stallAfter(0)],
     ['refuses the credentials', answer(403, 'InvalidAccessKeyId')],
+    ['ignores ranges', ignoreRange],
   ])('ends if, after a cut, the storage %s', async ([_, fault], { onTestFinished }) => {
     const { proxy, put, read } = await faultyStore(onTestFinished);
     await put(large);

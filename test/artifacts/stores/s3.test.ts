@@ -4,8 +4,9 @@ import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { parseStoreAddress } from '../../../src/artifacts/address.ts';
-import type { Bucket } from '../../../src/artifacts/stores/bucket.ts';
+import { type Bucket, keyOf } from '../../../src/artifacts/stores/bucket.ts';
 import { createObjectStore, type ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
+import { inParallel } from '../../../src/artifacts/stores/parallel.ts';
 import { createS3Bucket } from '../../../src/artifacts/stores/s3.ts';
 import { bytesOf, digestOfBytes, inChunks, someBytes } from '../../support/bytes.ts';
 import { INSTALL_TIMEOUT_MS, type SeaweedFs, startSeaweedFs } from '../../support/seaweedfs.ts';
@@ -226,4 +227,29 @@ it('does not hash bytes again for the signature', async () => {
     expect(hashed).toBeGreaterThanOrEqual(2 * size);
     expect(hashed).toBeLessThan(2 * size + 100_000);
   }
+});
+
+describe('more than one page', () => {
+  const digests = Array.from({ length: 1_001 }, (_, i) => digestOfBytes(Buffer.from(String(i))));
+
+  async function forAll(task: (key: string) => Promise<unknown>): Promise<void> {
+    const running = inParallel(50);
+    for (const digest of digests) await running.start(async () => void (await task(keyOf(digest))));
+    await running.end();
+  }
+
+  it('is listed', async () => {
+    const bucket = bucketAt(newPlace());
+    const bytes = Buffer.from('bytes');
+    const sha256 = Buffer.from(digestOfBytes(bytes).slice(7), 'hex');
+    await forAll((key) => bucket.put(key, bytes, sha256, never));
+    const found = await listed(createObjectStore(bucket));
+    expect(found.map(({ digest }) => digest).toSorted()).toEqual(digests.toSorted());
+  });
+
+  it('is swept', async () => {
+    const bucket = bucketAt(newPlace());
+    await forAll((key) => bucket.begin(key, never));
+    expect(await bucket.sweepUploads!(Date.now() + 60_000, never)).toBe(digests.length);
+  });
 });
