@@ -131,13 +131,13 @@ export function createS3Bucket(address: S3Address, timeouts = TIMEOUTS, copyByte
 
 async function uploadsIn(s3: S3, Bucket: string, Prefix: string, signal: AbortSignal) {
   const found = [];
-  let input: ListMultipartUploadsCommand['input'] | null = { Bucket, Prefix };
+  let input: ListMultipartUploadsCommand['input'] | null = { Bucket, Prefix, MaxUploads: 1000 };
   while (input) {
     const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand(input);
     const page = await s3.ask((client) => client.send(command, s3.short(signal)));
     found.push(...(page.Uploads ?? []));
     const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
-    input = IsTruncated ? { Bucket, Prefix, KeyMarker, UploadIdMarker } : null;
+    input = IsTruncated ? { Bucket, Prefix, MaxUploads: 1000, KeyMarker, UploadIdMarker } : null;
   }
   return found;
 }

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseStoreAddress } from '../../../src/artifacts/address.ts';
-import { createObjectStore } from '../../../src/artifacts/stores/object-store.ts';
+import { createObjectStore, type ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
 import { createS3Bucket } from '../../../src/artifacts/stores/s3.ts';
 import { bytesOf, digestOfBytes, inChunks, someBytes } from '../../support/bytes.ts';
 import {
@@ -19,9 +19,16 @@ import { INSTALL_TIMEOUT_MS, type SeaweedFs, startSeaweedFs } from '../../suppor
 
 const MIB = 1024 * 1024;
 const ALWAYS = Number.POSITIVE_INFINITY;
-/** Long enough for a busy machine: a test waits for at most three of them. */
-const TIMEOUTS = { answer: 600, idle: 1_000 };
-const PATIENCE = { answer: 5_000, part: 10_000, idle: 1_500 };
+/** For tests that a store survives: long enough for a busy machine. */
+const STEADY = {
+  timeouts: { answer: 1_500, idle: 3_000 },
+  patience: { answer: 15_000, part: 25_000, idle: 4_000 },
+};
+/** For tests that end in an error anyway. */
+const HASTY = {
+  timeouts: { answer: 400, idle: 600 },
+  patience: { answer: 3_000, part: 5_000, idle: 1_000 },
+};
 
 /** The requests of an upload. */
 const HEAD = /^HEAD .*sha256/;
@@ -42,19 +49,26 @@ beforeAll(async () => {
   return storage.stop;
 }, INSTALL_TIMEOUT_MS);
 
-async function faultyStore(ends: Ends, timeouts = TIMEOUTS) {
+/** Opens a store through a proxy, and the same one without faults (`sound`). */
+async function faultyStore(ends: Ends, { timeouts, patience } = STEADY) {
   const proxy = await startFaultyStore(storage.endpoint, ends);
-  const address = parseStoreAddress(`s3://${storage.bucket}/faults-${++prefixes}?endpoint=${proxy.endpoint}`);
-  if (address.kind !== 's3') throw new Error('not an address of S3');
-  const store = createObjectStore(createS3Bucket(address, timeouts), PATIENCE);
-  ends(() => store.close());
-  return {
-    proxy,
-    store,
-    put: (bytes: Buffer) => store.put(digestOfBytes(bytes), inChunks(bytes), bytes.length),
-    read: async (bytes: Buffer) => bytesOf(await store.get(digestOfBytes(bytes))),
+  const place = `s3://${storage.bucket}/faults-${++prefixes}`;
+  const addressAt = (endpoint: string) => {
+    const address = parseStoreAddress(`${place}?endpoint=${endpoint}`);
+    if (address.kind !== 's3') throw new Error('not an address of S3');
+    return address;
   };
+  const store = createObjectStore(createS3Bucket(addressAt(proxy.endpoint), timeouts), patience);
+  const sound = createObjectStore(createS3Bucket(addressAt(storage.endpoint)));
+  ends(async () => {
+    await store.close();
+    await sound.close();
+  });
+  return { proxy, store, sound };
 }
+
+const put = (store: ObjectStore, bytes: Buffer) => store.put(digestOfBytes(bytes), inChunks(bytes), bytes.length);
+const read = async (store: ObjectStore, bytes: Buffer) => bytesOf(await store.get(digestOfBytes(bytes)));
 
 /** As if the storage had read no `Range`. */
 const ignoreRange: Fault = (_, response, forward) =>
@@ -81,11 +95,11 @@ describe.concurrent('an upload', () => {
     ['a lost answer to a part', large, PART, loseAnswer, 1],
     ['a lost answer to the completion', large, COMPLETE, loseAnswer, 1],
   ])('survives %s', async ([_, bytes, requests, fault, times], { onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
+    const { proxy, store } = await faultyStore(onTestFinished);
     proxy.inject(requests, fault, times);
-    expect(await put(bytes)).toMatchObject({ size: bytes.length });
+    expect(await put(store, bytes)).toMatchObject({ size: bytes.length });
     expect(proxy.requests.filter((line) => requests.test(line)).length).toBeGreaterThan(times);
-    expect((await read(bytes)).equals(bytes)).toBe(true);
+    expect((await read(store, bytes)).equals(bytes)).toBe(true);
   });
 
   it.for<[string, Buffer, RegExp, Fault]>([
@@ -100,49 +114,51 @@ describe.concurrent('an upload', () => {
     ['answers an error with status 200 at the completion', large, COMPLETE, answer(200, 'InternalError')],
     ['states another ETag of a part', large, PART, alter('etag', () => '"00000000000000000000000000000000"')],
   ])('stores nothing if the storage %s', async ([_, bytes, requests, fault], { onTestFinished }) => {
-    const { proxy, store, put } = await faultyStore(onTestFinished);
+    const { proxy, store, sound } = await faultyStore(onTestFinished, HASTY);
     proxy.inject(requests, fault, ALWAYS);
-    await expect(put(bytes)).rejects.toMatchObject({ code: 'store-unavailable' });
-    proxy.heal();
-    expect(await store.stat(digestOfBytes(bytes))).toBeNull();
-    expect(await store.sweepUploads!(Date.now() + 60_000)).toBe(0);
-    expect(await put(bytes)).toMatchObject({ size: bytes.length });
+    await expect(put(store, bytes)).rejects.toMatchObject({ code: 'store-unavailable' });
+    expect(await sound.stat(digestOfBytes(bytes))).toBeNull();
+    expect(await sound.sweepUploads!(Date.now() + 60_000)).toBe(0);
+    expect(await put(sound, bytes)).toMatchObject({ size: bytes.length });
   });
 
   it('repeats a short request long before its connection counts as idle', async ({ onTestFinished }) => {
-    const { proxy, put } = await faultyStore(onTestFinished, { ...TIMEOUTS, idle: 60_000 });
+    const { proxy, store } = await faultyStore(onTestFinished, {
+      ...STEADY,
+      timeouts: { ...STEADY.timeouts, idle: 60_000 },
+    });
     proxy.inject(HEAD, stall);
     proxy.inject(BEGIN, stall);
-    expect(await put(large)).toMatchObject({ size: large.length });
+    expect(await put(store, large)).toMatchObject({ size: large.length });
   });
 
   it('survives a completed upload that the storage no longer knows', async ({ onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
+    const { proxy, store } = await faultyStore(onTestFinished, HASTY);
     proxy.inject(COMPLETE, loseAnswer);
     proxy.inject(COMPLETE, answer(404, 'NoSuchUpload'));
-    expect(await put(large)).toMatchObject({ size: large.length });
-    expect((await read(large)).equals(large)).toBe(true);
+    expect(await put(store, large)).toMatchObject({ size: large.length });
+    expect((await read(store, large)).equals(large)).toBe(true);
   });
 
   it('is no success if the storage lost it', async ({ onTestFinished }) => {
-    const { proxy, put, store } = await faultyStore(onTestFinished);
+    const { proxy, store, sound } = await faultyStore(onTestFinished, HASTY);
     proxy.inject(COMPLETE, answer(404, 'NoSuchUpload'));
-    await expect(put(large)).rejects.toMatchObject({ code: 'store-unavailable' });
-    expect(await store.stat(digestOfBytes(large))).toBeNull();
+    await expect(put(store, large)).rejects.toMatchObject({ code: 'store-unavailable' });
+    expect(await sound.stat(digestOfBytes(large))).toBeNull();
   });
 
   it('is no success if the storage states another size', async ({ onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
+    const { proxy, store } = await faultyStore(onTestFinished);
     proxy.inject(
       HEAD,
       alter('content-length', (size) => String(Number(size) - 1)),
       ALWAYS,
     );
     const refused = { code: 'store-unavailable', fields: { expected: small.length, actual: small.length - 1 } };
-    await expect(put(small)).rejects.toMatchObject(refused);
+    await expect(put(store, small)).rejects.toMatchObject(refused);
     proxy.heal();
-    await put(small);
-    expect((await read(small)).equals(small)).toBe(true);
+    await put(store, small);
+    expect((await read(store, small)).equals(small)).toBe(true);
   });
 
   it('that is aborted ends the parts that are being sent', async ({ onTestFinished }) => {
@@ -169,28 +185,28 @@ describe.concurrent('a download', () => {
     ['two answers 500', answer(500, 'InternalError'), 2],
     ['credentials that expire', answer(400, 'ExpiredToken'), 1],
   ])('survives %s', async ([_, fault, times], { onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
-    await put(large);
+    const { proxy, store, sound } = await faultyStore(onTestFinished);
+    await put(sound, large);
     proxy.inject(GET, fault, times);
-    expect((await read(large)).equals(large)).toBe(true);
+    expect((await read(store, large)).equals(large)).toBe(true);
     expect(proxy.requests.filter((line) => GET.test(line)).length).toBeGreaterThan(times);
   });
 
   it('goes on within the range that was asked for', async ({ onTestFinished }) => {
-    const { proxy, store, put } = await faultyStore(onTestFinished);
-    await put(large);
+    const { proxy, store, sound } = await faultyStore(onTestFinished);
+    await put(sound, large);
     proxy.inject(GET, cutAfter(2 * MIB), 2);
     const part = await bytesOf(await store.get(digestOfBytes(large), { start: 3 * MIB + 1, end: 8 * MIB }));
     expect(part.equals(large.subarray(3 * MIB + 1, 8 * MIB + 1))).toBe(true);
   });
 
   it('survives expired credentials and a stall after a cut', async ({ onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
-    await put(large);
+    const { proxy, store, sound } = await faultyStore(onTestFinished);
+    await put(sound, large);
     proxy.inject(GET, cutAfter(MIB));
     proxy.inject(GET, answer(400, 'ExpiredToken'));
     proxy.inject(GET, stallAfter(2 * MIB));
-    expect((await read(large)).equals(large)).toBe(true);
+    expect((await read(store, large)).equals(large)).toBe(true);
   });
 
   it.for<[string, Fault]>([
@@ -200,10 +216,10 @@ describe.concurrent('a download', () => {
     ['answers 500', answer(500, 'InternalError')],
     ['refuses the credentials', answer(403, 'InvalidAccessKeyId')],
   ])('ends if the storage %s', async ([_, fault], { onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
-    await put(large);
+    const { proxy, store, sound } = await faultyStore(onTestFinished, HASTY);
+    await put(sound, large);
     proxy.inject(GET, fault, ALWAYS);
-    await expect(read(large)).rejects.toMatchObject({ code: 'store-unavailable' });
+    await expect(read(store, large)).rejects.toMatchObject({ code: 'store-unavailable' });
   });
 
   it.for<[string, Fault]>([
@@ -212,16 +228,16 @@ describe.concurrent('a download', () => {
     ['refuses the credentials', answer(403, 'InvalidAccessKeyId')],
     ['ignores ranges', ignoreRange],
   ])('ends if, after a cut, the storage %s', async ([_, fault], { onTestFinished }) => {
-    const { proxy, put, read } = await faultyStore(onTestFinished);
-    await put(large);
+    const { proxy, store, sound } = await faultyStore(onTestFinished, HASTY);
+    await put(sound, large);
     proxy.inject(GET, cutAfter(3 * MIB));
     proxy.inject(GET, fault, ALWAYS);
-    await expect(read(large)).rejects.toMatchObject({ code: 'store-unavailable' });
+    await expect(read(store, large)).rejects.toMatchObject({ code: 'store-unavailable' });
   });
 
   it('that the reader leaves ends its connection, though no byte arrives', async ({ onTestFinished }) => {
-    const { proxy, store, put } = await faultyStore(onTestFinished);
-    await put(large);
+    const { proxy, store, sound } = await faultyStore(onTestFinished);
+    await put(sound, large);
     proxy.inject(GET, stallAfter(100_000));
     let bytes = 0;
     for await (const chunk of await store.get(digestOfBytes(large))) {
