@@ -26,8 +26,8 @@ const STEADY = {
 };
 /** For tests that end in an error anyway. */
 const HASTY = {
-  timeouts: { answer: 400, idle: 600 },
-  patience: { answer: 3_000, part: 5_000, idle: 1_000 },
+  timeouts: { answer: 700, idle: 900 },
+  patience: { answer: 5_000, part: 8_000, idle: 1_500 },
 };
 
 /** The requests of an upload. */
@@ -133,7 +133,7 @@ describe.concurrent('an upload', () => {
   });
 
   it('survives a completed upload that the storage no longer knows', async ({ onTestFinished }) => {
-    const { proxy, store } = await faultyStore(onTestFinished, HASTY);
+    const { proxy, store } = await faultyStore(onTestFinished);
     proxy.inject(COMPLETE, loseAnswer);
     proxy.inject(COMPLETE, answer(404, 'NoSuchUpload'));
     expect(await put(store, large)).toMatchObject({ size: large.length });
