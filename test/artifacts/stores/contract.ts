@@ -17,8 +17,9 @@ function fresh(size = 1_000): Buffer {
  * The rules of `ArtifactStore`, for one kind of store.
  *
  * @param open returns an empty store that is closed after the test; called again, one with the same content
+ * @param renews false if it runs on an emulator that does not state when an object was renewed
  */
-export function storeContract(name: string, open: () => Promise<ArtifactStore>): void {
+export function storeContract(name: string, open: () => Promise<ArtifactStore>, renews = true): void {
   describe(`${name} as a store`, () => {
     it.each(SIZES)('returns the %i bytes that were put', async (size) => {
       const store = await open();
@@ -126,7 +127,7 @@ export function storeContract(name: string, open: () => Promise<ArtifactStore>):
       expect((await bytesOf(await store.get(digest))).equals(bytes)).toBe(true);
     });
 
-    it('renews the time of a blob that is put again', async () => {
+    it.runIf(renews)('renews the time of a blob that is put again', async () => {
       const store = await open();
       for (const size of [100, 9 * MIB]) {
         const bytes = fresh(size);
