@@ -36,14 +36,20 @@ async function openBucket(address: Exclude<StoreAddress, { kind: 'file' }>, mean
       const { createS3Bucket } = await installed(address, import('./stores/s3.ts'));
       return createS3Bucket(address);
     }
+    case 'azure': {
+      const { createAzureBucket } = await installed(address, import('./stores/azure.ts'));
+      return createAzureBucket(address);
+    }
+    case 'gs': {
+      const { createGcsBucket } = await installed(address, import('./stores/gcs.ts'));
+      return createGcsBucket(address);
+    }
     case 'nats': {
       const { url } = address;
       const connection = url === null ? means.nats : () => means.connectTo(url);
       if (!connection) throw new Error('nats: is the NATS of a log, and there is no log here');
       return createNatsBucket(connection, { name: nameOf(address) });
     }
-    default:
-      throw new Error(`${nameOf(address)}`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { parseStoreAddress } from '../../../src/artifacts/address.ts';
+import { openStore as openRemoteStore } from '../../../src/artifacts/open.ts';
 import { createAzureBucket } from '../../../src/artifacts/stores/azure.ts';
 import type { Bucket } from '../../../src/artifacts/stores/bucket.ts';
 import { createObjectStore, type ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
@@ -137,9 +138,10 @@ it('takes its account and key from a connection string', async () => {
   expect(await openStore(place).owner()).toBe('a log');
 });
 
-it('records which log it belongs to', async () => {
+it('is opened by its address, and records which log it belongs to', async () => {
   const place = newPlace();
-  const store = openStore(place);
+  const address = parseStoreAddress(`azure://${place}?endpoint=${storage.endpoint}`);
+  const store = await openRemoteStore(address, { nats: null, connectTo: () => Promise.reject(new Error('no NATS')) });
   expect(await store.owner()).toBeNull();
   await store.own('a log');
   expect(await openStore(place).owner()).toBe('a log');

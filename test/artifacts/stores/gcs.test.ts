@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { parseStoreAddress } from '../../../src/artifacts/address.ts';
+import { openStore as openRemoteStore } from '../../../src/artifacts/open.ts';
 import type { Bucket } from '../../../src/artifacts/stores/bucket.ts';
 import { createGcsBucket } from '../../../src/artifacts/stores/gcs.ts';
 import { createObjectStore, type ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
@@ -127,9 +128,10 @@ it('refuses a body that is not the one that was sent', async () => {
   expect(await bucket.stat('sha256/changed', never)).toBeNull();
 });
 
-it('records which log it belongs to', async () => {
+it('is opened by its address, and records which log it belongs to', async () => {
   const place = newPlace();
-  const store = openStore(place);
+  const address = parseStoreAddress(`gs://${place}?endpoint=${storage.endpoint}`);
+  const store = await openRemoteStore(address, { nats: null, connectTo: () => Promise.reject(new Error('no NATS')) });
   expect(await store.owner()).toBeNull();
   await store.own('a log');
   expect(await openStore(place).owner()).toBe('a log');
