@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { startAzurite } from './azurite.ts';
+import { startFakeGcs } from './fake-gcs.ts';
 import { type Ends, temporaryFolder } from './folder.ts';
 import { startNats } from './nats.ts';
 import { startSeaweedFs } from './seaweedfs.ts';
@@ -17,6 +19,16 @@ export const STORES: Readonly<Record<string, (ends: Ends) => Promise<() => Promi
     const { endpoint, bucket, env, stop } = await startSeaweedFs();
     ends(stop);
     return async () => ({ REGISTRY_ARTIFACTS: `s3://${bucket}/${randomUUID()}?endpoint=${endpoint}`, ...env });
+  },
+  async Azure(ends) {
+    const { endpoint, container, env, stop } = await startAzurite();
+    ends(stop);
+    return async () => ({ REGISTRY_ARTIFACTS: `azure://${container}/${randomUUID()}?endpoint=${endpoint}`, ...env });
+  },
+  async 'Google Cloud'(ends) {
+    const { endpoint, bucket, stop } = await startFakeGcs();
+    ends(stop);
+    return async () => ({ REGISTRY_ARTIFACTS: `gs://${bucket}/${randomUUID()}?endpoint=${endpoint}` });
   },
   async NATS() {
     return async () => ({ REGISTRY_ARTIFACTS: (await startNats(process.env.NATS_SERVER_BIN!)).url });
