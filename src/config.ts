@@ -64,6 +64,9 @@ export type ServerConfig = z.output<typeof serverVariables>;
 /** The variables of CLI commands that open the log. */
 export const logVariables = serverVariables.pick({ NATS_URL: true, REGISTRY_VOLUME: true });
 
+/** The variables of CLI commands that open the store of artifacts. */
+export const artifactVariables = serverVariables.pick({ REGISTRY_VOLUME: true, REGISTRY_ARTIFACTS: true });
+
 /** The variables of CLI commands that call the registry. */
 export const clientVariables = z.object({
   REGISTRY_DSN: httpUrl.default('http://127.0.0.1:8080'),

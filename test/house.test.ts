@@ -62,6 +62,7 @@ const rooms: Record<string, string[]> = {
     'structures',
     'api',
     'files',
+    'artifacts',
     'access',
     'client',
     'bundle',

@@ -9,6 +9,19 @@ export interface LogIdentity {
   provisional: string;
 }
 
+const EMPTY = 'empty-';
+
+/** @param created when the stream of the empty log was created */
+export function provisionalOwner(created: string): string {
+  return EMPTY + created;
+}
+
+/** Returns which log with events a store belongs to; null if none claimed it, or only an empty log, which refers to nothing. */
+export async function logOf(store: Owned): Promise<string | null> {
+  const owner = await store.owner();
+  return owner?.startsWith(EMPTY) ? null : owner;
+}
+
 /** The store belongs to another log. */
 export class ForeignStore extends Problem {
   constructor(store: string, owner: string) {

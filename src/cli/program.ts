@@ -4,6 +4,7 @@ import { version } from '../version.ts';
 import { activateCommand } from './activate.ts';
 import { agentCommand } from './agent.ts';
 import { archiveCommand, unarchiveCommand } from './archive.ts';
+import { artifactsCommand } from './artifacts.ts';
 import { checkpointCommand } from './checkpoint.ts';
 import { deactivateCommand } from './deactivate.ts';
 import { diffCommand } from './diff.ts';
@@ -26,13 +27,14 @@ import { replayCommand } from './replay.ts';
 import { restoreCommand } from './restore.ts';
 import { rollbackCommand } from './rollback.ts';
 import { runtimeCommand } from './runtime.ts';
+import { scrubCommand } from './scrub.ts';
 import { serveCommand } from './serve.ts';
 import { showCommand } from './show.ts';
 import { tokenCommand } from './token.ts';
 
 const EXIT_CODES = `
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by a rule or for a missing permission · 4 not found ·
-5 registry or log unavailable · 6 not every loader serves the version · 7 the history does not verify`;
+5 registry or log unavailable · 6 not every loader serves the version · 7 the history or the artifacts do not verify`;
 
 const program = new Command('signalbox')
   .description('A self-hosted model registry on an append-only log')
@@ -67,6 +69,8 @@ for (const create of [
   exportCommand,
   restoreCommand,
   checkpointCommand,
+  artifactsCommand,
+  scrubCommand,
   loadersCommand,
   runtimeCommand,
   agentCommand,

@@ -62,7 +62,7 @@ export async function openArtifacts(options: Options, opened: Opened): Promise<A
   return { artifacts: cache, cache, storeProblems: owner.problems };
 }
 
-async function connectTo(url: string) {
+export async function connectTo(url: string) {
   const { nc } = await connectNats(parseNatsUrl(url), 'signalbox artifacts', AbortSignal.timeout(CONNECT_MS));
   return nc;
 }

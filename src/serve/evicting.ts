@@ -30,8 +30,15 @@ export function startEvicting(
     const line = { event_type: 'copies.evicted', request_id: randomUUID(), actor: 'registry' };
     try {
       const { readModel } = projector;
-      const { remove } = files;
-      const bytes = await evict({ volume, copies: cache.volume, readModel, limit, remove, now: Date.now() });
+      const bytes = await evict({
+        volume,
+        copies: cache.volume,
+        readModel,
+        isStored: async (digest) => (await cache.store.stat(digest)) !== null,
+        limit,
+        remove: files.remove,
+        now: Date.now(),
+      });
       if (bytes > 0) log.info({ ...line, bytes }, 'deleted copies of artifacts that were unused for longest');
     } catch (err) {
       log.error({ ...line, err }, 'copies of artifacts could not be deleted');

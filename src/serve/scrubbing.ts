@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../domain/digest.ts';
 import { digestsAfter } from '../projections/read-model/references.ts';
 import { scrubBlob } from '../projections/volume/repair.ts';
+import { filesWith } from '../projections/volume/version-files.ts';
 import { versionsAfter } from '../projections/volume/versions.ts';
 import type { VolumeProjection } from '../projections/volume/volume.ts';
 import { type Walk, walkEndlessly } from '../projections/volume/walk.ts';
@@ -46,7 +47,14 @@ export function startScrubbing(parts: Parts, files: VolumeProjection, opened: Op
 
   async function blob(digest: Digest): Promise<void> {
     const started = performance.now();
-    const result = await scrubBlob(digest, { volume, artifacts, readModel, check: files.check, stop: stop.signal });
+    const result = await scrubBlob(digest, {
+      volume,
+      artifacts,
+      files: (wanted) => filesWith(wanted, volume, readModel),
+      check: ({ model, version }) => files.check(model, version),
+      readStore: false, // every server would read all of it
+      stop: stop.signal,
+    });
     metrics.scrubbed(result);
     if (result === 'intact') return;
     const latency_ms = Math.round(performance.now() - started);

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { RemoteStore } from '../artifacts/open.ts';
-import { claim, ForeignStore } from '../artifacts/owner.ts';
+import { claim, ForeignStore, provisionalOwner } from '../artifacts/owner.ts';
 import type { Nats } from '../log/connection.ts';
 import { streamInfo } from '../log/stream.ts';
 import type { ReadModel } from '../projections/read-model/read-model.ts';
@@ -21,7 +21,7 @@ interface Options {
  * @throws {Problem} store-unavailable if it belongs to another log
  */
 export async function watchOwner(store: RemoteStore, { name, nats, readModel, log }: Options, opened: Opened) {
-  const provisional = `empty-${(await streamInfo(nats.jsm))!.created}`;
+  const provisional = provisionalOwner((await streamInfo(nats.jsm))!.created);
   let isClaimed = false;
   /** For which epoch. */
   let claimed: string | null = null;

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { onVolume } from '../../src/artifacts/artifacts.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
+import type { Digest } from '../../src/domain/digest.ts';
 import { evict } from '../../src/projections/volume/eviction.ts';
 import { startVolume } from '../../src/projections/volume/volume.ts';
 import { digestOfBytes } from '../support/bytes.ts';
@@ -44,8 +45,16 @@ async function volumeWith(...versions: string[]) {
     put: (bytes: Buffer) => copies.put(digestOfBytes(bytes), Readable.from([bytes])),
     folders: async () => (await readdir(folder)).toSorted(),
     blobs: async () => (await readdir(join(volume, 'blobs/sha256'))).length,
-    evict: (limit: number) =>
-      evict({ volume, copies, readModel: log.readModel, limit, remove: files.remove, now: Date.now() }),
+    evict: (limit: number, isStored: (digest: Digest) => boolean = () => true) =>
+      evict({
+        volume,
+        copies,
+        readModel: log.readModel,
+        isStored: async (digest) => isStored(digest),
+        limit,
+        remove: files.remove,
+        now: Date.now(),
+      }),
   };
 }
 

@@ -7,6 +7,7 @@ import { onVolume } from '../../src/artifacts/artifacts.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import { type Digest, sha256Hex } from '../../src/domain/digest.ts';
 import { scrubBlob } from '../../src/projections/volume/repair.ts';
+import { filesWith } from '../../src/projections/volume/version-files.ts';
 import { startVolume } from '../../src/projections/volume/volume.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { newLog } from './log-in-memory.ts';
@@ -44,7 +45,14 @@ async function oneVersion() {
     aside: join(volume, 'blobs/damaged', DIGEST.slice('sha256:'.length)),
     scrub: (from: Pick<typeof store, 'get'> = store) => {
       const artifacts = onVolume({ ...store, ...from });
-      return scrubBlob(DIGEST, { volume, artifacts, readModel: log.readModel, check: files.check, stop });
+      return scrubBlob(DIGEST, {
+        volume,
+        artifacts,
+        files: (digest) => filesWith(digest, volume, log.readModel),
+        check: ({ model, version }) => files.check(model, version),
+        readStore: false,
+        stop,
+      });
     },
     scrubFolder: () => files.scrub('fraud', '1.0.0', stop),
     /** Replaces the link by a copy, as on a file system without links. */

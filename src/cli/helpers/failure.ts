@@ -18,6 +18,11 @@ export class NotConverged extends Error {
   override readonly name = 'NotConverged';
 }
 
+/** A store lacks bytes of published versions, or has other bytes in their place. */
+export class BytesLost extends Error {
+  override readonly name = 'BytesLost';
+}
+
 /** What to do next, by problem code, unless the problem's own text covers it. */
 const advice: Partial<Record<string, string>> = {
   unauthenticated:
@@ -45,7 +50,7 @@ export function failed(error: unknown): number {
   if (error instanceof WrongUsage) return 2;
   if (error instanceof BundleRefused) return 3;
   if (error instanceof NotConverged) return 6;
-  if (error instanceof HistoryBroken) return 7;
+  if (error instanceof HistoryBroken || error instanceof BytesLost) return 7;
   if (!(error instanceof Problem)) return 1;
   for (const detail of furtherReasons(error)) process.stderr.write(`Also: ${clean(detail)}\n`);
   const next = error instanceof CredentialRefused ? adviceOnRefused(error, process.env) : advice[error.code];

@@ -26,7 +26,17 @@ export async function openLogAlone(): Promise<OpenLog> {
   return openLog({ ...logOptions(), alone: true });
 }
 
+/** Opens a connection beside a registry, or without one. The caller closes it, also on a signal. */
+export async function openLogShared(): Promise<OpenLog> {
+  const { openLog } = await import('../../proof/open.ts');
+  return openLog(placeOfLog());
+}
+
 function logOptions() {
   exitOnSignal();
+  return placeOfLog();
+}
+
+function placeOfLog() {
   return { place: readConfig(logVariables, process.env), lock: lockVolume, progress: notify };
 }

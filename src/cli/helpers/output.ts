@@ -85,10 +85,21 @@ function timeLeft(seconds: number): string {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** Returns a function that adds bytes to a progress bar; `Infinity` ends it. */
+export function transferBar(label: string, total: number): (bytes: number) => void {
+  const draw = progressBar(label);
+  let done = 0;
+  return (bytes) => {
+    if (done >= total) return; // what is listed may have grown
+    done = Math.min(done + bytes, total);
+    draw(done, total);
+  };
+}
+
 export function revisions(count: number): string {
   return `${count} revisions`;
 }
 
-function megabytes(bytes: number): string {
+export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

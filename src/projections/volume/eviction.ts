@@ -5,6 +5,7 @@ import { type Artifact, distinctBlobs } from '../../domain/manifest.ts';
 import { ifMissing } from '../../files/errno.ts';
 import { modelNames } from '../read-model/models.ts';
 import type { ReadModel } from '../read-model/read-model.ts';
+import { isReferenced } from '../read-model/references.ts';
 import { foldersOf } from './background.ts';
 import { linkedVersions, unpublishedOf } from './versions.ts';
 
@@ -15,6 +16,8 @@ export interface EvictionOptions {
   volume: string;
   copies: VolumeStore;
   readModel: Pick<ReadModel, 'db' | 'model'>;
+  /** Whether the store has a blob. */
+  isStored(digest: Digest): Promise<boolean>;
   /** Bytes of copies that stay. */
   limit: number;
   /** Removes the folder of a version, unless it is active or `latest`, or has other files; returns whether it did. */
@@ -25,7 +28,8 @@ export interface EvictionOptions {
 /**
  * Deletes the copies of a store's blobs that were unused for longest, until the rest fits: first those that no folder links
  * to, then those of versions that are neither active nor `latest`, with their folders. A hard link keeps the space of a blob,
- * so a blob without its folder frees nothing.
+ * so a blob without its folder frees nothing. What the store lacks stays, if a version needs it: while artifacts are moved to
+ * another store, and after the store lost a blob, the copy may be the only one.
  *
  * @returns the number of bytes that were freed
  */
@@ -41,12 +45,14 @@ export async function evict(options: EvictionOptions): Promise<number> {
   const before = total;
   for (const { digest, size } of loose.sort(leastRecent)) {
     if (total <= limit) break;
+    if (await isOnly(digest, options)) continue;
     await copies.delete(digest);
     total -= size;
   }
   if (total <= limit) return before - total;
   for (const { model, version, blobs } of (await unusedVersions(options)).sort(leastRecent)) {
     if (total <= limit) break;
+    if (await anyOf(blobs, ({ digest }) => isOnly(digest, options))) continue;
     if (!(await remove(model, version))) continue;
     for (const { digest, size } of blobs) {
       if ((await linksTo(digest, copies)) !== 1) continue;
@@ -78,6 +84,16 @@ async function unusedVersions({ volume, copies, readModel, now }: EvictionOption
     }
   }
   return unused;
+}
+
+/** Whether a copy is of a blob that a version needs and the store lacks. */
+async function isOnly(digest: Digest, { readModel, isStored }: EvictionOptions): Promise<boolean> {
+  return isReferenced(readModel.db, digest) && !(await isStored(digest));
+}
+
+async function anyOf<T>(items: readonly T[], holds: (item: T) => Promise<boolean>): Promise<boolean> {
+  for (const item of items) if (await holds(item)) return true;
+  return false;
 }
 
 async function linksTo(digest: Digest, copies: VolumeStore): Promise<number> {

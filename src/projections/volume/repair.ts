@@ -1,65 +1,107 @@
 import { createReadStream } from 'node:fs';
 import { lstat, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Artifacts } from '../../artifacts/artifacts.ts';
+import type { Copies } from '../../artifacts/copies.ts';
 import { type BlobState, inspectBlob, slowly, stateShownBy } from '../../artifacts/scrub.ts';
+import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { FileId } from '../../artifacts/stores/volume.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { ifMissing } from '../../files/errno.ts';
-import type { ReadModel } from '../read-model/read-model.ts';
-import { modelsWith } from '../read-model/references.ts';
-import { obstacleTo, versionFolder } from './layout.ts';
-import { versionsBefore } from './versions.ts';
+import { obstacleTo } from './layout.ts';
+import type { VersionFile } from './version-files.ts';
 
-/** What a scrub found and did: `lost` bytes were moved aside, and no version's folder has an intact copy. */
+/** What a scrub found and did: `lost` bytes are damaged, and there is no intact copy of them. */
 export const SCRUB_RESULTS = ['intact', 'restored', 'lost', 'missing'] as const;
 export type ScrubResult = (typeof SCRUB_RESULTS)[number];
 
-export interface RepairOptions {
+export interface RepairOptions<File extends VersionFile = VersionFile> {
   volume: string;
-  artifacts: Pick<Artifacts, 'store' | 'volume' | 'bring'>;
-  readModel: Pick<ReadModel, 'db' | 'model'>;
-  /** Brings the folder of a published version up to date. */
-  check(model: string, version: string): Promise<void>;
+  artifacts: Pick<Artifacts, 'store' | 'bring'> & { volume: Copies };
+  /** Returns the files on the volume that are to have these bytes. */
+  files(digest: Digest): AsyncIterable<File> | Iterable<File>;
+  /** Brings a file up to date after its blob was restored or moved aside. */
+  check(file: File): Promise<void>;
+  /** Whether the store's bytes are read, too, if the volume has copies of them. If not, that a blob is there is enough. */
+  readStore: boolean;
+  /** Bytes that are read in a second. */
+  rate?: number;
   /** Ends the reading of large files. */
   stop: AbortSignal;
 }
 
-const PAGE = 200;
-
 /**
- * Reads a blob on the volume again. A damaged one is moved aside, together with the hard links to it in the folders of
- * versions, and restored from the store, or from an intact copy in a folder. If the volume has copies of a store, a blob that
- * the store lost is restored from its copy.
+ * Reads a blob again. If it is damaged on the volume, it is moved aside, together with the hard links to it in the folders of
+ * versions. It is restored from an intact copy: on the volume, in the store, or in a folder. A damaged blob in a store that is
+ * elsewhere stays there until there is one.
  */
-export async function scrubBlob(digest: Digest, options: RepairOptions): Promise<ScrubResult> {
-  const { store, volume, bring } = options.artifacts;
-  const state = await confirmed(digest, options);
-  const isStored = store === volume ? state === 'intact' : (await store.stat(digest, options.stop)) !== null;
-  if (isStored && state !== 'damaged') return 'intact';
-  if (state === 'intact') {
-    await store.put(digest, slowly(await volume.get(digest), options.stop));
+export async function scrubBlob<File extends VersionFile>(
+  digest: Digest,
+  options: RepairOptions<File>,
+): Promise<ScrubResult> {
+  const { volume, bring } = options.artifacts;
+  const copy = await confirmed(volume, digest, options);
+  const stored = await inStore(digest, copy, options);
+  if (stored === 'intact' && copy !== 'damaged') return 'intact';
+  if (copy === 'intact') {
+    await restore(digest, stored, options);
     return 'restored';
   }
-  if (state === 'damaged') await volume.setAside(digest);
+  if (copy === 'damaged') await volume.setAside(digest);
   // Also after a crash in the middle of this.
   const damaged = await volume.asideOf(digest);
+  const isStored = stored === 'intact' && volume !== options.artifacts.store;
   if (isStored) await bring(digest, options.stop);
   let isRestored = isStored;
-  for await (const file of filesWith(digest, options)) {
-    isRestored = (await isTaken(file, digest, damaged, options, isRestored)) || isRestored;
+  for await (const file of options.files(digest)) {
+    isRestored = (await isTaken(file, digest, damaged, stored, options, isRestored)) || isRestored;
   }
-  for await (const { model, version, folder } of filesWith(digest, options)) {
-    const isThere = (await lstat(folder).catch(ifMissing(null))) !== null;
-    if (isThere || !isRestored) await options.check(model, version);
+  for await (const file of options.files(digest)) {
+    const isThere = (await lstat(file.folder).catch(ifMissing(null))) !== null;
+    if (isThere || !isRestored) await options.check(file);
   }
-  return isRestored ? 'restored' : state === 'damaged' ? 'lost' : 'missing';
+  if (isRestored) return 'restored';
+  return copy === 'damaged' || stored === 'damaged' ? 'lost' : 'missing';
+}
+
+async function inStore(
+  digest: Digest,
+  copy: BlobState,
+  { readStore, artifacts, ...options }: Pick<RepairOptions, 'readStore' | 'artifacts' | 'rate' | 'stop'>,
+): Promise<BlobState> {
+  const { store, volume } = artifacts;
+  if (store === volume) return copy;
+  if (readStore) return confirmed(store, digest, options);
+  return (await store.stat(digest, options.stop)) === null ? 'missing' : 'intact';
 }
 
 /** Reads a blob that seems damaged a second time: the first time, the memory may have been at fault. */
-async function confirmed(digest: Digest, { artifacts, stop }: RepairOptions): Promise<BlobState> {
-  const state = await inspectBlob(artifacts.volume, digest, stop);
-  return state === 'damaged' ? inspectBlob(artifacts.volume, digest, stop) : state;
+async function confirmed(
+  store: Pick<ArtifactStore, 'get'>,
+  digest: Digest,
+  { stop, rate }: Pick<RepairOptions, 'stop' | 'rate'>,
+): Promise<BlobState> {
+  const state = await inspectBlob(store, digest, stop, rate);
+  return state === 'damaged' ? inspectBlob(store, digest, stop, rate) : state;
+}
+
+/** Puts the copy into the store. */
+async function restore(
+  digest: Digest,
+  stored: BlobState,
+  { artifacts, stop, rate }: Pick<RepairOptions, 'artifacts' | 'stop' | 'rate'>,
+): Promise<void> {
+  const { store, volume } = artifacts;
+  // Opened and marked as used first: it may be evicted, and it is the only intact copy.
+  const bytes = await volume.get(digest, undefined, stop);
+  try {
+    await volume.touch(digest);
+    // A `put` would keep the damaged blob.
+    if (stored === 'damaged') await store.delete(digest, stop);
+    await store.put(digest, slowly(bytes, stop, rate), undefined, stop);
+  } finally {
+    bytes.destroy();
+  }
 }
 
 /** Removes a file if it is the damaged blob itself; otherwise puts its bytes into the store, if they are right. */
@@ -67,10 +109,11 @@ async function isTaken(
   { path, size }: VersionFile,
   digest: Digest,
   damaged: FileId | null,
-  { volume, artifacts, stop }: RepairOptions,
+  stored: BlobState,
+  options: Pick<RepairOptions, 'volume' | 'artifacts' | 'stop' | 'rate'>,
   isRestored: boolean,
 ): Promise<boolean> {
-  if (await obstacleTo(volume, dirname(path))) return false; // it is elsewhere
+  if (await obstacleTo(options.volume, dirname(path))) return false; // it is elsewhere
   const file = await lstat(path).catch(ifMissing(null));
   if (!file?.isFile()) return false;
   if (damaged && file.ino === damaged.ino && file.dev === damaged.dev) {
@@ -78,37 +121,14 @@ async function isTaken(
     return false;
   }
   if (isRestored || file.size !== size) return false;
+  const { volume, store } = options.artifacts;
   try {
-    await artifacts.store.put(digest, slowly(createReadStream(path), stop), size);
+    // First to the volume, which refuses wrong bytes: what is in the store is deleted only for right ones.
+    await volume.put(digest, slowly(createReadStream(path), options.stop, options.rate), size);
+    if (store !== volume) await restore(digest, stored, options);
     return true;
   } catch (error) {
     if (stateShownBy(error) === null) throw error;
     return false;
-  }
-}
-
-interface VersionFile {
-  model: string;
-  version: string;
-  folder: string;
-  path: string;
-  size: number;
-}
-
-/** Yields the files on the volume that are to have these bytes, a page of versions at a time. */
-async function* filesWith(digest: Digest, { volume, readModel }: RepairOptions): AsyncGenerator<VersionFile> {
-  for (const model of modelsWith(readModel.db, digest)) {
-    let page = versionsBefore(readModel.db, model, Number.MAX_SAFE_INTEGER, PAGE);
-    while (page.length > 0) {
-      for (const { version } of page) {
-        const folder = versionFolder(volume, model, version);
-        const artifacts = readModel.model(model).version(version)?.manifest.artifacts ?? [];
-        for (const { path, size } of artifacts.filter((artifact) => artifact.digest === digest)) {
-          yield { model, version, folder, path: join(folder, path), size };
-        }
-      }
-      await new Promise(setImmediate); // other work of the event loop
-      page = versionsBefore(readModel.db, model, page.at(-1)!.revision, PAGE);
-    }
   }
 }
