@@ -96,12 +96,7 @@ async function copyBlob({ digest, size }: Listed, options: CopyOptions): Promise
     await to.delete(digest, signal);
   }
   try {
-    const bytes = await from.get(digest, undefined, signal);
-    try {
-      await to.put(digest, counted(bytes, progress), size, signal);
-    } finally {
-      bytes.destroy();
-    }
+    await to.put(digest, read(), size, signal);
     return 'copied';
   } catch (error) {
     const state = stateShownBy(error);
@@ -112,15 +107,16 @@ async function copyBlob({ digest, size }: Listed, options: CopyOptions): Promise
   function inspect(store: ArtifactStore) {
     return inspectBlob(store, digest, signal, Number.POSITIVE_INFINITY);
   }
+
+  /** Opens the blob on the first read: the error of a stream that nobody reads yet would end the process. */
+  async function* read() {
+    for await (const chunk of await from.get(digest, undefined, signal)) {
+      progress(chunk.length);
+      yield chunk;
+    }
+  }
 }
 
 function shown(state: 'damaged' | 'missing'): Result {
   return state === 'missing' ? 'gone' : 'damaged';
-}
-
-async function* counted(bytes: AsyncIterable<Uint8Array>, progress: (bytes: number) => void) {
-  for await (const chunk of bytes) {
-    progress(chunk.length);
-    yield chunk;
-  }
 }

@@ -93,7 +93,7 @@ async function restore(
 ): Promise<void> {
   const { store, volume } = artifacts;
   // Opened and marked as used first: it may be evicted, and it is the only intact copy.
-  const bytes = await volume.get(digest, undefined, stop);
+  const bytes = await volume.get(digest);
   try {
     await volume.touch(digest);
     // A `put` would keep the damaged blob.
