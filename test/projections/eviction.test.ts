@@ -1,4 +1,4 @@
-import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
@@ -100,4 +100,24 @@ test('keeps bytes that a version in use shares with one that is removed', async 
   expect(await volume.evict(0)).toBe(SIZE);
   expect(await volume.folders()).toEqual(['3.0.0']);
   expect(await readFile(join(volume.folder, '3.0.0/model.joblib'))).toEqual(bytesOf('1.0.0'));
+});
+
+test('keeps a copy that the store lacks, with its folder, as long as a version needs it', async () => {
+  const { evict, use, put, folders, blobs } = await volumeWith('1.0.0', '2.0.0', '3.0.0');
+  const unused = Buffer.from('of no version');
+  await put(unused);
+  await use(unused, 1);
+  const only = digestOfBytes(bytesOf('1.0.0'));
+  expect(await evict(0, (digest) => digest === digestOfBytes(bytesOf('2.0.0')))).toBe(SIZE + unused.length);
+  expect([await folders(), await blobs()]).toEqual([['1.0.0', '3.0.0'], 2]);
+  expect(await evict(0, (digest) => digest === only)).toBe(SIZE);
+  expect([await folders(), await blobs()]).toEqual([['3.0.0'], 1]); // latest
+});
+
+test('keeps a copy without a folder that the store lacks', async () => {
+  const { evict, folder, blobs } = await volumeWith('1.0.0', '2.0.0');
+  await rm(join(folder, '1.0.0'), { recursive: true });
+  expect(await evict(0, () => false)).toBe(0);
+  expect(await blobs()).toBe(2);
+  expect(await evict(0)).toBe(SIZE);
 });
