@@ -134,6 +134,15 @@ it('sends nothing to the store that no version needs, and checks what is in it w
   expect(await store.stat(digestOf('other'))).toBeNull();
 });
 
+it('counts no blob that was deleted since it was listed, and that no version needs', async () => {
+  const { store, scrub } = await published('1.0.0');
+  const list = async function* () {
+    yield* store.list();
+    yield { digest: digestOf('deleted'), size: 5, stored_at: 0 };
+  };
+  expect((await scrub({ store: { ...store, list } })).counts).toEqual(counts({ intact: 1 }));
+});
+
 it('sets a damaged blob of a volume aside, with its links', async () => {
   const { copies, volume, onVolume, fileOf } = await published('1.0.0');
   await mkdir(dirname(fileOf('1.0.0')), { recursive: true });
