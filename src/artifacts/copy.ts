@@ -43,7 +43,7 @@ type Result = 'copied' | 'there' | 'gone' | 'damaged';
  * @throws {Problem} volume-full; the last failure of many in a row
  */
 export async function copyBlobs({ signal, ...options }: CopyOptions): Promise<Copied> {
-  const failures = createFailures(signal);
+  const failures = createFailures();
   const result: Copied = { copied: 0, copied_bytes: 0, there: 0, gone: 0, damaged: [], failed: failures.list };
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
@@ -67,7 +67,7 @@ export async function copyBlobs({ signal, ...options }: CopyOptions): Promise<Co
       failures.passed();
     } catch (error) {
       either.throwIfAborted();
-      failures.add(blob.digest, error);
+      if (!failures.add(blob.digest, error)) throw error;
     } finally {
       if (isLarge) large.release();
     }

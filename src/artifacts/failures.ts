@@ -9,11 +9,11 @@ export interface Failures {
   list: { digest: Digest; error: unknown }[];
   /** Notes that work on a blob succeeded. */
   passed(): void;
-  /** Notes a failure. @throws {unknown} the failure, if to go on makes no sense */
-  add(digest: Digest, error: unknown): void;
+  /** Notes a failure. Returns whether it makes sense to go on. */
+  add(digest: Digest, error: unknown): boolean;
 }
 
-export function createFailures(signal: AbortSignal): Failures {
+export function createFailures(): Failures {
   const list: Failures['list'] = [];
   let inARow = 0;
   return {
@@ -22,10 +22,9 @@ export function createFailures(signal: AbortSignal): Failures {
       inARow = 0;
     },
     add(digest, error) {
-      signal.throwIfAborted();
       list.push({ digest, error });
       const isFull = error instanceof Problem && error.code === 'volume-full';
-      if (isFull || ++inARow >= MAX_IN_A_ROW) throw error;
+      return !isFull && ++inARow < MAX_IN_A_ROW;
     },
   };
 }

@@ -47,6 +47,7 @@ async function copy({ from, to, verify = false, json }: CopyCommandOptions): Pro
       const total = await sizeOf(source.store, signal);
       const progress = transferBar('Copying', total);
       const copied = await copyBlobs({ from: source.store, to: target.store, verify, signal, progress });
+      progress(Number.POSITIVE_INFINITY);
       report(copied, source.name, target.name, json);
       return copied;
     });

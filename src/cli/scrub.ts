@@ -63,7 +63,9 @@ async function scrub(referenced: Set<Digest> | null): Promise<Scrubbed> {
     try {
       const progress = transferBar('Reading', await sizeOf(store, signal));
       const readLog: ScrubOptions['readLog'] = (use) => withLogSource(undefined, use);
-      return await scrubStores({ store, copies, volume, referenced, readLog, signal, progress });
+      const result = await scrubStores({ store, copies, volume, referenced, readLog, signal, progress });
+      progress(Number.POSITIVE_INFINITY);
+      return result;
     } finally {
       await close();
     }

@@ -52,18 +52,21 @@ export interface ScrubbedBlob {
  */
 export async function scrubStores(options: ScrubOptions): Promise<Scrubbed> {
   const { volume, referenced, readLog, signal } = options;
-  const failures = createFailures(signal);
+  const failures = createFailures();
   const result: Scrubbed = { intact: 0, restored: 0, lost: 0, missing: 0, bytes: 0, blobs: [], failed: failures.list };
   const suspects = await inspectAll(options, result, failures);
   if (suspects.size === 0) return result;
   // Only now, and only for these: a log may have millions of files.
   const files = referenced === null ? new Map() : await readLog((source) => filesIn(source, suspects, volume));
+  let end: { error: unknown } | null = null;
   for (const digest of suspects) {
     try {
+      if (end) throw end.error; // so that every blob is in the result
       await repair(digest, files.get(digest) ?? []);
       failures.passed();
     } catch (error) {
-      failures.add(digest, error);
+      signal.throwIfAborted();
+      if (!failures.add(digest, error)) end = { error };
     }
   }
   return result;
@@ -112,7 +115,8 @@ async function inspectAll(options: ScrubOptions, result: Scrubbed, failures: Fai
       result.bytes += size;
       failures.passed();
     } catch (error) {
-      failures.add(digest, error);
+      signal.throwIfAborted();
+      if (!failures.add(digest, error)) throw error;
     }
     progress(size);
   }

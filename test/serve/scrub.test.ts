@@ -123,6 +123,21 @@ it('restores from the copy after an interruption between the deletion and the up
   expect(await has(store, '1.0.0')).toBe(true);
 });
 
+it('reports every blob that it could not repair', async () => {
+  const versions = Array.from({ length: 15 }, (_, i) => `1.0.${i}`);
+  const { store, scrub } = await published(...versions);
+  for (const version of versions) await damage(store.pathOf(digestOf(version)));
+  const away = new Problem('store-unavailable', 'The store is away.');
+  let asked = 0;
+  const put = () => {
+    asked++;
+    return Promise.reject(away);
+  };
+  const { failed } = await scrub({ store: { ...store, put } });
+  expect(failed.map(({ digest }) => digest).toSorted()).toEqual(versions.map(digestOf).toSorted());
+  expect(asked).toBe(10);
+});
+
 it('sends nothing to the store that no version needs, and checks what is in it without a log or a volume', async () => {
   const { store, copies, scrub } = await published('1.0.0', '2.0.0');
   await copies.put(digestOf('other'), Readable.from([bytesOfVersion('other')]));
@@ -132,6 +147,22 @@ it('sends nothing to the store that no version needs, and checks what is in it w
   expect((await scrub({ referenced: null })).counts).toEqual(counts({ restored: 1 }));
   expect((await scrub()).counts).toEqual(counts({ intact: 1, restored: 1 }));
   expect(await store.stat(digestOf('other'))).toBeNull();
+});
+
+it('restores a store from a folder of a version, if there is no copy, and never from wrong bytes', async () => {
+  const { store, copies, scrub, fileOf } = await published('1.0.0', '2.0.0', '3.0.0');
+  for (const version of ['1.0.0', '2.0.0', '3.0.0']) {
+    await mkdir(dirname(fileOf(version)), { recursive: true });
+    await copyFile(copies.pathOf(digestOf(version)), fileOf(version));
+    await copies.delete(digestOf(version));
+  }
+  await damage(store.pathOf(digestOf('1.0.0')));
+  await store.delete(digestOf('2.0.0'));
+  await damage(store.pathOf(digestOf('3.0.0')));
+  await damage(fileOf('3.0.0'));
+  expect((await scrub()).counts).toEqual(counts({ restored: 2, lost: 1 }));
+  for (const version of ['1.0.0', '2.0.0']) expect(await has(store, version)).toBe(true);
+  expect(await store.stat(digestOf('3.0.0'))).not.toBeNull();
 });
 
 it('counts no blob that was deleted since it was listed, and that no version needs', async () => {

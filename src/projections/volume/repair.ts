@@ -1,11 +1,12 @@
-import { createReadStream } from 'node:fs';
 import { lstat, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Artifacts } from '../../artifacts/artifacts.ts';
+import { bytesIn } from '../../artifacts/bytes-in.ts';
 import type { Copies } from '../../artifacts/copies.ts';
 import { type BlobState, inspectBlob, slowly, stateShownBy } from '../../artifacts/scrub.ts';
 import type { ArtifactStore } from '../../artifacts/store.ts';
 import type { FileId } from '../../artifacts/stores/volume.ts';
+import { verified } from '../../artifacts/verify.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { ifMissing } from '../../files/errno.ts';
 import { obstacleTo } from './layout.ts';
@@ -96,9 +97,10 @@ async function restore(
   const bytes = await volume.get(digest);
   try {
     await volume.touch(digest);
+    const size = (await volume.stat(digest))?.size;
     // A `put` would keep the damaged blob.
     if (stored === 'damaged') await store.delete(digest, stop);
-    await store.put(digest, slowly(bytes, stop, rate), undefined, stop);
+    await store.put(digest, slowly(bytes, stop, rate), size, stop);
   } finally {
     bytes.destroy();
   }
@@ -121,11 +123,15 @@ async function isTaken(
     return false;
   }
   if (isRestored || file.size !== size) return false;
-  const { volume, store } = options.artifacts;
+  const { artifacts, stop, rate } = options;
+  const { volume, store } = artifacts;
+  const bytes = () => slowly(bytesIn(path), stop, rate);
   try {
-    // First to the volume, which refuses wrong bytes: what is in the store is deleted only for right ones.
-    await volume.put(digest, slowly(createReadStream(path), options.stop, options.rate), size);
-    if (store !== volume) await restore(digest, stored, options);
+    if (stored === 'damaged' && store !== volume) {
+      for await (const _ of verified(bytes(), digest, size)); // deleted only for right bytes
+      await store.delete(digest, stop);
+    }
+    await store.put(digest, bytes(), size, stop);
     return true;
   } catch (error) {
     if (stateShownBy(error) === null) throw error;
