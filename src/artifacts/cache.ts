@@ -5,7 +5,7 @@ import { Problem } from '../domain/errors.ts';
 import { openPlaces } from '../structures/places.ts';
 import type { Artifacts } from './artifacts.ts';
 import { inStep } from './in-step.ts';
-import type { ArtifactStore, ByteRange } from './store.ts';
+import type { Addressable, ArtifactStore, ByteRange } from './store.ts';
 import type { VolumeStore } from './stores/volume.ts';
 
 /** A reader waits this long for the copy that another one, or it itself, makes; then it reads the store. */
@@ -32,7 +32,11 @@ export interface Cache extends Artifacts {
  * Keeps copies of a store's blobs on the volume. What is put is written to both, and what is read is copied once, however
  * many ask for it. A copy has the right bytes, because `put` verifies them. Only the store says what is there.
  */
-export function createCache(store: ArtifactStore, volume: VolumeStore, options: CacheOptions): Cache {
+export function createCache(
+  store: ArtifactStore & Partial<Addressable>,
+  volume: VolumeStore,
+  options: CacheOptions,
+): Cache {
   const { largest, read, waitMs = WAIT_MS } = options;
   const closing = new AbortController();
   /** The copies that are being made. */
@@ -41,7 +45,7 @@ export function createCache(store: ArtifactStore, volume: VolumeStore, options: 
   let copies = 0;
   let counted = 0;
 
-  const cached: ArtifactStore = {
+  const cached: Artifacts['store'] = {
     ...store,
     async put(digest, bytes, size, signal) {
       const [toStore, toVolume] = inStep(bytes);

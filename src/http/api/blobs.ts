@@ -14,6 +14,7 @@ const get = route({
   summary: 'The bytes of a blob; HEAD checks whether it exists',
   params,
   answer: { status: 200, type: 'application/octet-stream' },
+  redirects: true,
   errors: ['unknown-blob', 'range-not-satisfiable'],
   handle(request, { artifacts, blobAccess }) {
     const { digest } = request.params;

@@ -5,9 +5,11 @@ import type { HttpContext } from '../server/context.ts';
 import { notModified } from '../server/etag.ts';
 import type { Reply } from '../server/route.ts';
 import type { Services } from '../services.ts';
+import { redirectReply, varies } from './redirect.ts';
 
 /**
- * Answers a blob or one range of it. A request for several ranges gets the whole blob (RFC 9110, section 14.2).
+ * Answers a blob or one range of it, or where the store has it. A request for several ranges gets the whole blob (RFC 9110,
+ * section 14.2).
  *
  * @throws {Problem} unknown-blob, range-not-satisfiable
  */
@@ -19,7 +21,7 @@ export async function blobReply(
   // HEAD is the question before an upload, so a copy is no answer to it.
   const stat = await (c.req.method === 'HEAD' ? store : reads).stat(digest);
   if (!stat) throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
-  const headers = blobHeaders(digest);
+  const headers = { ...blobHeaders(digest), ...varies(store) };
   if (notModified(c, headers.ETag)) return { status: 304, headers };
   const range = rangeOf(c, headers.ETag, stat.size);
   const length = range ? range.end - range.start + 1 : stat.size;
@@ -27,6 +29,8 @@ export async function blobReply(
   const sized = { ...headers, 'Content-Length': String(length) };
   if (range) Object.assign(sized, { 'Content-Range': `bytes ${range.start}-${range.end}/${stat.size}` });
   if (c.req.method === 'HEAD' || length === 0) return { status, headers: sized, body: null };
+  const redirect = await redirectReply(c, store, digest);
+  if (redirect) return redirect;
   const bytes = await reads.get(digest, range ?? undefined);
   // Not `Readable.toWeb`: bytes that it buffered end the process if the caller leaves just when they are asked for.
   return { status, headers: sized, body: ReadableStream.from<Uint8Array>(bytes) };

@@ -30,6 +30,7 @@ const file = route({
   summary: 'The bytes of one artifact',
   params: ofFile,
   answer: { status: 200, type: 'application/octet-stream' },
+  redirects: true,
   errors: ['unknown-model', 'unknown-version', 'not-found', 'unknown-blob', 'range-not-satisfiable'],
   handle({ c, params }, services) {
     const { state } = findVersion(services, params.model, params.version);

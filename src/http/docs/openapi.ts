@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { SESSION_COOKIE } from '../../access/sessions.ts';
 import { ProblemDocument } from '../../api/problem.ts';
+import { REDIRECT } from '../../api/redirect.ts';
 import { type ProblemCode, problemTable } from '../../domain/errors.ts';
 import { aliasOf } from '../server/aliases.ts';
 import { MIN_REVISION } from '../server/min-revision.ts';
@@ -51,9 +52,10 @@ function operationOf(route: Route, schemas: Json): Json {
       ...parameters(route.params, 'path', schemas),
       ...parameters(route.query, 'query', schemas),
       ...(route.permission ? [minRevision] : []),
+      ...(route.redirects ? [redirect] : []),
     ],
     ...(bodies && { requestBody: { required: needsBody(route), content: contentOf(bodies, 'input', schemas) } }),
-    responses: { ...successOf(route, schemas), ...refusalsOf(route) },
+    responses: { ...successOf(route, schemas), ...(route.redirects && redirected), ...refusalsOf(route) },
   };
 }
 
@@ -65,6 +67,24 @@ const minRevision = {
     type: 'string',
     description:
       'The Registry-Revision of an earlier answer: a server that has not read it yet waits for it, at most 5 s',
+  },
+};
+
+const redirect = {
+  name: REDIRECT,
+  in: 'header',
+  required: false,
+  schema: {
+    type: 'string',
+    enum: ['accept'],
+    description: 'Allows the answer 307. Only for clients that do not send their credentials to the other address',
+  },
+};
+
+const redirected = {
+  307: {
+    description: `With ${REDIRECT}: the address of the bytes in the artifact store, valid for a minute, if the store has addresses`,
+    headers: { Location: { required: true, schema: { type: 'string', format: 'uri' } } },
   },
 };
 

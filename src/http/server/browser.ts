@@ -1,3 +1,5 @@
+import { REDIRECT } from '../../api/redirect.ts';
+
 /** Returns the headers that keep browsers from showing answers as pages or inside other pages. */
 export function securityHeaders(publicUrl: URL | null): Record<string, string> {
   return {
@@ -23,7 +25,7 @@ const ACCEPTED = [
 export function corsHeaders(origin: string | undefined, allowed: readonly string[]): Record<string, string> {
   const readable = origin !== undefined && allowed.includes(origin);
   return {
-    Vary: 'Accept, Origin',
+    Vary: `Accept, Origin, ${REDIRECT}`,
     ...(readable && { 'Access-Control-Allow-Origin': origin, 'Access-Control-Expose-Headers': EXPOSED }),
   };
 }

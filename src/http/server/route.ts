@@ -53,6 +53,8 @@ export interface Route<P extends Shape = Shape, Q extends Shape = Shape, B exten
   rawBody?: Record<string, z.ZodType | null>;
   /** The successful response: its media type if not JSON, and others that `Accept` can select. */
   answer: { status: number; schema?: z.ZodType; type?: string; others?: Record<string, z.ZodType> };
+  /** Whether a caller that asks for it may be redirected to the artifact store. */
+  redirects?: true;
   errors: readonly ProblemCode[];
   handle(request: Request<z.output<P>, z.output<Q>, z.output<B>>, services: Services): Reply | Promise<Reply>;
 }

@@ -28,6 +28,17 @@ it('snapshots are a stream or JSON', () => {
   expect(Object.keys(content)).toEqual(['text/event-stream', 'application/json']);
 });
 
+it('downloads may be redirected, if the caller accepts it', () => {
+  const redirecting = Object.values(paths)
+    .map(({ get }) => get)
+    .filter((operation) => operation?.responses[307]);
+  expect(redirecting).toContain(paths['/api/blobs/{digest}']!.get);
+  expect(redirecting).toContain(paths[`${VERSIONS}/{version}/files/{path}`]!.get);
+  for (const operation of redirecting) {
+    expect(operation!.parameters.map(({ name }) => name)).toContain('Signalbox-Redirect');
+  }
+});
+
 it.each([
   ['post', `${VERSIONS}/{version}/restore`, false],
   ['post', `${VERSIONS}/{version}/archive`, false],

@@ -282,7 +282,7 @@ describe('pages of other origins', () => {
     for (const headers of [{ ...admin, Origin: ORIGIN }, { Origin: ORIGIN }]) {
       const response = await request(VERSIONS, { headers });
       expect(response.headers.get('access-control-allow-origin')).toBe(ORIGIN);
-      expect(response.headers.get('vary')).toBe('Accept, Origin');
+      expect(response.headers.get('vary')).toBe('Accept, Origin, Signalbox-Redirect');
     }
     const other = await request(VERSIONS, { headers: { ...admin, Origin: 'https://example.com' } });
     expect(other.headers.get('access-control-allow-origin')).toBeNull();
