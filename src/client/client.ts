@@ -1,4 +1,5 @@
 import type { ProblemDocument } from '../api/problem.ts';
+import { REDIRECT } from '../api/redirect.ts';
 import { type Digest, digestField, sha256Hex } from '../domain/digest.ts';
 import { isProblemCode, Problem } from '../domain/errors.ts';
 import { reasonOf } from '../files/system-error.ts';
@@ -40,6 +41,8 @@ export interface CallOptions {
   json?: unknown;
   bytes?: StreamedBytes;
   headers?: Record<string, string>;
+  /** Asks for a redirect to the artifact store; `open` then may return a 307. */
+  acceptRedirect?: boolean;
   signal?: AbortSignal;
 }
 
@@ -53,6 +56,7 @@ export interface StreamedBytes {
   type?: string;
 }
 
+/** Follows no redirect: fetch would send signatures, and all headers but `Authorization`, to the other origin. */
 export interface RegistryClient {
   /** Returns the JSON of the response. @throws {Problem} from the registry; {RegistryUnreachable} */
   call<T>(method: string, path: string, options?: CallOptions): Promise<T>;
@@ -69,9 +73,12 @@ export interface RegistryClient {
 export function createClient({ dsn, token, sign }: ClientOptions): RegistryClient {
   return {
     async open(path, options = {}) {
-      const response = await send('GET', path, options);
-      if (!response.ok && response.status !== 304) throw await problemOf(response);
-      return response;
+      const { acceptRedirect = false } = options;
+      const headers = { ...options.headers, ...(acceptRedirect && { [REDIRECT]: 'accept' }) };
+      const response = await send('GET', path, { ...options, headers });
+      const { status } = response;
+      if (response.ok || status === 304 || (acceptRedirect && status === 307)) return response;
+      throw await problemOf(response);
     },
     async call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
       const response = await send(method, path, options);
@@ -97,7 +104,7 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
       ? signed(sign, { method, url, headers: unsigned }, await digest())
       : { Authorization: `Bearer ${await token()}`, ...unsigned };
     try {
-      return await fetch(url, { ...init, method, headers, signal: options.signal ?? null });
+      return await fetch(url, { redirect: 'manual', ...init, method, headers, signal: options.signal ?? null });
     } catch (cause) {
       options.signal?.throwIfAborted();
       throw new RegistryUnreachable(`There is no answer from ${dsn}: ${reasonOf(cause)}.`, { cause });
@@ -120,6 +127,12 @@ export function createClient({ dsn, token, sign }: ClientOptions): RegistryClien
       if (isProblemCode(code)) return new Problem(code, detail, fields);
     } catch {
       // Not a problem document, so not a registry: see below.
+    }
+    const location = URL.parse(response.headers.get('location') ?? '');
+    if (location) {
+      const target = location.origin + location.pathname; // a query may be secret
+      const detail = `${dsn} answered ${response.status}, a redirect to ${target}. Set REGISTRY_DSN to the registry's own address.`;
+      return new RegistryUnreachable(detail);
     }
     return new RegistryUnreachable(`${dsn} answered ${response.status}, but not as a registry does.`);
   }

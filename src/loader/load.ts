@@ -87,7 +87,7 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
     const worker = async () => {
       for (const artifact of queue) {
         if (either.aborted) return;
-        await cache.blob(artifact, () => fetcher.bytes(version, artifact, either));
+        await fetchBlob(version, artifact, either);
       }
     };
     const workers = Array.from({ length: PARALLEL }, worker);
@@ -98,6 +98,20 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
       await Promise.allSettled(workers);
     }
     signal.throwIfAborted();
+  }
+
+  /** Wrong bytes from an address of the store may be right in the registry, which may have a copy. */
+  async function fetchBlob(version: string, artifact: Artifact, signal: AbortSignal): Promise<void> {
+    let redirected = false;
+    const followed = () => {
+      redirected = true;
+    };
+    try {
+      await cache.blob(artifact, () => fetcher.bytes(version, artifact, signal, { accept: true, followed }));
+    } catch (error) {
+      if (!redirected || !(error instanceof LoadFailure) || error.code !== 'digest-mismatch') throw error;
+      await cache.blob(artifact, () => fetcher.bytes(version, artifact, signal, { accept: false }));
+    }
   }
 
   /** Checks golden requests. A version that fails is retired, after its last answer. */

@@ -124,7 +124,7 @@ export async function startLoader<M>(options: LoaderOptions<M>): Promise<Loader<
   const load = createLoad({
     model,
     cache,
-    fetcher: createFetcher({ client: registry, model, volume: options.volume }),
+    fetcher: createFetcher({ client: registry, model, volume: options.volume, log }),
     facts: async (requires) => {
       facts = await runtime(requires);
       return facts;

@@ -68,7 +68,7 @@ export function impatientService(name: string, registry: Registry): Promise<Serv
     const dispose = (disposed: TestModel) => {
       disposed.disposed = true;
     };
-    const fetcher = createFetcher({ client, model });
+    const fetcher = createFetcher({ client, model, log });
     const facts = async () => ({});
     const load = createLoad({ model, cache, fetcher, facts, timeoutMs: 60_000, hydrate, dispose, log });
     const source = httpSource({ client, path, model, environment: ENVIRONMENT, log }, TIMINGS);

@@ -4,6 +4,7 @@ import { createClient } from '../../src/client/client.ts';
 import { createFetcher } from '../../src/loader/fetch.ts';
 import { artifactsOf, emptyProgram, publish, sha256, shared } from '../program/support.ts';
 import { type HttpProxy, type Seen, startProxy, to } from './proxy.ts';
+import { silent } from './support.ts';
 
 const FILE = 'deep/über model.bin';
 const bytes = createHash('sha512').update('seed').digest();
@@ -20,7 +21,7 @@ const started = shared(async (ends) => {
 async function fetcherThrough(volume?: string) {
   const proxy = await startProxy(started().url);
   const client = createClient({ dsn: proxy.url, token: () => started().token() });
-  const fetcher = createFetcher({ client, model: 'default', volume });
+  const fetcher = createFetcher({ client, model: 'default', volume, log: silent });
   return { proxy, fetcher };
 }
 
@@ -88,7 +89,7 @@ describe('a download', () => {
   it('is requested again if the body stalls', async () => {
     const proxy = await startProxy(started().url);
     const client = createClient({ dsn: proxy.url, token: () => started().token() });
-    const fetcher = createFetcher({ client, model: 'default' }, { idleMs: 1_000 });
+    const fetcher = createFetcher({ client, model: 'default', log: silent }, { idleMs: 1_000 });
     const answers = [{ silent: true }];
     proxy.tamper = () => answers.shift();
     expect(sha256(await whole(fetcher.bytes('1.0.0', artifact, alive())))).toBe(sha256(large));

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
+import type { Ends } from '../support/folder.ts';
 
 /** A change of one response. */
 export interface Tampering {
@@ -9,6 +10,8 @@ export interface Tampering {
   instead?: { status: number; body: string; type?: string };
   /** Ends the connection after this many bytes of the body. */
   cut?: number;
+  /** Replaces the address of a redirect. */
+  location?: (address: string) => string;
   /** Changes the whole body. */
   alter?: (body: Buffer) => Uint8Array;
   /** Holds the response back until it resolves. */
@@ -24,12 +27,14 @@ export interface Seen {
   headers: IncomingHttpHeaders;
   /** Status of the response; null before that. */
   status: number | null;
+  /** Bytes of the body that were passed on. */
+  bytes: number;
 }
 
-/** A faulty proxy between a loader and its registry. */
+/** A faulty proxy between a loader and its registry, or a storage. */
 export interface HttpProxy {
   url: string;
-  /** The registry's address; null cuts it off. */
+  /** The server's address; null cuts it off. */
   target: string | null;
   tamper(seen: Seen): Tampering | null | undefined;
   requests: Seen[];
@@ -49,7 +54,7 @@ export function to(which: (seen: Seen) => boolean, tampering: Tampering) {
 }
 
 /** Starts a proxy on a free port; it is closed when the test ends. */
-export async function startProxy(target: string | null): Promise<HttpProxy> {
+export async function startProxy(target: string | null, ends: Ends = onTestFinished): Promise<HttpProxy> {
   let silenced = Symbol();
   const proxy: HttpProxy = {
     url: '',
@@ -63,7 +68,7 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
   };
   const server = createServer(async (incoming, outgoing) => {
     const { method = '', url = '', headers } = incoming;
-    const seen: Seen = { method, path: url, headers, status: null };
+    const seen: Seen = { method, path: url, headers, status: null, bytes: 0 };
     proxy.requests.push(seen);
     const tampering = proxy.tamper(seen) ?? {};
     if (tampering.instead) {
@@ -87,13 +92,15 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
         outgoing.writeHead(seen.status, { ...answer.headers, 'content-length': body.length }).end(body);
         return;
       }
-      outgoing.writeHead(seen.status, answer.headers).flushHeaders();
-      await pass(answer, outgoing, tampering, silenced);
+      const { location } = answer.headers;
+      const moved = location && tampering.location ? { location: tampering.location(location) } : {};
+      outgoing.writeHead(seen.status, { ...answer.headers, ...moved }).flushHeaders();
+      await pass(answer, outgoing, seen, tampering, silenced);
     });
     incoming.pipe(forwarded);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  onTestFinished(() => {
+  ends(async () => {
     server.close();
     server.closeAllConnections();
   });
@@ -103,6 +110,7 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
   async function pass(
     body: AsyncIterable<Uint8Array>,
     outgoing: ServerResponse,
+    seen: Seen,
     { cut = Number.POSITIVE_INFINITY, silent = false }: Tampering,
     since: symbol,
   ): Promise<void> {
@@ -112,6 +120,7 @@ export async function startProxy(target: string | null): Promise<HttpProxy> {
         if (silent || silenced !== since) continue;
         const part = chunk.subarray(0, cut - passed);
         passed += part.length;
+        seen.bytes = passed;
         // Everything is sent before the connection is destroyed.
         await new Promise<void>((resolve) => outgoing.write(part, () => resolve()));
         if (passed >= cut) break;

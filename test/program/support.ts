@@ -13,7 +13,7 @@ import { type Program, startProgram } from '../support/program.ts';
 export const SAMPLES = join(import.meta.dirname, '../../registry/versions');
 
 /** Shares a resource between all tests of a file, and ends it after the last test. */
-export function shared<T>(make: (ends: Ends) => Promise<T>): () => T {
+export function shared<T>(make: (ends: Ends) => Promise<T>, timeoutMs?: number): () => T {
   let value: T;
   beforeAll(async () => {
     const undo: (() => Promise<void>)[] = [];
@@ -27,7 +27,7 @@ export function shared<T>(make: (ends: Ends) => Promise<T>): () => T {
       throw error;
     }
     return end;
-  });
+  }, timeoutMs);
   return () => value;
 }
 
