@@ -36,7 +36,7 @@ export async function* readAddress(redirect: Response, part: Part, signal: Abort
 
 /** @throws {UnusableAddress} */
 function addressIn({ url, headers }: Response): URL {
-  const address = URL.parse(headers.get('location') ?? 'none:', url);
+  const address = URL.parse(headers.get('location') ?? '');
   if (!address || !/^https?:$/.test(address.protocol) || address.username || address.password) {
     throw new UnusableAddress('the registry redirected to an address that is not http:// or https://');
   }

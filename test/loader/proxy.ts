@@ -7,7 +7,7 @@ import type { Ends } from '../support/folder.ts';
 /** A change of one response. */
 export interface Tampering {
   /** A response in place of the registry's, which gets no request. */
-  instead?: { status: number; body: string; type?: string };
+  instead?: { status: number; body: string; type?: string; location?: string };
   /** Ends the connection after this many bytes of the body. */
   cut?: number;
   /** Replaces the address of a redirect. */
@@ -72,9 +72,9 @@ export async function startProxy(target: string | null, ends: Ends = onTestFinis
     proxy.requests.push(seen);
     const tampering = proxy.tamper(seen) ?? {};
     if (tampering.instead) {
-      const { status, body, type = 'text/html' } = tampering.instead;
+      const { status, body, type = 'text/html', location } = tampering.instead;
       seen.status = status;
-      outgoing.writeHead(status, { 'Content-Type': type }).end(body);
+      outgoing.writeHead(status, { 'Content-Type': type, ...(location && { Location: location }) }).end(body);
       return;
     }
     const drop = () => void outgoing.destroy();

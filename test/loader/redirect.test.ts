@@ -4,10 +4,11 @@ import type { Artifact } from '../../src/domain/manifest.ts';
 import { readAddress } from '../../src/loader/address.ts';
 import { createFetcher } from '../../src/loader/fetch.ts';
 import type { LoaderLog } from '../../src/loader/log.ts';
-import { artifactsOf, emptyProgram, publish, shared } from '../program/support.ts';
+import { artifactsOf, publish, shared } from '../program/support.ts';
 import { bytesOf, someBytes } from '../support/bytes.ts';
-import { INSTALL_TIMEOUT_MS, startSeaweedFs } from '../support/seaweedfs.ts';
-import { type HttpProxy, isFile, type Seen, startProxy, type Tampering, to } from './proxy.ts';
+import { acceptsRedirect, fromLoader, rangesOf, startRedirecting, statuses } from '../support/redirects.ts';
+import { INSTALL_TIMEOUT_MS } from '../support/seaweedfs.ts';
+import { isFile, startProxy, type Tampering, to } from './proxy.ts';
 import { failsAt, follow, ownModel, serves, silent } from './support.ts';
 
 const MIB = 1024 * 1024;
@@ -17,27 +18,16 @@ const [artifact] = artifactsOf({ [FILE]: bytes }) as [Artifact];
 /** Above the size from which loaders accept redirects. */
 const weights = new Uint8Array(someBytes(17 * MIB));
 
-/** A registry whose store is S3, and the proxy through which everybody reaches the store. */
 const started = shared(async (ends) => {
-  const { endpoint, bucket, env, stop } = await startSeaweedFs();
-  ends(stop);
-  const store = await startProxy(endpoint, ends);
-  const address = `s3://${bucket}/redirects?endpoint=${store.url}`;
-  const program = await emptyProgram(ends, { REGISTRY_ARTIFACTS: address, ...env });
-  await publish(program, '1.0.0', { [FILE]: bytes });
-  return { program, store, endpoint };
+  const redirecting = await startRedirecting(ends);
+  await publish(redirecting.program, '1.0.0', { [FILE]: bytes });
+  return redirecting;
 }, INSTALL_TIMEOUT_MS);
 
-/** What a loader asks the store for, as the registry itself signs headers. */
-const fromLoader = (seen: Seen) => seen.path.includes('X-Amz-Signature');
-const isRedirect = ({ headers }: Seen) => headers['signalbox-redirect'] === 'accept';
-
-/** The proxies in front of the registry and of its store, both without an earlier test's requests and changes. */
 async function proxies() {
-  const { program, store, endpoint } = started();
-  Object.assign(store, { target: endpoint, tamper: () => null, requests: [] });
-  const proxy = await startProxy(program.url);
-  return { program, store, registry: Object.assign(proxy, { token: () => program.token() }) };
+  const { program, store, begin } = started();
+  const registry = Object.assign(await begin(), { token: () => program.token() });
+  return { program, store, registry };
 }
 
 async function download() {
@@ -49,11 +39,6 @@ async function download() {
   const read = () => bytesOf(fetcher.bytes('1.0.0', artifact, new AbortController().signal));
   return { store, registry, read, warnings };
 }
-
-const statuses = ({ requests }: HttpProxy, which = (_: Seen) => true) =>
-  requests.filter(which).map(({ status }) => status);
-const rangesOf = ({ requests }: HttpProxy, which = (_: Seen) => true) =>
-  requests.filter(which).map(({ headers }) => headers.range ?? null);
 
 it('a loader gets large files from the store, without credentials, and others from the registry', async () => {
   const { program, store, registry } = await proxies();
@@ -94,7 +79,7 @@ it('wrong bytes from the address are not used: the registry is asked, and believ
   await serves(loader, '1.0.0');
   expect(statuses(registry, isFile('weights.bin'))).toEqual([307, 200]);
 
-  registry.tamper = to((seen) => isFile('weights.bin')(seen) && !isRedirect(seen), { alter: flip });
+  registry.tamper = to((seen) => isFile('weights.bin')(seen) && !acceptsRedirect(seen), { alter: flip });
   const doubtful = await follow(registry, { model: model.name });
   await failsAt(doubtful, '1.0.0', 'digest-mismatch');
   expect(statuses(registry, isFile('weights.bin'))).toEqual([307, 200, 307, 200]);
@@ -118,7 +103,7 @@ it('the rest of a cut download comes from the registry if the new address is ref
   store.tamper = (seen) => (fromLoader(seen) ? answers.shift() : null);
   expect((await read()).equals(bytes)).toBe(true);
   expect(statuses(registry)).toEqual([307, 307, 206]);
-  expect(registry.requests.map(isRedirect)).toEqual([true, true, false]);
+  expect(registry.requests.map(acceptsRedirect)).toEqual([true, true, false]);
 });
 
 it.each<[string, Tampering]>([
@@ -127,7 +112,6 @@ it.each<[string, Tampering]>([
   ['fails', { instead: { status: 500, body: '<Error/>' } }],
   ['is unavailable', { instead: { status: 503, body: '' } }],
   ['gives another page', { instead: { status: 200, body: '<html>Sign in</html>' } }],
-  ['redirects again', { instead: { status: 307, body: '' } }],
   ['is cut before the first byte', { cut: 0 }],
   ['sends nothing', { silent: true }],
 ])('an address that %s is tried once, then the registry', async (_, tampering) => {
@@ -135,15 +119,26 @@ it.each<[string, Tampering]>([
   store.tamper = to(fromLoader, tampering);
   expect((await read()).equals(bytes)).toBe(true);
   expect(statuses(registry)).toEqual([307, 200]);
-  expect(registry.requests.map(isRedirect)).toEqual([true, false]);
+  expect(registry.requests.map(acceptsRedirect)).toEqual([true, false]);
   expect(store.requests.filter(fromLoader)).toHaveLength(1);
   expect(warnings).toHaveLength(1);
   expect(JSON.stringify(warnings)).not.toContain('X-Amz');
 });
 
+it('an address that redirects again is not followed', async () => {
+  const { store, registry, read } = await download();
+  const other = await startProxy(null);
+  store.tamper = to(fromLoader, { instead: { status: 307, body: '', location: other.url } });
+  expect((await read()).equals(bytes)).toBe(true);
+  expect(statuses(registry)).toEqual([307, 200]);
+  expect(other.requests).toEqual([]);
+});
+
 it('an address whose signature the store refuses leads back to the registry', async () => {
   const { store, registry, read } = await download();
-  registry.tamper = to(isRedirect, { location: (address) => address.replace('X-Amz-Expires=60', 'X-Amz-Expires=61') });
+  registry.tamper = to(acceptsRedirect, {
+    location: (address) => address.replace('X-Amz-Expires=60', 'X-Amz-Expires=61'),
+  });
   expect((await read()).equals(bytes)).toBe(true);
   expect(statuses(store, fromLoader)).toEqual([403]);
   expect(statuses(registry)).toEqual([307, 200]);
@@ -164,7 +159,7 @@ it.each<[string, (address: string) => string]>([
   ['no address', () => 'http://'],
 ])('a redirect to %s is not followed', async (_, location) => {
   const { store, registry, read, warnings } = await download();
-  registry.tamper = to(isRedirect, { location });
+  registry.tamper = to(acceptsRedirect, { location });
   expect((await read()).equals(bytes)).toBe(true);
   expect(statuses(registry)).toEqual([307, 200]);
   expect(store.requests.filter(fromLoader)).toEqual([]);

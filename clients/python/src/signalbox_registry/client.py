@@ -102,7 +102,7 @@ class Client:
         # Bytes that are hashed and resumed by offset must not be compressed in transit.
         sent = {"Accept-Encoding": "identity", **headers}
         with self._http.stream("GET", url, headers=sent, timeout=timeout) as response:
-            with cancellation.calling(lambda: _cut(response)):
+            with cancellation.calling(lambda: cut_connection(response)):
                 yield response
 
 
@@ -146,7 +146,7 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _cut(response: httpx.Response) -> None:
+def cut_connection(response: httpx.Response) -> None:
     """Wakes a thread that waits for bytes. Closing a socket does not wake it; shutting it down does."""
     stream = response.extensions.get("network_stream")
     connection = stream and stream.get_extra_info("socket")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
+from .address import ACCEPT_REDIRECT, UnusableAddress, open_address
 from .cache import Cache, hash_file, is_verified
 from .cancellation import Cancellation
 from .client import MAX_PROBLEM_BYTES, Client, problem_of, read_bounded, describe_error, segment, versions_path
@@ -23,7 +25,11 @@ from .position import Target
 
 #: How often one attempt reconnects after a broken connection. The next attempt resumes where this one ended.
 MAX_CUTS = 3
+#: For smaller files, a redirect to the artifact store would take longer than the registry.
+REDIRECTED_BYTES = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
+
+log = logging.getLogger("signalbox_registry")
 
 
 class Files:
@@ -63,6 +69,16 @@ class Fetched:
 
     def ships(self, path: str) -> bool:
         return any(artifact["path"] == path for artifact in self.manifest.get("artifacts", ()))
+
+
+@dataclass
+class _Download:
+    path: str
+    artifact: Artifact
+    #: Whether to ask for an address of the artifact store.
+    redirects: bool
+    #: Whether the registry gave one.
+    redirected: bool = False
 
 
 class Fetcher:
@@ -126,40 +142,54 @@ class Fetcher:
 
     def _fetch_blob(self, path: str, artifact: Artifact, cancellation: Cancellation) -> None:
         unfinished = self._cache.temporary(f"{self._name}-{artifact.hex}")
+        download = _Download(path, artifact, redirects=artifact.size >= REDIRECTED_BYTES)
         resumed = unfinished.is_file()
         try:
-            self._complete(unfinished, path, artifact, cancellation)
-            if resumed and hash_file(unfinished) != artifact.hex:
-                # The part from an earlier attempt may be damaged.
+            self._complete(unfinished, download, cancellation)
+            whole = hash_file(unfinished) == artifact.hex
+            if not whole and (resumed or download.redirected):
+                # The part from an earlier attempt may be damaged, or the store; the registry may have a copy.
                 unfinished.unlink()
-                self._complete(unfinished, path, artifact, cancellation)
+                download.redirects = False
+                self._complete(unfinished, download, cancellation)
+                whole = hash_file(unfinished) == artifact.hex
         except OSError:
             unfinished.unlink(missing_ok=True)  # frees space on a full disk
             raise
-        if hash_file(unfinished) != artifact.hex:
+        if not whole:
             unfinished.unlink()
             raise LoadError("digest-mismatch", f"{artifact.path} does not have the digest {artifact.digest}.")
         self._cache.adopt(unfinished, artifact)
 
-    def _complete(self, unfinished: Path, path: str, artifact: Artifact, cancellation: Cancellation) -> None:
-        """Appends the missing bytes, and resumes after a broken connection."""
-        for cuts in range(MAX_CUTS + 1):
+    def _complete(self, unfinished: Path, download: _Download, cancellation: Cancellation) -> None:
+        """
+        Appends the missing bytes, and resumes after a broken connection: from the store with a fresh address, as the last
+        one may have expired. After an address without bytes, the rest comes through the registry.
+        """
+        cuts = 0
+        while True:
             cancellation.check()
             try:
                 with open(unfinished, "ab") as file:
-                    self._append(file, path, artifact, cancellation)
+                    self._append(file, download, cancellation)
                     file.flush()
                     os.fsync(file.fileno())
                 return
+            except UnusableAddress as cause:
+                cancellation.check()
+                log.warning("the store cannot be read (%s); downloading %s through the registry", cause, download.path)
+                download.redirects = False
             except httpx.TransportError:
-                if cuts == MAX_CUTS:
+                cuts += 1
+                if cuts > MAX_CUTS:
                     raise
 
-    def _append(self, file: BinaryIO, path: str, artifact: Artifact, cancellation: Cancellation) -> None:
+    def _append(self, file: BinaryIO, download: _Download, cancellation: Cancellation) -> None:
+        artifact = download.artifact
         have = file.tell()
         if have == artifact.size:
             return
-        with self._bytes_from(have, path, artifact, cancellation) as (start, chunks):
+        with self._bytes_from(have, download, cancellation) as (start, chunks):
             if start != have:
                 file.truncate(start)
             have = start
@@ -175,9 +205,10 @@ class Fetcher:
 
     @contextmanager
     def _bytes_from(
-        self, offset: int, path: str, artifact: Artifact, cancellation: Cancellation
+        self, offset: int, download: _Download, cancellation: Cancellation
     ) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Yields the offset at which the bytes begin, `offset` or 0, and the bytes."""
+        artifact = download.artifact
         stored = self._volume and self._volume / "blobs" / "sha256" / artifact.hex
         if stored and stored.is_file():
             with open(stored, "rb") as file:
@@ -185,10 +216,18 @@ class Fetcher:
                 yield offset, iter(lambda: file.read(_CHUNK), b"")
             return
         headers = {"Range": f"bytes={offset}-", "If-Range": f'"{artifact.digest}"'} if offset else {}
-        with self._client.stream(self._client.dsn + path, headers, cancellation) as response:
-            continued = offset > 0 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-            _expect(response, 206 if continued else 200)
-            yield (offset if continued else 0), response.iter_raw()
+        if download.redirects:
+            headers.update(ACCEPT_REDIRECT)
+        with self._client.stream(self._client.dsn + download.path, headers, cancellation) as response:
+            if not download.redirects or response.status_code != 307:
+                continued = offset > 0 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+                _expect(response, 206 if continued else 200)
+                yield (offset if continued else 0), response.iter_raw()
+                return
+            read_bounded(response, MAX_PROBLEM_BYTES)
+        download.redirected = True
+        with open_address(response, offset, artifact.size, cancellation) as chunks:
+            yield offset, chunks
 
 
 def _expect(response: httpx.Response, status: int) -> None:
