@@ -79,6 +79,7 @@ export function createFetcher(
         if (error instanceof UnusableAddress) {
           log.warn({ path, reason: error.message }, 'the store cannot be read; downloading through the registry');
           redirects = { accept: false };
+          failures--; // the registry did not fail
           continue;
         }
       }

@@ -110,6 +110,7 @@ export function createLoad<M>({ model, cache, fetcher, facts, timeoutMs, log, ..
       await cache.blob(artifact, () => fetcher.bytes(version, artifact, signal, { accept: true, followed }));
     } catch (error) {
       if (!redirected || !(error instanceof LoadFailure) || error.code !== 'digest-mismatch') throw error;
+      log.warn({ version, err: error }, 'the store sent wrong bytes; downloading through the registry');
       await cache.blob(artifact, () => fetcher.bytes(version, artifact, signal, { accept: false }));
     }
   }

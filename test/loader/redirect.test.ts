@@ -125,6 +125,15 @@ it.each<[string, Tampering]>([
   expect(JSON.stringify(warnings)).not.toContain('X-Amz');
 });
 
+it('the registry is tried after an address also when it failed often before', async () => {
+  const { store, registry, read } = await download();
+  store.tamper = to(fromLoader, { instead: { status: 403, body: '<Error/>' } });
+  const failures: Tampering[] = Array.from({ length: 3 }, () => ({ instead: { status: 502, body: '' } }));
+  registry.tamper = () => failures.shift();
+  expect((await read()).equals(bytes)).toBe(true);
+  expect(statuses(registry)).toEqual([502, 502, 502, 307, 200]);
+});
+
 it('an address that redirects again is not followed', async () => {
   const { store, registry, read } = await download();
   const other = await startProxy(null);

@@ -150,6 +150,8 @@ class Fetcher:
             if not whole and (resumed or download.redirected):
                 # The part from an earlier attempt may be damaged, or the store; the registry may have a copy.
                 unfinished.unlink()
+                if download.redirected:
+                    log.warning("the store sent wrong bytes; downloading %s through the registry", download.path)
                 download.redirects = False
                 self._complete(unfinished, download, cancellation)
                 whole = hash_file(unfinished) == artifact.hex
