@@ -26,6 +26,11 @@ export interface SeaweedFs {
 /** Starts a server for the tests of a file; each test takes a prefix of its own. */
 export async function startSeaweedFs(): Promise<SeaweedFs> {
   const weed = join(dirname(await pythonWith(join(import.meta.dirname, 'seaweedfs/requirements.txt'))), 'weed');
+  // It exits if another process has taken one of its ports since they were found free.
+  return start(weed).catch(() => start(weed));
+}
+
+async function start(weed: string): Promise<SeaweedFs> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-seaweedfs-'));
   const ports = await freePorts();
   const env = { AWS_ACCESS_KEY_ID: 'tests', AWS_SECRET_ACCESS_KEY: 'the secret of the tests' };
