@@ -28,6 +28,7 @@ const context: Context = {
   environments: ['production', 'staging'],
   activationLimit: 0,
   missing: [],
+  verified: [],
   loaders: [],
 };
 

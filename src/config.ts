@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseStoreAddress } from './artifacts/address.ts';
+import { parseReferencePrefixes } from './artifacts/references/prefix.ts';
 import { MAX_ACTIVATION_LIMIT } from './domain/model.ts';
 import { EnvironmentName, ModelName } from './domain/names.ts';
 
@@ -27,6 +28,18 @@ const storeAddress = z.string().superRefine((text, context) => {
   }
 });
 
+/** @param parse throws an error whose message says what is wrong */
+function parsedBy<T, R>(parse: (value: T) => R) {
+  return (value: T, context: z.core.$RefinementCtx): R => {
+    try {
+      return parse(value);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  };
+}
+
 /** A year. */
 const MAX_SCRUB_HOURS = 8_760;
 
@@ -38,6 +51,7 @@ export const serverVariables = z.object({
   REGISTRY_ACTIVATION_LIMIT: whole(0, MAX_ACTIVATION_LIMIT).optional(),
   REGISTRY_COMMAND_LIMIT: whole(0, Number.MAX_SAFE_INTEGER).default(600),
   REGISTRY_ARTIFACTS: storeAddress.default('file:'),
+  REGISTRY_REFERENCES: list.transform(parsedBy(parseReferencePrefixes)).default([]),
   REGISTRY_CACHE_GIB: whole(1, 1_000_000).default(10),
   REGISTRY_VOLUME_VERSIONS: z.enum(['all', 'active']).optional(),
   REGISTRY_SCRUB_HOURS: whole(0, MAX_SCRUB_HOURS).default(0),

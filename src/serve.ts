@@ -84,7 +84,7 @@ async function start({ config, log, progress }: ServeOptions, opened: Opened): P
   const uploads = await openUnfinishedUploads(volume, artifacts);
 
   const parts: Parts = { config, volume, nats, servers, projector, artifacts, cache, fleet, metrics, log };
-  const { execute, collector } = openCommands(parts, access);
+  const { execute, collector } = openCommands(parts, access, stores.references);
   const { files, health } = startProjections(parts, execute, stores.storeProblems, opened);
   if (cache) startEvicting(cache, parts, files, opened);
   startCollecting(collector, uploads, log, opened);

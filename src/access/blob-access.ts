@@ -8,7 +8,7 @@ import { allows, type Identity, type Policy } from './policy.ts';
  * nor to publish a version that refers to another caller's bytes and read them through it.
  */
 export interface BlobAccess {
-  /** Records that a caller sent these bytes, and so has them already. */
+  /** Records that a caller sent these bytes, and so has them already, or named a place that has them and that all may use. */
   sent(actor: string, digest: Digest): void;
   /** The digests that the caller neither sent nor may read through a version that contains them. */
   foreign(caller: Identity, digests: readonly Digest[]): Set<Digest>;

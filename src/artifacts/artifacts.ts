@@ -11,6 +11,8 @@ export interface Artifacts {
   store: ArtifactStore & Partial<Addressable & Unfinished>;
   /** The files that version folders link to: the store itself, or copies of what is in it. */
   volume: VolumeStore;
+  /** Says where a blob is besides copies, and reads it there: in the store, or where a version refers to it. */
+  origin: Reads;
   /** Reads a copy if there is one, else the store. A blob that was deleted from the store may still be found. */
   reads: Reads;
   /**
@@ -21,7 +23,16 @@ export interface Artifacts {
   bring(digest: Digest, signal?: AbortSignal): Promise<void>;
 }
 
-/** The artifacts of a server whose volume is the store. */
-export function onVolume(volume: VolumeStore): Artifacts {
-  return { store: volume, volume, reads: volume, bring: async () => {} };
+/** The artifacts of a server whose volume is the store. Of what is elsewhere, the volume has what its folders need. */
+export function onVolume(volume: VolumeStore, origin: Reads = volume): Artifacts {
+  return {
+    store: volume,
+    volume,
+    origin,
+    reads: origin,
+    async bring(digest, signal) {
+      if (origin === volume || (await volume.stat(digest))) return;
+      await volume.put(digest, await origin.get(digest, undefined, signal), undefined, signal);
+    },
+  };
 }

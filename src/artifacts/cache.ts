@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { openPlaces } from '../structures/places.ts';
-import type { Artifacts } from './artifacts.ts';
+import type { Artifacts, Reads } from './artifacts.ts';
 import { inStep } from './in-step.ts';
 import type { Addressable, ArtifactStore, ByteRange } from './store.ts';
 import type { VolumeStore } from './stores/volume.ts';
@@ -19,6 +19,8 @@ export interface CacheOptions {
   /** Counts reads: whether there was a copy. */
   read(hit: boolean): void;
   waitMs?: number;
+  /** What is read in place of the store, such as the store together with what is elsewhere. */
+  origin?: Reads;
 }
 
 export interface Cache extends Artifacts {
@@ -37,7 +39,7 @@ export function createCache(
   volume: VolumeStore,
   options: CacheOptions,
 ): Cache {
-  const { largest, read, waitMs = WAIT_MS } = options;
+  const { largest, read, waitMs = WAIT_MS, origin = store } = options;
   const closing = new AbortController();
   /** The copies that are being made. */
   const fills = new Map<Digest, Promise<void>>();
@@ -72,13 +74,14 @@ export function createCache(
   return {
     store: cached,
     volume,
+    origin,
     reads: {
-      stat: async (digest, signal) => (await volume.stat(digest)) ?? store.stat(digest, signal),
+      stat: async (digest, signal) => (await volume.stat(digest)) ?? origin.stat(digest, signal),
       async get(digest, range, signal) {
         const hit = await volume.touch(digest);
         read(hit);
         if (!hit) await Promise.race([fillForReaders(digest), sleep(waitMs, null, { ref: false })]);
-        return (await copyOf(digest, range, signal)) ?? store.get(digest, range, signal);
+        return (await copyOf(digest, range, signal)) ?? origin.get(digest, range, signal);
       },
     },
     async bring(digest, signal) {
@@ -101,7 +104,7 @@ export function createCache(
     try {
       if (!fills.has(digest)) {
         if (fills.size >= MAX_FILLS) return;
-        const found = await store.stat(digest, closing.signal);
+        const found = await origin.stat(digest, closing.signal);
         if (found && found.size > largest) return;
       }
       await fill(digest);
@@ -120,7 +123,7 @@ export function createCache(
     await places.take();
     try {
       const { signal } = closing;
-      await volume.put(digest, await store.get(digest, undefined, signal), undefined, signal);
+      await volume.put(digest, await origin.get(digest, undefined, signal), undefined, signal);
       copies++;
     } catch (error) {
       if (!(error instanceof Problem && error.code === 'checksum-mismatch')) throw error;

@@ -30,7 +30,7 @@ export async function openStore(address: StoreAddress, means: Means): Promise<Re
 }
 
 /** The SDKs are optional dependencies, so each is imported only for a store that needs it. */
-async function openBucket(address: Exclude<StoreAddress, { kind: 'file' }>, means: Means): Promise<Bucket> {
+export async function openBucket(address: Exclude<StoreAddress, { kind: 'file' }>, means: Means): Promise<Bucket> {
   switch (address.kind) {
     case 's3': {
       const { createS3Bucket } = await installed(address, import('./stores/s3.ts'));

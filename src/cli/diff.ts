@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { ComparisonView } from '../api/comparison.ts';
+import type { Artifact } from '../domain/manifest.ts';
 import { openConnection, withConnection } from './helpers/connection.ts';
 import { notify, printJson, printLine, printTable } from './helpers/output.ts';
 
@@ -38,13 +39,13 @@ Examples:
 function cellOf({ field, values, difference }: Field, version: string): string | null {
   const value = values[version];
   if (value === undefined) return null;
-  if (field.startsWith('files.')) return fileCell(value as { digest: string; size: number });
+  if (field.startsWith('files.')) return fileCell(value as Pick<Artifact, 'digest' | 'size' | 'source'>);
   const by = difference?.[version] ?? 0;
   return by === 0 ? shortened(value) : `${shortened(value)} (${by > 0 ? '+' : ''}${Number(by.toPrecision(6))})`;
 }
 
-function fileCell({ digest, size }: { digest: string; size: number }): string {
-  return `${digest.replace('sha256:', '').slice(0, 12)} (${size} bytes)`;
+function fileCell({ digest, size, source }: Pick<Artifact, 'digest' | 'size' | 'source'>): string {
+  return `${digest.replace('sha256:', '').slice(0, 12)} (${size} bytes)${source === undefined ? '' : ` at ${source}`}`;
 }
 
 const MAX_CELL = 48;

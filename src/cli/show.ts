@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { ActiveView, VersionView } from '../api/views.ts';
+import type { Artifact } from '../domain/manifest.ts';
 import { spelled } from '../domain/requires.ts';
 import { openConnection, withConnection } from './helpers/connection.ts';
 import { WrongUsage } from './helpers/failure.ts';
@@ -30,6 +31,10 @@ Examples:
     });
 }
 
+function fileOf({ path, size, source }: Artifact): string {
+  return `${path} (${size} bytes${source === undefined ? '' : ` at ${source}`})`;
+}
+
 export function describe(state: VersionView | ActiveView): [string, string][] {
   const { manifest } = state;
   const pairs = (fields: Record<string, unknown>) =>
@@ -44,7 +49,7 @@ export function describe(state: VersionView | ActiveView): [string, string][] {
     ['flavor', manifest.flavor],
     ['requires', spelled(manifest.requires).join(', ')],
     ['metrics', pairs(manifest.metrics).join(', ')],
-    ['files', manifest.artifacts.map(({ path, size }) => `${path} (${size} bytes)`).join(', ')],
+    ['files', manifest.artifacts.map(fileOf).join(', ')],
     ['digest', state.manifest_digest],
   ];
 }

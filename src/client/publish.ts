@@ -3,7 +3,7 @@ import type { VersionView } from '../api/views.ts';
 import { sha256Hex } from '../domain/digest.ts';
 import { Problem } from '../domain/errors.ts';
 import { type Artifact, distinctBlobs, type Manifest } from '../domain/manifest.ts';
-import type { RegistryClient } from './client.ts';
+import { type RegistryClient, RegistryUnreachable } from './client.ts';
 import { type Sent, sendFile } from './upload.ts';
 
 export interface PublishOptions {
@@ -18,6 +18,8 @@ export interface PublishOptions {
 }
 
 const AT_ONCE = 4;
+/** Two hours. */
+const MAX_WAITS = 24;
 
 /**
  * Uploads the blobs that the registry does not have, four at a time, and then the version that lists them. An upload that
@@ -25,7 +27,7 @@ const AT_ONCE = 4;
  * same content the same version.
  */
 export async function publishFolder(client: RegistryClient, options: PublishOptions): Promise<VersionView> {
-  const { model, folder, manifest, version, bump, notes, progress } = options;
+  const { folder, manifest, progress } = options;
   const lacking = await missingBlobs(client, manifest.artifacts);
   const total = lacking.reduce((sum, { size }) => sum + size, 0);
   let sent = 0;
@@ -34,10 +36,31 @@ export async function publishFolder(client: RegistryClient, options: PublishOpti
     progress(sent, total);
   };
   await inParallel(lacking, (artifact) => sendFile(client, join(folder, artifact.path), artifact, count));
+  return publishManifest(client, options);
+}
+
+/** Publishes a version whose bytes are in the store, or at sources that the registry reads before it answers. */
+export async function publishManifest(
+  client: RegistryClient,
+  { model, manifest, version, bump, notes }: Omit<PublishOptions, 'folder' | 'progress'>,
+): Promise<VersionView> {
   const body = { ...manifest, version, bump, notes };
   // A repeated bump with the same content must not create another version.
   const headers = { 'Idempotency-Key': `publish-${sha256Hex(JSON.stringify(body))}` };
-  return client.call<VersionView>('POST', `/api/models/${encodeURIComponent(model)}/versions`, { json: body, headers });
+  const path = `/api/models/${encodeURIComponent(model)}/versions`;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await client.call<VersionView>('POST', path, { json: body, headers });
+    } catch (error) {
+      if (attempt === MAX_WAITS || !isStillWaiting(error)) throw error;
+    }
+  }
+}
+
+/** fetch waits five minutes for an answer. The registry goes on, and a repeated request joins what it is doing. */
+function isStillWaiting(error: unknown): boolean {
+  const { cause } = (error as { cause?: Error }).cause ?? {};
+  return error instanceof RegistryUnreachable && (cause as NodeJS.ErrnoException)?.code === 'UND_ERR_HEADERS_TIMEOUT';
 }
 
 /** Returns the blobs to upload, each once: all of them if the caller may not check which ones exist. */

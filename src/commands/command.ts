@@ -5,6 +5,7 @@ import type { EventDraft } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import type { Model } from '../domain/model.ts';
 import type { Permission } from '../domain/permissions.ts';
+import type { Reference, Referred } from '../domain/reference.ts';
 import type { Runtime } from '../domain/requires.ts';
 import type { Check } from './rules/check.ts';
 
@@ -17,6 +18,8 @@ export interface Context {
   activationLimit: number;
   /** The artifacts among those that the command `needs` whose bytes are not in the store. */
   missing: readonly MissingArtifact[];
+  /** The objects outside of the store that were read and have the bytes that the command's `sources` state. */
+  verified: readonly Reference[];
   /** The model's live loaders, for commands that declare an environment. */
   loaders: readonly LiveLoader[];
 }
@@ -48,7 +51,9 @@ export interface Command<Input> {
   isDryRun?(input: Input): boolean;
   /** Artifacts that the caller refers to by digest. The caller must have sent their bytes, or be allowed to read them. */
   refersTo?(input: Input): readonly Artifact[];
-  /** Completes the input from bytes in the store, before the decision. */
+  /** The artifacts among them whose sources must be read first, which may take minutes. The caller need not have sent their bytes. */
+  sources?(model: Model, input: Input): readonly Referred[];
+  /** Completes the input from bytes that exist, before the decision. */
   prepare?(input: Input, reads: Reads): Promise<Input>;
   /** The artifacts whose bytes must be in the store. The collector spares them until the event is stored. */
   needs?(model: Model, input: Input): readonly Artifact[];

@@ -4,17 +4,20 @@ import type { BlobAccess } from '../access/blob-access.ts';
 import type { Policy } from '../access/policy.ts';
 import type { Artifacts } from '../artifacts/artifacts.ts';
 import type { Collector } from '../artifacts/collector.ts';
-import { type MissingArtifact, missingIn } from '../artifacts/missing.ts';
+import { missingIn } from '../artifacts/missing.ts';
+import type { References } from '../artifacts/references/references.ts';
 import { Problem } from '../domain/errors.ts';
 import { EVENT_VERSIONS, type EventDraft, type RegistryEvent } from '../domain/events.ts';
+import type { Artifact } from '../domain/manifest.ts';
 import type { Model } from '../domain/model.ts';
+import type { Reference } from '../domain/reference.ts';
 import { type Appended, append } from '../log/append.ts';
 import { encodeEvent } from '../log/codec.ts';
 import type { Nats } from '../log/connection.ts';
 import type { LogMessage } from '../log/read.ts';
 import type { Servers } from '../log/servers.ts';
 import { keyedQueue } from '../structures/keyed-queue.ts';
-import type { Command, LiveLoader } from './command.ts';
+import type { Command, Context, LiveLoader } from './command.ts';
 import { earlierOutcome, hashOf } from './idempotency.ts';
 import type { Issuer } from './issuer.ts';
 import { afterStoring, type Outcome } from './outcome.ts';
@@ -37,6 +40,7 @@ export interface ExecuteOptions {
   nats: Nats;
   folded: Folded;
   artifacts: Pick<Artifacts, 'store' | 'reads'>;
+  references: Pick<References, 'verify' | 'withFound'>;
   collector: Collector;
   policy: Policy;
   blobAccess: BlobAccess;
@@ -69,26 +73,39 @@ const CONFLICT_DEADLINE_MS = 10_000;
  * servers conflicts remain possible; after one, the command is decided again.
  */
 export function createExecute(options: ExecuteOptions): Execute {
-  const { nats, folded, artifacts, collector } = options;
+  const { nats, folded, artifacts, references, collector } = options;
   const enqueue = keyedQueue();
 
   return async (command, name, given, issuer) => {
-    checkRights(command, name, given, issuer);
+    const sources = command.sources?.(folded.model(name), given) ?? [];
+    checkRights(command, name, given, issuer, sources);
     const command_hash = hashOf(command.name, name, given);
     const earlier = await earlierOutcome(nats, folded.model(name), issuer, command_hash);
     if (earlier) return earlier;
-    const input = (await command.prepare?.(given, artifacts.reads)) ?? given;
-    return enqueue(name, () => untilStored(command, name, input, issuer, command_hash));
+    // Not in the model's turn: other commands would wait for minutes.
+    const verified = sources.length === 0 ? [] : await references.verify(sources);
+    // Otherwise it could not repeat the command, once the version exists.
+    for (const { digest } of verified) options.blobAccess.sent(issuer.identity.actor, digest);
+    const reads = verified.length === 0 ? artifacts.reads : references.withFound(artifacts.reads, verified);
+    const input = (await command.prepare?.(given, reads)) ?? given;
+    return enqueue(name, () => untilStored(command, name, input, issuer, command_hash, verified));
   };
 
   /** @throws {Problem} forbidden, artifact-missing */
-  function checkRights<Input>(command: Command<Input>, model: string, input: Input, issuer: Issuer): void {
+  function checkRights<Input>(
+    command: Command<Input>,
+    model: string,
+    input: Input,
+    issuer: Issuer,
+    sources: readonly Artifact[],
+  ): void {
     if (issuer.internal) return;
     const environment = command.environment?.(input);
     for (const permission of [command.permission, ...(command.alsoNeeds?.(input) ?? [])]) {
       authorize(options.policy, issuer.identity, { permission, model, environment });
     }
-    requireOwnBytes(command.refersTo?.(input) ?? [], issuer.identity, options.blobAccess);
+    const others = command.refersTo?.(input).filter((artifact) => !sources.includes(artifact)) ?? [];
+    requireOwnBytes(others, issuer.identity, options.blobAccess);
   }
 
   async function untilStored<Input extends object>(
@@ -97,6 +114,7 @@ export function createExecute(options: ExecuteOptions): Execute {
     input: Input,
     issuer: Issuer,
     command_hash: string,
+    verified: readonly Reference[],
   ): Promise<Outcome> {
     const deadline = Date.now() + CONFLICT_DEADLINE_MS;
     do {
@@ -116,7 +134,7 @@ export function createExecute(options: ExecuteOptions): Execute {
         const missing = await missingIn(command.refersTo ? artifacts.store : artifacts.reads, needed);
         // Another server may have written in the meantime. Its event may be this very command's, under the same key.
         if (folded.model(name).revision !== revision) return null;
-        return await decideAndAppend(command, name, input, issuer, command_hash, missing);
+        return await decideAndAppend(command, name, input, issuer, command_hash, { missing, verified });
       } finally {
         unpin();
       }
@@ -130,11 +148,11 @@ export function createExecute(options: ExecuteOptions): Execute {
     input: Input,
     issuer: Issuer,
     command_hash: string,
-    missing: MissingArtifact[],
+    facts: Pick<Context, 'missing' | 'verified'>,
   ): Promise<Outcome | null> {
     const model = followed(name);
     const now = notBefore(model.time, options.now().toISOString());
-    const decision = command.decide(model, input, { now, missing, ...contextOf(name, command.environment?.(input)) });
+    const decision = command.decide(model, input, { now, ...facts, ...contextOf(name, command.environment?.(input)) });
     if ('unchanged' in decision) {
       return { model, event: null, revision: decision.unchanged, stored: false, warnings: [], checks: [] };
     }

@@ -5,6 +5,7 @@ import { Problem } from '../domain/errors.ts';
 import { type Artifact, canonicalManifest, digestOf, MAX_MANIFEST_BYTES, Manifest } from '../domain/manifest.ts';
 import { METADATA_FILES, requiresFromMetadata } from '../domain/metadata.ts';
 import { activeMap, type Model } from '../domain/model.ts';
+import { isReferred, type Reference } from '../domain/reference.ts';
 import { bumped, isVersion, Version } from '../domain/versions.ts';
 import type { Command } from './command.ts';
 import { Notes } from './notes.ts';
@@ -24,7 +25,10 @@ export const PublishBody = z
   .refine((body) => (body.version === undefined) !== (body.bump === undefined), 'needs version or bump, and not both');
 export type PublishInput = z.infer<typeof PublishBody>;
 
-/** Publishes a version whose bytes are in the store. Publishing the same content again changes nothing; other content is refused. */
+/**
+ * Publishes a version whose bytes are in the store, or at sources that were verified. Publishing the same content again
+ * changes nothing; other content is refused.
+ */
 export const publish: Command<PublishInput> = {
   name: 'publish',
   permission: 'publish',
@@ -35,9 +39,13 @@ export const publish: Command<PublishInput> = {
   },
 
   refersTo: ({ artifacts }) => artifacts,
-  needs: (_model, { artifacts }) => artifacts,
+  // If the version exists, the answer depends on its manifest only.
+  sources: (model, { version, artifacts }) =>
+    version !== undefined && model.record(version) ? [] : artifacts.filter(isReferred),
+  needs: (_model, { artifacts }) => artifacts.filter((artifact) => !isReferred(artifact)),
 
   decide(model, { version: wanted, bump, notes = '', ...fields }, context) {
+    const { artifacts } = fields;
     const manifest: Manifest = { ...fields, requires: fields.requires ?? {} };
     const canonical = canonicalForm(manifest);
     const manifest_digest = digestOf(canonical);
@@ -47,10 +55,24 @@ export const publish: Command<PublishInput> = {
     if (published?.manifest_digest === manifest_digest) return { unchanged: published.revision };
     if (published) throw versionExists(model, version, published.manifest_digest, manifest_digest);
     requireBytes(context.missing);
+    const verified = verifiedIn(artifacts, context.verified);
     const active = activeMap(model, context.environments);
-    return { draft: { type: 'version.published', data: { version, manifest, manifest_digest, notes, active } } };
+    return {
+      draft: { type: 'version.published', data: { version, manifest, manifest_digest, notes, ...verified, active } },
+    };
   },
 };
+
+/** @throws {Problem} artifact-missing if a source was not verified */
+function verifiedIn(artifacts: readonly Artifact[], found: readonly Reference[]) {
+  const etags = new Map<string, string | null>();
+  for (const { path, source, digest, size } of artifacts.filter(isReferred)) {
+    const reference = found.find((one) => one.source === source && one.digest === digest && one.size === size);
+    if (!reference) throw new Problem('artifact-missing', `The source of ${path} was not verified.`, { path, source });
+    etags.set(source, reference.etag);
+  }
+  return etags.size === 0 ? {} : { verified: Array.from(etags, ([source, etag]) => ({ source, etag })) };
+}
 
 function versionExists(model: Model, version: string, published: string, offered: string): Problem {
   const detail = `${model.name} ${version} was published with other content; publish under another version.`;

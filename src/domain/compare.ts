@@ -10,7 +10,7 @@ export interface ComparedField {
   /** The section of the manifest, a dot, and the name in that section, which may have dots too. */
   field: string;
   differs: boolean;
-  /** By version; a version without the field is missing. A file has its digest and size. */
+  /** By version; a version without the field is missing. A file has its digest and size, and its source if it has one. */
   values: Record<string, unknown>;
   /** Of a metric that the first version has: the other values minus the first. Missing if it is not a finite number. */
   difference?: Record<string, number>;
@@ -76,7 +76,7 @@ function ownValue(entries: Entries, name: string): unknown {
 
 function filesOf({ artifacts }: Manifest): Entries {
   const sorted = artifacts.toSorted((a, b) => (a.path < b.path ? -1 : 1));
-  return Object.fromEntries(sorted.map(({ path, digest, size }) => [path, { digest, size }]));
+  return Object.fromEntries(sorted.map(({ path, ...file }) => [path, file]));
 }
 
 /** `undefined` stands for a missing value: JSON has none. */

@@ -24,6 +24,9 @@ function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** What the registry found at a source when it verified the bytes there, to compare with at each fetch. */
+const Verified = z.looseObject({ source: z.string(), etag: z.string().nullable() });
+
 const move = { environment: z.string(), previous: z.string().nullable(), reason: z.string().nullable() };
 
 /** The data of each event type in its current version. Unknown fields are kept: a newer writer may add some. */
@@ -33,6 +36,8 @@ export const eventData = {
     manifest: Manifest,
     manifest_digest: Digest,
     notes: z.string(),
+    /** One for each source of the manifest. */
+    verified: z.array(Verified).optional(),
     active: ActiveMap,
   }),
   'version.activated': z.looseObject({
@@ -67,7 +72,8 @@ export const EVENT_TYPES = Object.keys(eventData) as EventType[];
  * and a recorded body (test/log/fixtures).
  */
 export const EVENT_VERSIONS: Readonly<Record<EventType, number>> = {
-  'version.published': 1,
+  // 2: an artifact of the manifest may have a `source`.
+  'version.published': 2,
   'version.activated': 1,
   'version.rolled_back': 1,
   'version.deactivated': 1,

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { Digest, sha256Hex } from './digest.ts';
 import { Json, record } from './json.ts';
 import { Requires } from './requires.ts';
+import { Source } from './source.ts';
 
 export const MAX_MANIFEST_BYTES = 256 * 1024;
 export const MAX_ARTIFACTS = 1000;
@@ -21,6 +22,7 @@ export const Artifact = z.strictObject({
   path: ArtifactPath,
   digest: Digest,
   size: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+  source: Source.optional().meta({ description: 'Where the bytes stay, if the store does not keep them' }),
 });
 export type Artifact = z.infer<typeof Artifact>;
 

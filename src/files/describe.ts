@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Digest } from '../domain/digest.ts';
 import { type Artifact, canonicalManifest, MAX_MANIFEST_BYTES, Manifest } from '../domain/manifest.ts';
 import { METADATA_FILES, mergeRequires, requiresFromMetadata, requiresFromRequirements } from '../domain/metadata.ts';
 import { readMlModel } from '../domain/mlmodel.ts';
-import { type FolderFile, filesToPublish } from './folder.ts';
+import { filesToPublish } from './folder.ts';
 
+const CHUNKS = { highWaterMark: 1024 * 1024 };
 const MAX_TEXT_BYTES = 1024 * 1024;
 
 /**
@@ -19,8 +19,22 @@ const MAX_TEXT_BYTES = 1024 * 1024;
  */
 export async function describeFolder(folder: string): Promise<Manifest> {
   const files = await filesToPublish(folder);
+  return describeFiles({ name: folder, files, open: async (path) => createReadStream(join(folder, path), CHUNKS) });
+}
+
+/** The files of a version, wherever they are. */
+export interface Files {
+  /** For messages. */
+  name: string;
+  files: readonly { path: string; size: number }[];
+  open(path: string): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** Builds the manifest of files as `describeFolder` does. */
+export async function describeFiles(given: Files): Promise<Manifest> {
+  const { name: folder, files } = given;
   if (files.length === 0) throw new Error(`${folder} contains no files.`);
-  const text = (path: string) => readText(folder, files, path);
+  const text = (path: string) => readText(given, path);
   const documents: unknown[] = [];
   for (const name of METADATA_FILES) {
     const content = await text(name);
@@ -33,7 +47,7 @@ export async function describeFolder(folder: string): Promise<Manifest> {
     requiresFromRequirements((await text('requirements.txt')) ?? ''),
   );
   const artifacts: Artifact[] = [];
-  for (const { path, size } of files) artifacts.push({ path, digest: await hashFile(join(folder, path)), size });
+  for (const { path, size } of files) artifacts.push({ path, digest: await hashOf(await given.open(path)), size });
   const fields = { flavor: flavorOf(documents, files), ...mlmodel, ...fieldsIn(documents) };
   return checked(folder, { ...fields, requires, artifacts });
 }
@@ -62,16 +76,19 @@ function fieldsIn(documents: unknown[]): Partial<Manifest> {
   return taken;
 }
 
-function flavorOf(documents: unknown[], files: FolderFile[]): string {
+function flavorOf(documents: unknown[], files: Files['files']): string {
   const sklearn = requiresFromMetadata(documents).packages?.['scikit-learn'] !== undefined;
   const pickled = files.some(({ path }) => /\.(joblib|pkl|pickle)$/.test(path));
   if (sklearn && pickled) return 'sklearn';
   return files.some(({ path }) => path.endsWith('.onnx')) ? 'onnx' : 'custom';
 }
 
-async function readText(folder: string, files: FolderFile[], path: string): Promise<string | null> {
+async function readText({ files, open }: Files, path: string): Promise<string | null> {
   const file = files.find((candidate) => candidate.path === path);
-  return file && file.size <= MAX_TEXT_BYTES ? readFile(join(folder, path), 'utf8') : null;
+  if (!file || file.size > MAX_TEXT_BYTES) return null;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await open(path)) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function parseJson(path: string, text: string): unknown {
@@ -82,8 +99,8 @@ function parseJson(path: string, text: string): unknown {
   }
 }
 
-async function hashFile(path: string): Promise<Digest> {
+async function hashOf(bytes: AsyncIterable<Uint8Array>): Promise<Digest> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
+  for await (const chunk of bytes) hash.update(chunk);
   return `sha256:${hash.digest('hex')}`;
 }

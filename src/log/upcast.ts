@@ -4,7 +4,9 @@ type Fields = Record<string, unknown>;
 export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: Fields) => Fields>>>>;
 
 /** A step may throw if the data does not have the shape of its version: the event is then undecodable. */
-export const upcasters: Upcasters = {};
+export const upcasters: Upcasters = {
+  'version.published': { 1: (data) => data }, // version 2 only adds optional fields, some of them to the strict manifest
+};
 
 /** Returns data of an older version in the shape of the current one. */
 export function upcast(type: string, version: number, data: Fields, table: Upcasters): Fields {

@@ -3,7 +3,8 @@ import type { Logger } from 'pino';
 import { nameOf, parseStoreAddress } from '../artifacts/address.ts';
 import { type Artifacts, onVolume } from '../artifacts/artifacts.ts';
 import { type Cache, createCache } from '../artifacts/cache.ts';
-import { openStore } from '../artifacts/open.ts';
+import { openBucket, openStore } from '../artifacts/open.ts';
+import { openReferences, type References } from '../artifacts/references/references.ts';
 import { DISK_RESERVE_BYTES } from '../artifacts/reserve.ts';
 import { openVolumeStore } from '../artifacts/stores/volume.ts';
 import { openWriter } from '../artifacts/writer.ts';
@@ -11,6 +12,7 @@ import type { ServerConfig } from '../config.ts';
 import { connectNats, type Nats, parseNatsUrl } from '../log/connection.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { ReadModel } from '../projections/read-model/read-model.ts';
+import { referencesTo } from '../projections/read-model/references.ts';
 import type { Opened } from './parts.ts';
 import { watchOwner } from './store-owner.ts';
 
@@ -19,6 +21,7 @@ const CONNECT_MS = 30_000;
 
 export interface ArtifactParts {
   artifacts: Artifacts;
+  references: References;
   /** The copies of a store on the volume; null if the volume is the store. */
   cache: Cache | null;
   /** What is wrong with the store, as sentences. */
@@ -29,7 +32,7 @@ interface Options {
   config: ServerConfig;
   volume: string;
   nats: Nats;
-  readModel: Pick<ReadModel, 'position'>;
+  readModel: Pick<ReadModel, 'position' | 'db'>;
   metrics: Pick<Metrics, 'artifactRead'>;
   log: Logger;
 }
@@ -41,25 +44,36 @@ interface Options {
  * @throws {Error} if the store belongs to another log, or its SDK is not installed
  */
 export async function openArtifacts(options: Options, opened: Opened): Promise<ArtifactParts> {
-  const { config, volume, nats, metrics, log } = options;
+  const { config, volume, nats, readModel, metrics, log } = options;
+  const { REGISTRY_REFERENCES: prefixes, REGISTRY_CACHE_GIB } = config;
   const address = parseStoreAddress(config.REGISTRY_ARTIFACTS);
   const writer = openWriter();
   opened(() => writer.close());
   const files = await openVolumeStore(volume, DISK_RESERVE_BYTES, 0, writer);
+  const references = openReferences({
+    prefixes,
+    openBucket: (bucket) => openBucket(bucket, { nats: null, connectTo }),
+    referencesTo: (digest) => referencesTo(readModel.db, digest),
+  });
+  opened(() => references.close());
   const isVolume = address.kind === 'file' && (address.folder === null || resolve(address.folder) === volume);
-  if (isVolume) return { artifacts: onVolume(files), cache: null, storeProblems: () => [] };
+  if (isVolume) {
+    const artifacts = onVolume(files, references.addTo(files));
+    return { artifacts, references, cache: null, storeProblems: () => [] };
+  }
   const store = await openStore(address, { nats: nats.nc, connectTo, writer });
   opened(() => store.close());
   const name = nameOf(address);
   const owner = await watchOwner(store, { name, ...options }, opened);
   const guarded = { ...store, put: owner.guarding(store.put) };
   const cache = createCache(guarded, files, {
-    largest: (config.REGISTRY_CACHE_GIB * GIB) / 4,
+    largest: (REGISTRY_CACHE_GIB * GIB) / 4,
     read: metrics.artifactRead,
+    origin: references.addTo(store),
   });
   opened(() => cache.close());
   log.info({ store: name }, 'artifacts are kept in a store');
-  return { artifacts: cache, cache, storeProblems: owner.problems };
+  return { artifacts: cache, references, cache, storeProblems: owner.problems };
 }
 
 export async function connectTo(url: string) {

@@ -10,6 +10,7 @@ import type { Parts } from './parts.ts';
 export function openCommands(
   { config, nats, servers, projector, artifacts, fleet, metrics }: Parts,
   { policy, blobAccess }: Pick<ExecuteOptions, 'policy' | 'blobAccess'>,
+  references: ExecuteOptions['references'],
 ): { execute: Execute; collector: Collector } {
   const { readModel } = projector;
   const live = () => projector.state() === 'live';
@@ -28,6 +29,7 @@ export function openCommands(
       appended: projector.appended,
     },
     artifacts,
+    references,
     collector,
     policy,
     blobAccess,

@@ -34,7 +34,7 @@ export function startEvicting(
         volume,
         copies: cache.volume,
         readModel,
-        isStored: async (digest) => (await cache.store.stat(digest)) !== null,
+        isStored: async (digest) => (await cache.origin.stat(digest)) !== null,
         limit,
         remove: files.remove,
         now: Date.now(),

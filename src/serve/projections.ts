@@ -15,11 +15,13 @@ export function startProjections(
   opened: Opened,
 ): { files: VolumeProjection; health(): Health } {
   const { config, volume, projector, artifacts, cache, log } = parts;
+  // Folders are made of copies then.
+  const isElsewhere = cache !== null || config.REGISTRY_REFERENCES.length > 0;
   const files = startVolume({
     volume,
     artifacts,
     projector,
-    laid: config.REGISTRY_VOLUME_VERSIONS ?? (cache ? 'active' : 'all'),
+    laid: config.REGISTRY_VOLUME_VERSIONS ?? (isElsewhere ? 'active' : 'all'),
     log,
   });
   opened(() => files.close());

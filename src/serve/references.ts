@@ -28,10 +28,16 @@ export async function referencesIn(source: LogSource): Promise<LogReferences> {
     for (const message of batch) {
       const published = publishedBy(message);
       if (published === 'unread') references.unread++;
-      else for (const { digest } of published?.data.manifest.artifacts ?? []) references.digests.add(digest);
+      else for (const digest of storedBy(published)) references.digests.add(digest);
     }
   }
   return references;
+}
+
+/** Returns what a version needs of the store: not what it refers to elsewhere. */
+function storedBy(published: Published | null): Digest[] {
+  const artifacts = published?.data.manifest.artifacts ?? [];
+  return artifacts.filter(({ source }) => source === undefined).map(({ digest }) => digest);
 }
 
 /** Returns the files of versions that are to have the bytes of these digests. */

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
-import type { RegistryClient } from '../../src/client/client.ts';
-import { sendBlob } from '../../src/client/publish.ts';
+import { type RegistryClient, RegistryUnreachable } from '../../src/client/client.ts';
+import { publishManifest, sendBlob } from '../../src/client/publish.ts';
+import { Manifest } from '../../src/domain/manifest.ts';
 import { cutWhileReading } from '../support/cut.ts';
 
 const blob = { path: 'a.bin', digest: `sha256:${'0'.repeat(64)}`, size: 30_000 } as const;
@@ -26,4 +27,27 @@ it('an upload that the registry refuses in the middle ends nothing but itself', 
     return promise;
   });
   expect(sent).toBeGreaterThan(0);
+});
+
+it('a registry that verifies for longer than fetch waits is asked again, with the same key', async () => {
+  const late = Object.assign(new Error('Headers Timeout Error'), { code: 'UND_ERR_HEADERS_TIMEOUT' });
+  const failures = [
+    new RegistryUnreachable('no answer', { cause: new TypeError('fetch failed', { cause: late }) }),
+    null,
+    new RegistryUnreachable('no answer', { cause: new TypeError('fetch failed', { cause: new Error('refused') }) }),
+  ];
+  const keys: unknown[] = [];
+  const call = async (_method: string, _path: string, { headers }: { headers: Record<string, string> }) => {
+    keys.push(headers['Idempotency-Key']);
+    const failure = failures.shift();
+    if (failure) throw failure;
+    return { version: '1.0.0' };
+  };
+  const client = { call } as unknown as RegistryClient;
+  const manifest = Manifest.parse({ artifacts: [{ ...blob, source: 's3://datasets/a.bin' }] });
+  const publish = () => publishManifest(client, { model: 'fraud', manifest, version: '1.0.0' });
+  expect(await publish()).toEqual({ version: '1.0.0' });
+  expect(new Set(keys).size).toBe(1);
+  await expect(publish()).rejects.toThrow('no answer');
+  expect(keys).toHaveLength(3);
 });

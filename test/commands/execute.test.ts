@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { createBlobAccess } from '../../src/access/blob-access.ts';
 import { DEFAULT_POLICY, type Identity, type Policy } from '../../src/access/policy.ts';
+import type { References } from '../../src/artifacts/references/references.ts';
 import { activate } from '../../src/commands/activate.ts';
 import type { Command } from '../../src/commands/command.ts';
 import { createExecute, type ExecuteOptions } from '../../src/commands/execute.ts';
@@ -9,7 +10,7 @@ import { notes } from '../../src/commands/notes.ts';
 import { publish } from '../../src/commands/publish.ts';
 import { rollback } from '../../src/commands/rollback.ts';
 import type { Digest } from '../../src/domain/digest.ts';
-import type { ProblemCode } from '../../src/domain/errors.ts';
+import { Problem, type ProblemCode } from '../../src/domain/errors.ts';
 import type { Model } from '../../src/domain/model.ts';
 import { ModelInMemory } from '../support/model-in-memory.ts';
 import { file, given, published } from './support.ts';
@@ -29,14 +30,16 @@ const models = new Map<string, Model>([
 ]);
 
 /** Without NATS: a command that passes the checks of rights ends with `log-unavailable`. */
-function executeWithoutLog() {
+function executeWithoutLog(verify: References['verify'] = fail) {
   const blobAccess = createBlobAccess(policy, modelsWith);
   const folded = {
     live: () => false,
     model: (name: string) => models.get(name) ?? new ModelInMemory(name),
     frozen: () => null,
   };
-  const options = { policy, blobAccess, folded, artifacts: {}, environments: ['production', 'staging'] };
+  const references = { verify, withFound: () => ({}) };
+  const environments = ['production', 'staging'];
+  const options = { policy, blobAccess, folded, artifacts: {}, references, environments };
   return { execute: createExecute(options as unknown as ExecuteOptions), blobAccess };
 }
 
@@ -104,6 +107,27 @@ test('a caller may publish bytes that it sent itself, although another model con
   const input = publish.input.parse({ version: '2.0.0', artifacts, requires: {} });
   const issuer = { identity: as('pipeline'), request_id: 'r1' };
   await expect(execute(publish, 'fraud', input, issuer)).rejects.toMatchObject({ code: 'log-unavailable' });
+});
+
+test('a caller who named a source of the bytes may use them, and a source that has others gives no right', async () => {
+  const artifacts = [{ ...file('secret.bin'), source: 's3://datasets/secret.bin' }];
+  const input = publish.input.parse({ version: '2.0.0', artifacts, requires: {} });
+  const issuer = { identity: as('pipeline'), request_id: 'r1' };
+  const { digest, size, source } = artifacts[0]!;
+
+  const found = executeWithoutLog(async () => [{ digest, size, source, etag: null }]);
+  await expect(found.execute(publish, 'fraud', input, issuer)).rejects.toMatchObject({ code: 'log-unavailable' });
+  expect(found.blobAccess.foreign(issuer.identity, [digest])).toEqual(new Set());
+
+  const other = executeWithoutLog(async () => Promise.reject(new Problem('checksum-mismatch', 'Other bytes.')));
+  await expect(other.execute(publish, 'fraud', input, issuer)).rejects.toMatchObject({ code: 'checksum-mismatch' });
+  expect(other.blobAccess.foreign(issuer.identity, [digest])).toEqual(new Set([digest]));
+  // Of a version that exists nothing is read, so the source gives no right.
+  const existing = publish.input.parse({ ...input, version });
+  await expect(other.execute(publish, 'fraud', existing, issuer)).rejects.toMatchObject({ code: 'artifact-missing' });
+  // Without the permission, nothing is read either.
+  const forbidden = other.execute(publish, 'secret', input, issuer);
+  await expect(forbidden).rejects.toMatchObject({ code: 'forbidden' });
 });
 
 test('a part of the registry needs no permission', async () => {

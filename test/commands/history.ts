@@ -81,7 +81,7 @@ export const history = fc
 export function contextOf(asked: Asked, now: number): Context {
   const environments = ['production', 'constructor', ...(asked.old ? ['old'] : [])];
   const missing = asked.gone.map((name) => file(name));
-  return { now: at(now), environments, activationLimit: 3, missing, loaders: [] };
+  return { now: at(now), environments, activationLimit: 3, missing, verified: [], loaders: [] };
 }
 
 /** The real command and its input. */

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { activate } from '../../src/commands/activate.ts';
 import { publish } from '../../src/commands/publish.ts';
 import { canonicalManifest, digestOf } from '../../src/domain/manifest.ts';
+import { ModelInMemory } from '../support/model-in-memory.ts';
 import { activated, archived, did, file, given, published } from './support.ts';
 
 const body = (fields: object) => ({ artifacts: [file()], ...fields });
@@ -188,4 +190,57 @@ test.each([
 test.each(['lineage', 'signature'])('refuses a deeply nested %s', (field) => {
   const nested = JSON.parse(`{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`);
   expect(publish.input.safeParse(body({ version: '1.0.0', [field]: nested })).success).toBe(false);
+});
+
+describe('an artifact with a source', () => {
+  const SOURCE = 's3://datasets/fraud.onnx';
+  const referred = { ...file('fraud.onnx'), source: SOURCE };
+  const { path: _, ...reference } = { ...referred, etag: '"one"' };
+  const input = { version: '1.0.0', artifacts: [referred, file()] };
+
+  test('is published with what was found at the source', () => {
+    given()
+      .when(publish, input, { verified: [reference] })
+      .gives('version.published', {
+        manifest: expect.objectContaining({ artifacts: [referred, file()] }),
+        verified: [{ source: SOURCE, etag: '"one"' }],
+      });
+  });
+
+  test('need not be in the store; the others must', () => {
+    const missing = (artifact: { path: string }) => ({ verified: [reference], missing: [{ ...file(), ...artifact }] });
+    given().when(publish, input, missing(referred)).gives('version.published');
+    given().when(publish, input, missing(file())).isRefused('artifact-missing', { path: 'model.joblib' });
+  });
+
+  test.each([
+    ['nothing', []],
+    ['another digest', [{ ...reference, digest: file('other').digest }]],
+    ['another size', [{ ...reference, size: 1 }]],
+    ['another source', [{ ...reference, source: 's3://datasets/other.onnx' }]],
+  ])('is refused if %s was verified', (_, verified) => {
+    given().when(publish, input, { verified }).isRefused('artifact-missing', { path: 'fraud.onnx', source: SOURCE });
+  });
+
+  test('is not read again for a version that exists', () => {
+    const { model } = given(did(publish, input, { verified: [reference] }));
+    const parsed = publish.input.parse(input);
+    expect(publish.sources!(new ModelInMemory('fraud'), parsed)).toEqual([referred]);
+    expect(publish.sources!(model, parsed)).toEqual([]);
+    given(did(publish, input, { verified: [reference] }))
+      .when(publish, input)
+      .changesNothing(1);
+    const other = { ...input, artifacts: [referred] };
+    given(did(publish, input, { verified: [reference] }))
+      .when(publish, other)
+      .isRefused('version-exists');
+  });
+
+  test('is activated while its object is as it was', () => {
+    const history = given(did(publish, input, { verified: [reference] }));
+    history.when(activate, { version: '1.0.0' }).gives('version.activated');
+    history
+      .when(activate, { version: '1.0.0' }, { missing: [referred] })
+      .isRefused('reference-changed', { source: SOURCE, path: 'fraud.onnx' });
+  });
 });

@@ -51,7 +51,15 @@ export function decide<Input>(
   const missing = context.missing?.filter(({ digest }) => needed.has(digest)) ?? [];
   const environments = ['production', 'staging', 'dev'];
   const now = at(120 * model.revision);
-  return command.decide(model, input, { now, environments, activationLimit: 3, loaders: [], ...context, missing });
+  return command.decide(model, input, {
+    now,
+    environments,
+    activationLimit: 3,
+    loaders: [],
+    verified: [],
+    ...context,
+    missing,
+  });
 }
 
 /** The event as it is read back from the log. */

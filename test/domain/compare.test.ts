@@ -36,15 +36,21 @@ const PythonRange = fc.constantFrom('~=3.11.0', '>=1');
 const Content = fc.record(
   {
     flavor: fc.constantFrom('custom', 'sklearn'),
-    artifacts: fc
-      .uniqueArray(PathName, { minLength: 1 })
-      .chain((paths) =>
-        fc.tuple(
-          ...paths.map((path) =>
-            fc.record({ path: fc.constant(path), digest: fc.constantFrom(digest('1'), digest('2')), size: fc.nat(1) }),
+    artifacts: fc.uniqueArray(PathName, { minLength: 1 }).chain((paths) =>
+      fc.tuple(
+        ...paths.map((path) =>
+          fc.record(
+            {
+              path: fc.constant(path),
+              digest: fc.constantFrom(digest('1'), digest('2')),
+              size: fc.nat(1),
+              source: fc.constantFrom('s3://datasets/a', 's3://datasets/b'),
+            },
+            { requiredKeys: ['path', 'digest', 'size'] },
           ),
         ),
       ),
+    ),
     requires: fc.record(
       {
         python: PythonRange,

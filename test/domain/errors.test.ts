@@ -6,11 +6,11 @@ import { isProblemCode, Problem, type ProblemCode, problemTable } from '../../sr
 const DESIGNED = `
 400 invalid-request checksum-mismatch
 401 unauthenticated
-403 forbidden foreign-origin
+403 forbidden foreign-origin reference-not-allowed
 404 unknown-model unknown-version unknown-environment unknown-blob unknown-key no-active-version not-found
 405 method-not-allowed
 409 version-exists already-active active-changed version-archived version-active nothing-to-roll-back
-409 artifact-missing mismatching-upload-offset conflict log-corrupt upgrade-pending
+409 artifact-missing reference-changed mismatching-upload-offset conflict log-corrupt upgrade-pending
 413 too-large
 415 unsupported-media-type
 416 range-not-satisfiable

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { onVolume } from '../../src/artifacts/artifacts.ts';
+import { onVolume, type Reads } from '../../src/artifacts/artifacts.ts';
 import { openVolumeStore } from '../../src/artifacts/stores/volume.ts';
 import { type Digest, sha256Hex } from '../../src/domain/digest.ts';
 import { scrubBlob } from '../../src/projections/volume/repair.ts';
@@ -43,8 +43,9 @@ async function oneVersion() {
     blob,
     put,
     aside: join(volume, 'blobs/damaged', DIGEST.slice('sha256:'.length)),
-    scrub: (from: Pick<typeof store, 'get'> = store) => {
-      const artifacts = onVolume({ ...store, ...from });
+    scrub: (from: Pick<typeof store, 'get'> = store, elsewhere?: Reads) => {
+      const local = { ...store, ...from };
+      const artifacts = onVolume(local, elsewhere && together(local, elsewhere));
       return scrubBlob(DIGEST, {
         volume,
         artifacts,
@@ -62,6 +63,14 @@ async function oneVersion() {
       await rename(`${file}.copy`, file);
     },
     linked: async () => (await stat(file)).ino === (await stat(blob)).ino,
+  };
+}
+
+/** Reads a store, and what it lacks elsewhere. */
+function together(store: Reads, elsewhere: Reads): Reads {
+  return {
+    stat: async (digest) => (await store.stat(digest)) ?? elsewhere.stat(digest),
+    get: async (digest) => ((await store.stat(digest)) ? store : elsewhere).get(digest),
   };
 }
 
@@ -159,4 +168,21 @@ test('the check of a folder replaces a damaged copy, a removed link and a moved 
   expect(await linked()).toBe(true);
   expect(await readFile(join(latest, 'model.joblib'))).toEqual(BYTES);
   expect(files.problems()).toEqual([]);
+});
+
+test('bytes that are elsewhere are intact without a copy, and restore a damaged one', async () => {
+  const { blob, store, scrub, file, linked } = await oneVersion();
+  const elsewhere = await openVolumeStore(await temporaryFolder(), 0);
+  await elsewhere.put(DIGEST, Readable.from([BYTES]));
+  await damage(blob);
+  expect(await scrub(store, elsewhere)).toBe('restored');
+  expect([await readFile(blob), await readFile(file)]).toEqual([BYTES, BYTES]);
+  expect(await linked()).toBe(true);
+  await rm(blob);
+  expect(await scrub(store, elsewhere)).toBe('intact');
+  await elsewhere.delete(DIGEST);
+  expect(await scrub(store, elsewhere)).toBe('restored'); // from the folder
+  await rm(blob);
+  await rm(file);
+  expect(await scrub(store, elsewhere)).toBe('missing');
 });

@@ -24,7 +24,15 @@ export function createLogbook(environments = ['production', 'staging', 'dev']) {
   function give<Input>(command: Command<Input>, model: string, input: object, given: Given): number | null {
     const state = readModel.model(model);
     const time = given.at > state.time ? given.at : state.time;
-    const context = { environments, activationLimit: 0, missing: [], loaders: [], ...given.context, now: time };
+    const context = {
+      environments,
+      activationLimit: 0,
+      missing: [],
+      verified: [],
+      loaders: [],
+      ...given.context,
+      now: time,
+    };
     const decision = command.decide(state, command.input.parse(input), context);
     if ('unchanged' in decision) return null;
     const revision = messages.length + 1;

@@ -51,6 +51,8 @@ export interface OpenObject {
   /** The number of bytes that `bytes` yields, unless the connection is cut. */
   length: number;
   bytes: AsyncIterable<Uint8Array>;
+  /** The ETag of the whole object, or its generation: another one after each change. Absent if the storage has none. */
+  etag?: string | undefined;
 }
 
 export interface ObjectStat {

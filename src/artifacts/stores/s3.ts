@@ -143,13 +143,13 @@ async function uploadsIn(s3: S3, Bucket: string, Prefix: string, signal: AbortSi
 }
 
 function opened(found: GetObjectCommandOutput, range: ByteRange | null): OpenObject {
-  const { Body, ContentLength, ContentRange } = found;
+  const { Body, ContentLength, ContentRange, ETag: etag } = found;
   if (!(Body instanceof Readable) || ContentLength === undefined) throw new Error('the storage states no length');
   if (range && !ContentRange?.startsWith(`bytes ${range.start}-`)) {
     Body.destroy();
     throw new Error('the storage ignores ranges');
   }
-  return { length: ContentLength, bytes: Body };
+  return { length: ContentLength, bytes: Body, etag };
 }
 
 function statOf(size: number | undefined, modified: Date | undefined): ObjectStat {

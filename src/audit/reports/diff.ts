@@ -95,7 +95,7 @@ function change(
 
 type FieldChange = [field: string, before: unknown, after: unknown];
 
-/** Returns the fields in which two manifests differ, down to single values. A file's digest and size are one value. */
+/** Returns the fields in which two manifests differ, down to single values. A file's digest, size and source are one value. */
 function manifestChanges(before: Manifest, after: Manifest): FieldChange[] {
   const [a, b] = [fieldsOf(before), fieldsOf(after)];
   const names = [...new Set([...a.keys(), ...b.keys()])].sort();
@@ -106,7 +106,9 @@ function manifestChanges(before: Manifest, after: Manifest): FieldChange[] {
 
 function fieldsOf({ artifacts, ...rest }: Manifest): Map<string, unknown> {
   const fields = new Map<string, unknown>();
-  for (const { path, digest, size } of artifacts) fields.set(`artifacts/${path}`, `${digest}, ${size} bytes`);
+  for (const { path, digest, size, source } of artifacts) {
+    fields.set(`artifacts/${path}`, `${digest}, ${size} bytes${source === undefined ? '' : `, ${source}`}`);
+  }
   leaves('', rest, fields);
   return fields;
 }

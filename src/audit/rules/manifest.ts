@@ -7,6 +7,7 @@ export interface Artifact {
   path: string;
   digest: string;
   size: number;
+  source?: string;
 }
 
 export interface Manifest {
@@ -59,12 +60,14 @@ function checkArtifacts(artifacts: unknown): asserts artifacts is Artifact[] {
   if (!Array.isArray(artifacts) || artifacts.length === 0) throw wrong('The manifest lists no files.');
   const paths = new Set<string>();
   for (const artifact of artifacts as Partial<Artifact>[]) {
-    const { path, digest, size } = artifact ?? {};
+    const { path, digest, size, source } = artifact ?? {};
     if (typeof path !== 'string' || !isInside(path)) throw wrong('Invalid artifact path.', null, path);
     if (typeof digest !== 'string' || !DIGEST.test(digest)) {
       throw wrong(`The digest of ${path} is invalid.`, null, digest);
     }
     if (!Number.isSafeInteger(size) || size! < 0) throw wrong(`The size of ${path} is invalid.`, null, size);
+    if (source !== undefined && typeof source !== 'string')
+      throw wrong(`The source of ${path} is invalid.`, null, source);
     // Some file systems ignore case.
     paths.add(path.normalize('NFC').toLowerCase());
   }

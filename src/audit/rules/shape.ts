@@ -23,6 +23,8 @@ const texts: Test = (value) => isObject(value) && Object.values(value).every(tex
 
 const moving = { environment: isName, previous: textOrNull };
 
+const publication = { version: text, manifest: isObject, manifest_digest: text, notes: text };
+
 /** The event types that the audit reads. */
 export interface Types {
   /** By type: the fields of its data in each version, the oldest first. Unknown fields are allowed. */
@@ -33,7 +35,7 @@ export interface Types {
 
 const types: Types = {
   shapes: {
-    'version.published': [{ version: text, manifest: isObject, manifest_digest: text, notes: text }],
+    'version.published': [publication, { ...publication, verified: optional(listOf(isVerified)) }],
     'version.activated': [
       { ...moving, reason: textOrNull, version: text, runtime_checked: flag, forced: optional(flag) },
     ],
@@ -53,7 +55,8 @@ const types: Types = {
     'notes.changed': [{ version: text, notes: text }],
     'runtime.declared': [{ environment: isName, runtime: isRuntime }],
   },
-  steps: {},
+  // Version 2 allows a `source` in the manifest, which older servers refuse.
+  steps: { 'version.published.v1': (data) => data },
 };
 
 /**
@@ -90,6 +93,10 @@ export function isName(value: unknown): boolean {
 
 export function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isVerified(value: unknown): boolean {
+  return isObject(value) && text(value.source) && textOrNull(value.etag);
 }
 
 function isRuntime(value: unknown): boolean {

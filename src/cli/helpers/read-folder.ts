@@ -8,9 +8,13 @@ import { clean, notify } from './output.ts';
 export async function readFolder(folder: string): Promise<Manifest> {
   await checkFolder(folder);
   const manifest = await describeFolder(folder);
+  warnOfUnstatedRuntime(manifest);
+  return manifest;
+}
+
+export function warnOfUnstatedRuntime(manifest: Manifest): void {
   const warning = unstatedRuntime(manifest);
   if (warning) notify(clean(warning));
-  return manifest;
 }
 
 async function checkFolder(folder: string): Promise<void> {

@@ -16,7 +16,11 @@ function checkNotArchived({ version, status }: VersionState, fields: Record<stri
 function checkBytes({ version, manifest }: VersionState, { missing }: Context, fields: Record<string, unknown>): Check {
   const first = manifest.artifacts.find(({ digest }) => missing.some((artifact) => artifact.digest === digest));
   if (!first) return passed('bytes-present', `The bytes of all ${manifest.artifacts.length} files are in the store.`);
-  const { path, digest } = first;
+  const { path, digest, source } = first;
+  if (source !== undefined) {
+    const gone = `The object of ${path} of ${version}, ${source}, is gone or changed, or this registry may not read it.`;
+    return failed('bytes-present', 'reference-changed', gone, { version, path, digest, source, ...fields });
+  }
   const detail = `The bytes of ${path} of ${version} are not in the store.`;
   return failed('bytes-present', 'artifact-missing', detail, { version, path, digest, ...fields });
 }

@@ -15,12 +15,14 @@ const get = route({
   params,
   answer: { status: 200, type: 'application/octet-stream' },
   redirects: true,
-  errors: ['unknown-blob', 'range-not-satisfiable'],
+  errors: ['unknown-blob', 'reference-changed', 'range-not-satisfiable'],
   handle(request, { artifacts, blobAccess }) {
     const { digest } = request.params;
     if (blobAccess.foreign(request.identity, [digest]).size > 0)
       throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
-    return blobReply(request.c, artifacts, digest);
+    // HEAD is the question before an upload, so a copy is no answer to it.
+    const stated = request.c.req.method === 'HEAD' ? artifacts.store : artifacts.reads;
+    return blobReply(request.c, artifacts, digest, { stated });
   },
 });
 

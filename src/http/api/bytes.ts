@@ -7,20 +7,23 @@ import type { Reply } from '../server/route.ts';
 import type { Services } from '../services.ts';
 import { redirectReply, varies } from './redirect.ts';
 
+type Stated = Pick<Services['artifacts']['reads'], 'stat'>;
+
 /**
  * Answers a blob or one range of it, or where the store has it. A request for several ranges gets the whole blob (RFC 9110,
  * section 14.2).
  *
- * @throws {Problem} unknown-blob, range-not-satisfiable
+ * @param stated says whether the blob exists and how large it is
+ * @param isStored whether the store has it: it has no address for what a version refers to elsewhere
+ * @throws {Problem} unknown-blob, reference-changed, range-not-satisfiable
  */
 export async function blobReply(
   c: HttpContext,
   { store, reads }: Services['artifacts'],
   digest: Digest,
+  { stated = reads, isStored = true }: { stated?: Stated; isStored?: boolean } = {},
 ): Promise<Reply> {
-  // HEAD is the question before an upload, so a copy is no answer to it.
-  const stat = await (c.req.method === 'HEAD' ? store : reads).stat(digest);
-  if (!stat) throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
+  const stat = (await stated.stat(digest)) ?? (await fail(digest, stated === reads ? reads : null));
   const headers = { ...blobHeaders(digest), ...varies(store) };
   if (notModified(c, headers.ETag)) return { status: 304, headers };
   const range = rangeOf(c, headers.ETag, stat.size);
@@ -29,11 +32,17 @@ export async function blobReply(
   const sized = { ...headers, 'Content-Length': String(length) };
   if (range) Object.assign(sized, { 'Content-Range': `bytes ${range.start}-${range.end}/${stat.size}` });
   if (c.req.method === 'HEAD' || length === 0) return { status, headers: sized, body: null };
-  const redirect = await redirectReply(c, store, digest);
+  const redirect = isStored ? await redirectReply(c, store, digest) : null;
   if (redirect) return redirect;
   const bytes = await reads.get(digest, range ?? undefined);
   // Not `Readable.toWeb`: bytes that it buffered end the process if the caller leaves just when they are asked for.
   return { status, headers: sized, body: ReadableStream.from<Uint8Array>(bytes) };
+}
+
+/** Reading a blob that does not exist tells why. @throws {Problem} */
+async function fail(digest: Digest, reads: Services['artifacts']['reads'] | null): Promise<never> {
+  (await reads?.get(digest))?.destroy();
+  throw new Problem('unknown-blob', `There is no blob ${digest}.`, { digest });
 }
 
 function blobHeaders(digest: Digest) {

@@ -4,6 +4,7 @@ import { Busboy } from '@fastify/busboy';
 import type { PublishInput } from '../../commands/publish.ts';
 import { Problem } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { isReferred } from '../../domain/reference.ts';
 import { bodyBytes, utf8 } from '../server/body.ts';
 import type { HttpContext } from '../server/context.ts';
 import type { Services } from '../services.ts';
@@ -54,6 +55,8 @@ export async function receiveMultipart(
   async function storePart({ artifacts: listed }: PublishInput, path: string, part: Readable): Promise<void> {
     const artifact = listed.find((candidate) => candidate.path === path);
     if (!artifact) throw new Problem('invalid-request', `The manifest does not list ${path}.`, { path });
+    if (isReferred(artifact))
+      throw new Problem('invalid-request', `${path} has a source, so it has no part.`, { path });
     if (received.has(path)) throw new Problem('invalid-request', `The part ${path} is repeated.`, { path });
     received.add(path);
     await artifacts.store
@@ -103,7 +106,9 @@ async function readManifest(name: string, part: Readable): Promise<PublishInput>
 
 function complete(input: PublishInput | null, received: Set<string>): PublishInput {
   if (input === null) throw new Problem('invalid-request', 'The body has no part "manifest". Send it first.');
-  const missing = input.artifacts.map(({ path }) => path).filter((path) => !received.has(path));
+  const missing = input.artifacts
+    .filter((artifact) => !isReferred(artifact) && !received.has(artifact.path))
+    .map(({ path }) => path);
   if (missing.length === 0) return input;
   throw new Problem('invalid-request', `There is no part for ${missing.join(', ')}.`, { missing });
 }

@@ -22,7 +22,14 @@ const publishRoute = route({
   params: ofModel,
   rawBody: { 'application/json': PublishBody, [MULTIPART]: PublishBody },
   answer: { status: 201, schema: VersionView },
-  errors: [...COMMAND_ERRORS, 'checksum-mismatch', 'version-exists', 'artifact-missing', 'volume-full'],
+  errors: [
+    ...COMMAND_ERRORS,
+    'checksum-mismatch',
+    'version-exists',
+    'artifact-missing',
+    'reference-not-allowed',
+    'volume-full',
+  ],
   async handle(request, services) {
     const started = performance.now();
     checkType(request.c, 'application/json', MULTIPART);

@@ -31,12 +31,19 @@ const file = route({
   params: ofFile,
   answer: { status: 200, type: 'application/octet-stream' },
   redirects: true,
-  errors: ['unknown-model', 'unknown-version', 'not-found', 'unknown-blob', 'range-not-satisfiable'],
+  errors: [
+    'unknown-model',
+    'unknown-version',
+    'not-found',
+    'unknown-blob',
+    'reference-changed',
+    'range-not-satisfiable',
+  ],
   handle({ c, params }, services) {
     const { state } = findVersion(services, params.model, params.version);
     const artifact = state.manifest.artifacts.find(({ path }) => path === params.path);
     if (!artifact) throw new Problem('not-found', `${params.model} ${params.version} has no file ${params.path}.`);
-    return blobReply(c, services.artifacts, artifact.digest);
+    return blobReply(c, services.artifacts, artifact.digest, { isStored: artifact.source === undefined });
   },
 });
 

@@ -1,4 +1,5 @@
 import type { Digest } from '../../domain/digest.ts';
+import type { Reference } from '../../domain/reference.ts';
 import type { Connection } from './connection.ts';
 
 /** Whether a published version refers to these bytes. */
@@ -22,4 +23,9 @@ export function digestsAfter(db: Connection, digest: string, limit: number): Dig
     .query<{ digest: Digest }>(sql)
     .all(digest, limit)
     .map((row) => row.digest);
+}
+
+/** Returns where these bytes are outside of the store, according to the versions that refer to them. */
+export function referencesTo(db: Connection, digest: Digest): Reference[] {
+  return db.query<Reference>('SELECT source, digest, size, etag FROM reference WHERE digest = ?').all(digest);
 }

@@ -1,6 +1,7 @@
-import type { RegistryEvent } from '../../domain/events.ts';
+import type { EventData, RegistryEvent } from '../../domain/events.ts';
 import type { Manifest } from '../../domain/manifest.ts';
 import type { Change, VersionState } from '../../domain/model.ts';
+import { isReferred } from '../../domain/reference.ts';
 import { isRelease, precedence } from '../../domain/versions.ts';
 import { BoundedMap } from '../../structures/bounded-map.ts';
 import type { Connection } from './connection.ts';
@@ -21,6 +22,7 @@ export class Rows {
     this.#event(model, event, change);
     const { published, status, notes } = change;
     if (published) this.#version(model, published);
+    if (event.type === 'version.published') this.#references(event.data);
     if (status) this.#set('status = ?', status.status, model, status.version);
     if (notes) this.#notes(model, notes.version, notes.notes);
   }
@@ -77,6 +79,14 @@ export class Rows {
     for (const { digest } of manifest.artifacts) refer.run(digest, model);
     this.#attributes(model, revision, manifest);
     if (notes !== '') this.#index(revision, notes);
+  }
+
+  #references({ manifest, verified = [] }: EventData<'version.published'>): void {
+    const refer = this.#db.query('INSERT OR REPLACE INTO reference VALUES (?, ?, ?, ?)');
+    const etags = new Map(verified.map(({ source, etag }) => [source, etag]));
+    for (const { source, digest, size } of manifest.artifacts.filter(isReferred)) {
+      refer.run(digest, source, size, etags.get(source) ?? null);
+    }
   }
 
   #attributes(model: number, revision: number, { metrics, params, tags }: Manifest): void {

@@ -47,6 +47,10 @@ CREATE TABLE event (
   data TEXT NOT NULL
 );
 CREATE TABLE artifact (digest TEXT NOT NULL, model INTEGER NOT NULL, PRIMARY KEY (digest, model)) WITHOUT ROWID;
+CREATE TABLE reference ( -- where the bytes of artifacts are that the store does not keep, as they were last verified
+  digest TEXT NOT NULL, source TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT,
+  PRIMARY KEY (digest, source)
+) WITHOUT ROWID;
 CREATE TABLE attribute_key (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE); -- such as metrics.auc
 CREATE TABLE attribute (
   revision INTEGER NOT NULL, -- of the version

@@ -18,7 +18,7 @@ export type ScrubResult = (typeof SCRUB_RESULTS)[number];
 
 export interface RepairOptions<File extends VersionFile = VersionFile> {
   volume: string;
-  artifacts: Pick<Artifacts, 'store' | 'bring'> & { volume: Copies };
+  artifacts: Pick<Artifacts, 'store' | 'bring'> & Partial<Pick<Artifacts, 'origin'>> & { volume: Copies };
   /** Returns the files on the volume that are to have these bytes. */
   files(digest: Digest): AsyncIterable<File> | Iterable<File>;
   /** Brings a file up to date after its blob was restored or moved aside. */
@@ -40,10 +40,11 @@ export async function scrubBlob<File extends VersionFile>(
   digest: Digest,
   options: RepairOptions<File>,
 ): Promise<ScrubResult> {
-  const { volume, bring } = options.artifacts;
+  const { volume } = options.artifacts;
   const copy = await confirmed(volume, digest, options);
   const stored = await inStore(digest, copy, options);
   if (stored === 'intact' && copy !== 'damaged') return 'intact';
+  if (stored === 'missing' && copy !== 'damaged' && (await isElsewhere(digest, options))) return 'intact';
   if (copy === 'intact') {
     await restore(digest, stored, options);
     return 'restored';
@@ -51,9 +52,7 @@ export async function scrubBlob<File extends VersionFile>(
   if (copy === 'damaged') await volume.setAside(digest);
   // Also after a crash in the middle of this.
   const damaged = await volume.asideOf(digest);
-  const isStored = stored === 'intact' && volume !== options.artifacts.store;
-  if (isStored) await bring(digest, options.stop);
-  let isRestored = isStored;
+  let isRestored = await isBrought(digest, stored, options);
   for await (const file of options.files(digest)) {
     isRestored = (await isTaken(file, digest, damaged, stored, options, isRestored)) || isRestored;
   }
@@ -63,6 +62,27 @@ export async function scrubBlob<File extends VersionFile>(
   }
   if (isRestored) return 'restored';
   return copy === 'damaged' || stored === 'damaged' ? 'lost' : 'missing';
+}
+
+/** Copies the blob again from a store that is elsewhere, or from where versions refer to it; returns whether it is there. */
+async function isBrought(
+  digest: Digest,
+  stored: BlobState,
+  { artifacts, stop }: Pick<RepairOptions, 'artifacts' | 'stop'>,
+): Promise<boolean> {
+  const isStored = artifacts.store !== artifacts.volume && stored !== 'missing';
+  // A damaged blob in a store is no source, and hides one.
+  const isThere = isStored ? stored === 'intact' : await isElsewhere(digest, { artifacts, stop });
+  if (isThere) await artifacts.bring(digest, stop);
+  return isThere;
+}
+
+/** Whether a blob that is not in the store is where versions refer to it. */
+async function isElsewhere(
+  digest: Digest,
+  { artifacts: { store, origin = store }, stop }: Pick<RepairOptions, 'artifacts' | 'stop'>,
+): Promise<boolean> {
+  return origin !== store && (await origin.stat(digest, stop)) !== null;
 }
 
 async function inStore(
