@@ -10,6 +10,7 @@ import { list } from './list.ts';
 import { mlflow } from './mlflow.ts';
 import { replay } from './replay.ts';
 import { start } from './start.ts';
+import { stores } from './stores.ts';
 import { swap } from './swap.ts';
 import { upload } from './upload.ts';
 import { verify } from './verify.ts';
@@ -23,6 +24,7 @@ const all = {
   replay,
   swap,
   upload,
+  stores,
   verify,
   start,
   list,

@@ -81,7 +81,7 @@ export async function publishSamples(registry: Registry): Promise<void> {
 
 export async function publishVersion(registry: Registry, version: string, folder: string): Promise<void> {
   const env = { ...process.env, REGISTRY_DSN: registry.url, REGISTRY_VOLUME: registry.volume };
-  const args = [join(root, 'src/cli/main.ts'), 'publish', folder, '--version', version];
+  const args = [join(root, 'dist/cli/main.js'), 'publish', folder, '--version', version];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] });
   const [code] = await once(child, 'exit');
   if (code !== 0) throw new Error(`publish ended with ${code}`);

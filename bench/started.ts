@@ -82,7 +82,7 @@ async function isComplete(url: string, headers: Record<string, string>): Promise
 }
 
 /** The peak of a process that still runs, which only Linux tells. */
-async function peakBytes(pid: number): Promise<number> {
+export async function peakBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) * 1024;
 }
