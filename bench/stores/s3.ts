@@ -4,6 +4,9 @@ import { startSeaweedFs } from '../../test/support/seaweedfs.ts';
 import { finished, timed } from './run.ts';
 import type { MeasuredStore } from './side.ts';
 
+/** The script beside the interpreter would start a second one for each call. */
+const LOCATE_S5CMD = 'import os, s5cmd; print(os.path.join(os.path.dirname(s5cmd.__file__), "bin", "s5cmd"))';
+
 /** A store that takes many small objects at once. */
 export interface S3 extends MeasuredStore {
   /** Sends all files of a folder. */
@@ -12,9 +15,11 @@ export interface S3 extends MeasuredStore {
 
 /** Starts SeaweedFS. The first call installs it, s5cmd and rclone into the user's cache folder. */
 export async function startS3(): Promise<S3> {
-  const tools = dirname(await pythonWith(join(import.meta.dirname, 'requirements.txt')));
+  const python = await pythonWith(join(import.meta.dirname, 'requirements.txt'));
+  const program = (await finished(python, ['-c', LOCATE_S5CMD])).trim();
+  const rclone = join(dirname(python), 'rclone');
   const { endpoint, bucket, env, stop } = await startSeaweedFs();
-  const s5cmd = (...args: string[]) => finished(join(tools, 's5cmd'), ['--endpoint-url', endpoint, ...args], env);
+  const s5cmd = (...args: string[]) => finished(program, ['--endpoint-url', endpoint, ...args], env);
   const object = `${bucket}/bare`;
   const remote = {
     RCLONE_CONFIG_BARE_TYPE: 's3',
@@ -23,7 +28,7 @@ export async function startS3(): Promise<S3> {
     RCLONE_CONFIG_BARE_ACCESS_KEY_ID: env.AWS_ACCESS_KEY_ID,
     RCLONE_CONFIG_BARE_SECRET_ACCESS_KEY: env.AWS_SECRET_ACCESS_KEY,
   };
-  const read = `"${join(tools, 'rclone')}" --config '' cat bare:${object} | openssl dgst -sha256 -r`;
+  const read = `"${rclone}" --config '' cat bare:${object} | openssl dgst -sha256 -r`;
   return {
     env: { REGISTRY_ARTIFACTS: `s3://${bucket}/registry?endpoint=${endpoint}`, ...env },
     tools: { up: 's5cmd', down: 'rclone cat | openssl' },
