@@ -1,6 +1,7 @@
 import { startRegistry } from './processes.ts';
 import type { Result } from './result.ts';
 import { large } from './stores/large.ts';
+import { startOrSkip } from './stores/measured.ts';
 import { reads } from './stores/reads.ts';
 import { startS3 } from './stores/s3.ts';
 import { smallFiles } from './stores/small-files.ts';
@@ -11,7 +12,8 @@ export async function stores(): Promise<Result[]> {
 }
 
 async function registryOnS3(): Promise<Result[]> {
-  const s3 = await startS3();
+  const s3 = await startOrSkip('a registry on S3', startS3);
+  if (!s3) return [];
   const started: { stop(): Promise<void> }[] = [s3];
   try {
     const onS3 = await startRegistry(s3.env);

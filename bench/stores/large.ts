@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Digest } from '../../src/domain/digest.ts';
 import { median, temporaryFolder } from '../processes.ts';
 import type { Result } from '../result.ts';
-import { MEASURED } from './measured.ts';
+import { MEASURED, startOrSkip } from './measured.ts';
 import { finished } from './run.ts';
 import { type MeasuredStore, type Sample, type Side, type Transfer, throughRegistry } from './side.ts';
 
@@ -22,7 +22,8 @@ export async function large(): Promise<Result[]> {
     const sample = await makeSample(join(folder, 'file'));
     const results: Result[] = [];
     for (const [name, start] of Object.entries(MEASURED)) {
-      const store = await start();
+      const store = await startOrSkip(name, start);
+      if (!store) continue;
       try {
         results.push(...(await compare(name, store, sample)));
       } finally {

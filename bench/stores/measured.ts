@@ -9,3 +9,11 @@ export const MEASURED: Readonly<Record<string, () => Promise<MeasuredStore>>> = 
   NATS: startNats,
   'a folder': startFolder,
 };
+
+/** Starts a store; returns null if its programs cannot be installed or started, so that the other measurements go on. */
+export async function startOrSkip<T extends MeasuredStore>(name: string, start: () => Promise<T>): Promise<T | null> {
+  return start().catch((error: Error) => {
+    console.error(`skipped: ${name} (${error.message.split('\n')[0]})`);
+    return null;
+  });
+}
