@@ -22,16 +22,14 @@ interface Options {
  */
 export async function watchOwner(store: RemoteStore, { name, nats, readModel, log }: Options, opened: Opened) {
   const provisional = provisionalOwner((await streamInfo(nats.jsm))!.created);
-  let isClaimed = false;
-  /** For which epoch. */
-  let claimed: string | null = null;
+  /** For which epoch, which is null while the log is empty. */
+  let claimed: { epoch: string | null } | null = null;
   let problem: string | null = null;
 
   async function check(): Promise<void> {
     const { epoch } = readModel.position;
-    await claim(store, name, { epoch, provisional }, isClaimed);
-    isClaimed = true;
-    claimed = epoch;
+    await claim(store, name, { epoch, provisional }, claimed !== null);
+    claimed = { epoch };
   }
 
   async function observe(): Promise<void> {
@@ -63,7 +61,7 @@ export async function watchOwner(store: RemoteStore, { name, nats, readModel, lo
     guarding:
       (put: RemoteStore['put']): RemoteStore['put'] =>
       async (...blob) => {
-        if (claimed === null || claimed !== readModel.position.epoch) await check();
+        if (claimed?.epoch !== readModel.position.epoch) await check();
         return put(...blob);
       },
   };
