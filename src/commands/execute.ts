@@ -7,7 +7,7 @@ import type { Collector } from '../artifacts/collector.ts';
 import { missingIn } from '../artifacts/missing.ts';
 import type { References } from '../artifacts/references/references.ts';
 import { Problem } from '../domain/errors.ts';
-import { EVENT_VERSIONS, type EventDraft, type RegistryEvent } from '../domain/events.ts';
+import { type EventDraft, type RegistryEvent, versionOf } from '../domain/events.ts';
 import type { Artifact } from '../domain/manifest.ts';
 import type { Model } from '../domain/model.ts';
 import type { Reference } from '../domain/reference.ts';
@@ -158,7 +158,7 @@ export function createExecute(options: ExecuteOptions): Execute {
     }
     const { draft, warnings = [], checks = [] } = decision;
     const event = eventOf(draft, name, now, issuer, command_hash);
-    const version = EVENT_VERSIONS[event.type];
+    const version = versionOf(event);
     checkReadable(event, version, options.unableToRead(event.type, version));
     if (command.isDryRun?.(input)) {
       return { model, event, revision: model.revision, stored: false, warnings, checks };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Digest } from './digest.ts';
 import { Manifest } from './manifest.ts';
+import { isReferred } from './reference.ts';
 import { Runtime } from './requires.ts';
 
 /**
@@ -67,7 +68,7 @@ export type EventData<T extends EventType> = z.infer<(typeof eventData)[T]>;
 export const EVENT_TYPES = Object.keys(eventData) as EventType[];
 
 /**
- * The version that is written of each type; every version from 1 to it is read (docs/events.md, "How events change").
+ * The newest version of each type; every version from 1 to it is read (docs/events.md, "How events change").
  * An optional field does not change it. A change needs an upcaster (log/upcast.ts), the audit's own (audit/rules/shape.ts)
  * and a recorded body (test/log/fixtures).
  */
@@ -100,6 +101,15 @@ export type RegistryEvent = {
     ignorable?: true;
   };
 }[EventType];
+
+/**
+ * The version in which an event is written: the oldest one that has all of its fields. So during an upgrade, an older server
+ * prevents only what it could not read.
+ */
+export function versionOf(event: RegistryEvent): number {
+  const isFirst = event.type === 'version.published' && !event.data.manifest.artifacts.some(isReferred);
+  return isFirst ? 1 : EVENT_VERSIONS[event.type];
+}
 
 export const MOVE_TYPES = ['version.activated', 'version.rolled_back', 'version.deactivated'] as const;
 export type MoveType = (typeof MOVE_TYPES)[number];

@@ -1,6 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
-import { ActiveMap, EVENT_VERSIONS, type EventType, eventData, type RegistryEvent } from '../domain/events.ts';
+import {
+  ActiveMap,
+  EVENT_VERSIONS,
+  type EventType,
+  eventData,
+  type RegistryEvent,
+  versionOf,
+} from '../domain/events.ts';
 import { type Upcasters, upcast, upcasters } from './upcast.ts';
 
 /**
@@ -39,8 +46,10 @@ const AnyData = z.looseObject({ active: ActiveMap });
 
 /** The event types of a codec. Tests use other tables than the current one to stand for newer servers. */
 export interface EventTable {
-  /** The version that is written of each type; every version from 1 to it is read. */
+  /** The newest version of each type; every version from 1 to it is read. */
   versions: Readonly<Record<string, number>>;
+  /** The version that an event is written in; default: the newest. */
+  versionOf?(event: RegistryEvent): number;
   /** The data of each type in that version. */
   shapes: Readonly<Record<string, z.ZodType>>;
   upcasters: Upcasters;
@@ -48,9 +57,9 @@ export interface EventTable {
 
 const SOURCE = 'urn:signalbox:registry';
 
-const current = createCodec({ versions: EVENT_VERSIONS, shapes: eventData, upcasters });
+const current = createCodec({ versions: EVENT_VERSIONS, versionOf, shapes: eventData, upcasters });
 
-/** Writes an event in the current version of its type. */
+/** Writes an event in the version that it needs. */
 export const encodeEvent = current.encode;
 
 /**
@@ -61,7 +70,7 @@ export const encodeEvent = current.encode;
  */
 export const decodeEvent = current.decode;
 
-export function createCodec({ versions, shapes, upcasters }: EventTable) {
+export function createCodec({ versions, versionOf = ({ type }) => versions[type]!, shapes, upcasters }: EventTable) {
   /** By the type as a CloudEvent has it. */
   const readable = new Map<string, { type: string; version: number }>();
   for (const [type, last] of Object.entries(versions)) {
@@ -74,7 +83,7 @@ export function createCodec({ versions, shapes, upcasters }: EventTable) {
       specversion: '1.0',
       id: event.id,
       source: SOURCE,
-      type: spelled(event.type, versions[event.type]!),
+      type: spelled(event.type, versionOf(event)),
       subject: event.model,
       time: event.time,
       datacontenttype: 'application/json',

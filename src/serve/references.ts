@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Digest } from '../domain/digest.ts';
 import type { EventData } from '../domain/events.ts';
 import { isModelName } from '../domain/names.ts';
+import { isReferred } from '../domain/reference.ts';
 import { isVersion } from '../domain/versions.ts';
 import { decodeEvent, Undecodable } from '../log/codec.ts';
 import { versionFolder } from '../projections/volume/layout.ts';
@@ -37,7 +38,7 @@ export async function referencesIn(source: LogSource): Promise<LogReferences> {
 /** Returns what a version needs of the store: not what it refers to elsewhere. */
 function storedBy(published: Published | null): Digest[] {
   const artifacts = published?.data.manifest.artifacts ?? [];
-  return artifacts.filter(({ source }) => source === undefined).map(({ digest }) => digest);
+  return artifacts.filter((artifact) => !isReferred(artifact)).map(({ digest }) => digest);
 }
 
 /** Returns the files of versions that are to have the bytes of these digests. */

@@ -32,6 +32,12 @@ describe('recorded bodies', () => {
     expect(JSON.parse(again.toString())).toEqual(JSON.parse(recorded.get(spelling)!.toString()));
   });
 
+  test('an event is written in the oldest version that has its fields, which older servers read', () => {
+    const { event, prevhash } = decodeEvent(recorded.get('version.published.v1')!);
+    const again = encodeEvent(event!, prevhash);
+    expect(JSON.parse(again.toString())).toEqual(JSON.parse(recorded.get('version.published.v1')!.toString()));
+  });
+
   test('are followed to their end by the read model and by the audit', async () => {
     const readModel = newReadModel();
     const messages = recordedHistory().map((body, i) => {

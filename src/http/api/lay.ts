@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { LaidView } from '../../api/views.ts';
 import { route } from '../server/route.ts';
 import { findVersion } from './find.ts';
@@ -11,6 +12,7 @@ const lay = route({
     "Make the folder of a version on this server's volume, although it is neither active nor latest; 202 if that takes longer than 5 seconds: ask again",
   event_type: 'version.laid',
   params: ofVersion,
+  body: z.strictObject({}),
   answer: { status: 200, schema: LaidView },
   errors: ['unknown-model', 'unknown-version'],
   async handle({ params: { model, version } }, services) {

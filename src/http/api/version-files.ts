@@ -1,5 +1,6 @@
 import { Problem } from '../../domain/errors.ts';
 import { canonicalManifest } from '../../domain/manifest.ts';
+import { isReferred } from '../../domain/reference.ts';
 import { notModified } from '../server/etag.ts';
 import { route } from '../server/route.ts';
 import { blobReply } from './bytes.ts';
@@ -43,7 +44,7 @@ const file = route({
     const { state } = findVersion(services, params.model, params.version);
     const artifact = state.manifest.artifacts.find(({ path }) => path === params.path);
     if (!artifact) throw new Problem('not-found', `${params.model} ${params.version} has no file ${params.path}.`);
-    return blobReply(c, services.artifacts, artifact.digest, { isStored: artifact.source === undefined });
+    return blobReply(c, services.artifacts, artifact.digest, { isStored: !isReferred(artifact) });
   },
 });
 
