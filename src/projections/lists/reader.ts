@@ -30,6 +30,11 @@ export type ListAnswer =
   | { id: number; problem: { code: ProblemCode; detail: string; fields: Record<string, unknown> } }
   | { id: number; error: unknown; damaged: boolean };
 
+/** Also for a list that was asked before: it may show the new file, which lacks most of the log. */
+function madeAnew(cause?: unknown): Problem {
+  return new Problem('log-unavailable', 'The read model is being made anew from the log. Try again.', {}, cause);
+}
+
 /** A list takes milliseconds; one that a caller made to take longer must not hold up the others for long. */
 const TIMEOUT_MS = 10_000;
 const MAX_WAITING = 1_000;
@@ -77,8 +82,9 @@ export function startListReader(
       clearTimeout(timer);
       waiting.delete(id);
       if (answer instanceof Error) reject(answer);
+      else if (request.opening !== readModel.opening) reject(madeAnew());
       else if ('listed' in answer) resolve(answer.listed as Listed<N>);
-      else reject(errorOf(answer, request));
+      else reject(errorOf(answer));
     };
     const timer = setTimeout(giveUp, timeoutMs);
     waiting.set(id, { settle });
@@ -86,16 +92,11 @@ export function startListReader(
     return promise;
   }
 
-  function errorOf(answer: Exclude<ListAnswer, { listed: unknown }>, { opening }: ListRequest): Error {
+  function errorOf(answer: Exclude<ListAnswer, { listed: unknown }>): Error {
     if ('problem' in answer) return new Problem(answer.problem.code, answer.problem.detail, answer.problem.fields);
     if (!answer.damaged) return answer.error as Error;
-    if (opening === readModel.opening) onDamage(); // otherwise it was made anew since
-    return new Problem(
-      'log-unavailable',
-      'The read model is being made anew from the log. Try again.',
-      {},
-      answer.error,
-    );
+    onDamage();
+    return madeAnew(answer.error);
   }
 
   /** SQLite offers no way here to interrupt a query, so its thread is ended. */

@@ -123,7 +123,9 @@ test('lists that were asked before the read model was made anew do not report it
   });
   const asked = Array.from({ length: 50 }, () => lists.list('history', { ...FIRST, page_size: 1000, identity }));
   const answers = await Promise.allSettled(asked);
-  expect(answers.every(({ status }) => status === 'rejected')).toBe(true);
+  expect(answers.map((answer) => answer.status === 'rejected' && answer.reason.code)).toEqual(
+    asked.map(() => 'log-unavailable'),
+  );
   expect(damages).toBe(1);
 });
 
@@ -141,7 +143,8 @@ test('a file that was deleted when the thread opens it is reported', async () =>
 });
 
 test('a list that takes too long is refused, and the next ones are answered', async () => {
-  const { readModel, lists, fold } = await reader(300);
+  // Longer than the start of a thread on a busy machine, and shorter than what the lists below take together.
+  const { readModel, lists, fold } = await reader(1_500);
   fold(0, 10);
   readModel.db.exec(`WITH RECURSIVE n (i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000)
     INSERT INTO event (revision, model, type, time, at, actor, request_id, data)
@@ -151,7 +154,7 @@ test('a list that takes too long is refused, and the next ones are answered', as
   await expect(Promise.all(many)).rejects.toMatchObject({ code: 'list-timeout' });
   await Promise.allSettled(many);
   await expect
-    .poll(() => lists.list('names', { model: 'fraud' }).catch(() => null), { timeout: 10_000 })
+    .poll(() => lists.list('names', { model: 'fraud' }).catch(() => null), { timeout: 20_000 })
     .toMatchObject({ result: { length: 10 } });
 });
 
