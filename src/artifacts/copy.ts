@@ -1,9 +1,9 @@
 import type { Digest } from '../domain/digest.ts';
 import { openPlaces } from '../structures/places.ts';
+import { openTasks } from '../structures/tasks.ts';
 import { createFailures, type Failures } from './failures.ts';
 import { inspectBlob, stateShownBy } from './scrub.ts';
 import type { ArtifactStore, BlobStat } from './store.ts';
-import { inParallel } from './stores/parallel.ts';
 
 /** Small blobs are mostly waiting for answers. */
 const AT_ONCE = 16;
@@ -47,7 +47,7 @@ export async function copyBlobs({ signal, ...options }: CopyOptions): Promise<Co
   const result: Copied = { copied: 0, copied_bytes: 0, there: 0, gone: 0, damaged: [], failed: failures.list };
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
-  const running = inParallel(AT_ONCE);
+  const running = openTasks(AT_ONCE);
   const large = openPlaces(LARGE_AT_ONCE);
   try {
     for await (const blob of options.from.list(either)) await running.start(() => copy(blob));

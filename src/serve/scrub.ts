@@ -5,13 +5,13 @@ import type { Copies } from '../artifacts/copies.ts';
 import { createFailures, type Failures } from '../artifacts/failures.ts';
 import { inspectBlob } from '../artifacts/scrub.ts';
 import type { ArtifactStore } from '../artifacts/store.ts';
-import { inParallel } from '../artifacts/stores/parallel.ts';
 import type { Digest } from '../domain/digest.ts';
 import { ifMissing } from '../files/errno.ts';
 import { placeBlob } from '../files/place.ts';
 import { obstacleTo } from '../projections/volume/layout.ts';
 import { type ScrubResult, scrubBlob } from '../projections/volume/repair.ts';
 import type { LogSource } from '../proof/source.ts';
+import { openTasks } from '../structures/tasks.ts';
 import { filesIn, type PublishedFile } from './references.ts';
 
 const AT_ONCE = 4;
@@ -95,7 +95,7 @@ async function inspectAll(options: ScrubOptions, result: Scrubbed, failures: Fai
   const { store, referenced, signal, progress = () => {} } = options;
   const suspects = new Set<Digest>();
   const unlisted = new Set(referenced);
-  const running = inParallel(AT_ONCE);
+  const running = openTasks(AT_ONCE);
   try {
     for await (const { digest, size } of store.list(signal)) {
       unlisted.delete(digest);

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type Digest, isDigest } from '../../domain/digest.ts';
 import { Problem } from '../../domain/errors.ts';
+import { openTasks } from '../../structures/tasks.ts';
 import { unavailable } from '../failure.ts';
 import { partsOf } from '../parts.ts';
 import type { Addressable, ArtifactStore, BlobStat, Owned, Unfinished } from '../store.ts';
 import { verified } from '../verify.ts';
 import { BLOBS, type Bucket, keyOf, OWNER_KEY, type PartUpload } from './bucket.ts';
-import { inParallel } from './parallel.ts';
 import { resumed } from './resumed.ts';
 
 export type ObjectStore = ArtifactStore & Owned & Partial<Addressable & Unfinished> & { close(): Promise<void> };
@@ -108,7 +108,7 @@ export function createObjectStore(bucket: Bucket, patience = PATIENCE): ObjectSt
     const key = keyOf(digest);
     const stopped = new AbortController();
     const either = signal ? AbortSignal.any([signal, stopped.signal]) : stopped.signal;
-    const sending = inParallel(limits.parallel);
+    const sending = openTasks(limits.parallel);
     let upload: PartUpload | null = null;
     try {
       for await (const { number, bytes: part, sha256, isLast, release } of partsOf(bytes, partSizeOf(size))) {

@@ -6,8 +6,8 @@ import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { parseStoreAddress } from '../../../src/artifacts/address.ts';
 import { type Bucket, keyOf } from '../../../src/artifacts/stores/bucket.ts';
 import { createObjectStore, type ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
-import { inParallel } from '../../../src/artifacts/stores/parallel.ts';
 import { createS3Bucket } from '../../../src/artifacts/stores/s3.ts';
+import { openTasks } from '../../../src/structures/tasks.ts';
 import { bytesOf, digestOfBytes, inChunks, someBytes } from '../../support/bytes.ts';
 import { INSTALL_TIMEOUT_MS, type SeaweedFs, startSeaweedFs } from '../../support/seaweedfs.ts';
 import { storeContract } from './contract.ts';
@@ -233,7 +233,7 @@ describe('more than one page', () => {
   const digests = Array.from({ length: 1_001 }, (_, i) => digestOfBytes(Buffer.from(String(i))));
 
   async function forAll(task: (key: string) => Promise<unknown>): Promise<void> {
-    const running = inParallel(50);
+    const running = openTasks(50);
     for (const digest of digests) await running.start(async () => void (await task(keyOf(digest))));
     await running.end();
   }
