@@ -18,10 +18,22 @@ export interface Means {
   writer?: Writer;
 }
 
+/** The packages that a store needs are not installed. */
+export class MissingSdk extends Error {
+  /** The command that installs them. */
+  readonly install: string;
+
+  constructor(store: string, packages: string, cause: unknown) {
+    const install = `npm install ${packages}`;
+    super(`The store ${store} needs packages that are not installed: ${install}.`, { cause });
+    this.install = install;
+  }
+}
+
 /**
  * Opens a store.
  *
- * @throws {Error} with what to install, if the SDK of the store is missing
+ * @throws {MissingSdk}
  */
 export async function openStore(address: StoreAddress, means: Means): Promise<RemoteStore> {
   if (address.kind !== 'file') return createObjectStore(await openBucket(address, means));
@@ -64,7 +76,6 @@ async function installed<T>(address: StoreAddress & { kind: keyof typeof PACKAGE
     return await imported;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause;
-    const install = `npm install ${PACKAGES[address.kind]}`;
-    throw new Error(`The store ${nameOf(address)} needs packages that are not installed: ${install}.`, { cause });
+    throw new MissingSdk(nameOf(address), PACKAGES[address.kind], cause);
   }
 }

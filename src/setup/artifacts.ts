@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { nameOf, parseStoreAddress, type StoreAddress } from '../artifacts/address.ts';
-import { openStore } from '../artifacts/open.ts';
+import { MissingSdk, openStore } from '../artifacts/open.ts';
 import { type Probe, probeStore } from '../artifacts/probe.ts';
 import type { ServerConfig } from '../config.ts';
 import { reasonOf } from '../files/system-error.ts';
@@ -27,6 +27,8 @@ export async function checkArtifactStore(config: ServerConfig): Promise<Check> {
   try {
     return found(nameOf(address), await probe(address, config.NATS_URL));
   } catch (error) {
+    if (error instanceof MissingSdk)
+      return wrong(NAME, error.message, `Run ${error.install} where Signalbox is installed.`);
     const remedy = 'Check the bucket, the endpoint, the network, and the credentials and rights of this user.';
     return wrong(NAME, `${nameOf(address)} cannot be used: ${reasonOf(error)}.`, remedy);
   }

@@ -48,6 +48,32 @@ it('serves copies and moves what has them while the store is away, and refuses t
   expect(await readFile(join(volume, 'active/production/deep/notes.txt'), 'utf8')).toBe('notes 2.0.0');
 });
 
+/** As on a machine without the optional packages. */
+const WITHOUT_SDKS = `import { registerHooks } from 'node:module';
+registerHooks({
+  resolve(name, context, next) {
+    if (/^@(aws-sdk|azure|google-cloud)[/]/.test(name)) throw Object.assign(new Error(name), { code: 'ERR_MODULE_NOT_FOUND' });
+    return next(name, context);
+  },
+});`;
+
+it.each([
+  ['s3', 'npm install @aws-sdk/client-s3 @aws-sdk/s3-request-presigner'],
+  ['azure', 'npm install @azure/storage-blob @azure/identity'],
+  ['gs', 'npm install @google-cloud/storage'],
+])('says what to install for %s', async (scheme, install) => {
+  const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(WITHOUT_SDKS)}`;
+  const env = { NODE_OPTIONS, REGISTRY_ARTIFACTS: `${scheme}://models/x?endpoint=http://127.0.0.1:1` };
+  const volume = await volumeFolder();
+  await expect(startProgram(volume, env)).rejects.toThrow(`needs packages that are not installed: ${install}.`);
+  const { stdout } = await cliWith({ ...env, REGISTRY_VOLUME: volume }, 'doctor', '--json');
+  const { checks } = JSON.parse(stdout) as { checks: Check[] };
+  expect(checks.find(({ name }) => name === 'artifact store')).toMatchObject({
+    status: 'wrong',
+    remedy: `Run ${install} where Signalbox is installed.`,
+  });
+});
+
 describe.each(Object.entries(STORES))('artifacts in %s', (_, start) => {
   const store = shared(start);
 
