@@ -79,7 +79,7 @@ export function createAzureBucket(address: AzureAddress): Bucket {
 }
 
 function opened(found: BlobDownloadResponseParsed, range: ByteRange | null): OpenObject {
-  const { readableStreamBody: bytes, contentLength, contentRange } = found;
+  const { readableStreamBody: bytes, contentLength, contentRange, etag } = found;
   if (!bytes || contentLength === undefined) throw new Error('the storage states no length');
   // If nobody reads the bytes when the connection ends, nobody is told.
   bytes.on('error', () => {});
@@ -87,7 +87,7 @@ function opened(found: BlobDownloadResponseParsed, range: ByteRange | null): Ope
     bytes.resume();
     throw new Error('the storage ignores ranges');
   }
-  return { length: contentLength, bytes: bytes as AsyncIterable<Uint8Array> };
+  return { length: contentLength, bytes: bytes as AsyncIterable<Uint8Array>, etag };
 }
 
 function statOf(size: number | undefined, modified: Date | undefined): ObjectStat {

@@ -133,7 +133,9 @@ async function opened({ headers, body }: Response, range: ByteRange | null): Pro
     await body.cancel();
     throw new Error('the storage ignores ranges');
   }
-  return { length: Number(length), bytes: body };
+  // The ETag also changes with the metadata, the generation only with the bytes.
+  const etag = headers.get('x-goog-generation') ?? headers.get('etag') ?? undefined;
+  return { length: Number(length), bytes: body, etag };
 }
 
 /** `updated` is the time of the last change of the object or its metadata, `timeCreated` that of its bytes only. */
