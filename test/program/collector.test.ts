@@ -131,6 +131,15 @@ it('lets nobody rely on a blob whose deletion has no outcome, until it cannot ha
   (await later.pin(digests))();
 });
 
+it('ends what interrupted uploads left in the store more than a grace period ago', async () => {
+  const { store: blobs } = await store();
+  const swept: number[] = [];
+  const sweepUploads = async (before: number) => swept.push(before);
+  const references = { isReferenced: () => false, complete: () => true };
+  await createCollector({ ...blobs, sweepUploads }, references).collect(GRACE_MS + 5);
+  expect(swept).toEqual([5]);
+});
+
 it('collects nothing while the read model may lack versions', async () => {
   const { store: blobs, digests, there } = await store('of a version that cannot be read');
   const collector = createCollector(blobs, { isReferenced: () => false, complete: () => false });

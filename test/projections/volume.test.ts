@@ -265,6 +265,22 @@ test('in a model that was not reconciled yet, a command does what is needed firs
   for (const version of ['1.0.0', '2.0.0', '5.0.0']) await stat(file(version, 'fraud'));
 });
 
+test('a link stays at the old version until the bytes of the new one are there', async () => {
+  const { log, start, publish, put, link, file } = await volumeWith(['1.0.0', 'fraud']);
+  const files = await start();
+  log.activate('1.0.0', 'fraud');
+  await files.settled('fraud');
+  publish('2.0.0', 'fraud');
+  log.activate('2.0.0', 'fraud');
+  await files.settled('fraud');
+  expect(await link('active/production', 'fraud')).toBe('../versions/1.0.0');
+  expect(await link('latest', 'fraud')).toBe('versions/1.0.0');
+  await put('2.0.0', 'fraud');
+  await expect.poll(() => link('active/production', 'fraud')).toBe('../versions/2.0.0');
+  await expect.poll(() => link('latest', 'fraud')).toBe('versions/2.0.0');
+  expect(await readFile(file('2.0.0', 'fraud'), 'utf8')).toBe('fraud2.0.0');
+});
+
 test('a link never points to a folder that is missing, whatever is activated meanwhile', async () => {
   const { volume, log, begin, link, whenLooking } = await unlaid('fraud');
   const dangling: string[] = [];

@@ -18,13 +18,18 @@ const digestOf = (version: string) => digestOfBytes(bytesOfVersion(version));
 
 /** A store with the only files of these versions of fraud, a volume with copies of them, and their log. */
 async function published(...versions: string[]) {
+  return publishedWith({}, ...versions);
+}
+
+/** The same, with further fields of each artifact. */
+async function publishedWith(fields: { source?: string }, ...versions: string[]) {
   const volume = await temporaryFolder();
   const store = await openFolderStore(await temporaryFolder());
   const copies = await openFolderStore(volume);
   const log = newLog();
   for (const version of versions) {
     const bytes = bytesOfVersion(version);
-    log.publish(version, 'fraud', { digest: digestOf(version), size: bytes.length });
+    log.publish(version, 'fraud', { digest: digestOf(version), size: bytes.length, ...fields });
     for (const each of [store, copies]) await each.put(digestOf(version), Readable.from([bytes]), bytes.length);
   }
   const messages = log.messages.map(({ revision, model, body }) => {
@@ -223,4 +228,10 @@ it('counts events that it cannot read', async () => {
     close: async () => {},
   });
   expect(read).toEqual({ digests: new Set<Digest>(), unread: 1 });
+});
+
+it('looks for no bytes in the store that a version refers to elsewhere', async () => {
+  const { store, copies, scrub } = await publishedWith({ source: 's3://datasets/model.onnx' }, '1.0.0');
+  for (const each of [store, copies]) await each.delete(digestOf('1.0.0'));
+  expect((await scrub()).counts).toEqual(counts({}));
 });

@@ -95,6 +95,6 @@ export function createVerifier(
   }
 }
 
-export function isChanged(error: unknown): boolean {
+function isChanged(error: unknown): boolean {
   return error instanceof Problem && error.code === 'reference-changed';
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { parseStoreAddress } from '../../../src/artifacts/address.ts';
@@ -10,7 +9,8 @@ import { type Azurite, startAzurite } from '../../support/azurite.ts';
 import { digestOfBytes, inChunks, someBytes } from '../../support/bytes.ts';
 import { INSTALL_TIMEOUT_MS } from '../../support/cached.ts';
 import { storeContract } from './contract.ts';
-import { etagsOf, listed, operations } from './operations.ts';
+import { etagContract } from './etag-contract.ts';
+import { listed, operations } from './operations.ts';
 import { inParts, read, sendAll, sha256Of, uploadContract } from './upload-contract.ts';
 
 const MIB = 1024 * 1024;
@@ -36,6 +36,7 @@ const openBucket = (endpoint = storage.endpoint) => bucketAt(newPlace(), `?endpo
 
 storeContract('Azure', async () => openStore());
 uploadContract('Azure', openBucket, () => storage.endpoint);
+etagContract('Azure', openBucket);
 
 describe('uploads of one blob at the same time', () => {
   it('end when another one has discarded their blocks by completing', async () => {
@@ -137,18 +138,6 @@ it('takes its account and key from a connection string', async () => {
   await createObjectStore(bucketAt(place, '')).own('a log');
   withEnv({ AZURE_STORAGE_CONNECTION_STRING: `${account};BlobEndpoint=http://127.0.0.1:1/other` });
   expect(await openStore(place).owner()).toBe('a log');
-});
-
-it('states a new ETag for other bytes, so that a reference notices them', async () => {
-  const bucket = openBucket();
-  const put = async (bytes: Buffer) => {
-    await bucket.put('model.onnx', bytes, createHash('sha256').update(bytes).digest(), new AbortController().signal);
-    return etagsOf(bucket, 'model.onnx');
-  };
-  const [first, ofRange] = await put(Buffer.from('first'));
-  expect(first).toEqual(expect.any(String));
-  expect(ofRange).toBe(first);
-  expect(await put(Buffer.from('other'))).not.toContain(first);
 });
 
 it('is opened by its address, and records which log it belongs to', async () => {

@@ -1,5 +1,4 @@
 import type { ArtifactStore } from '../../../src/artifacts/store.ts';
-import type { Bucket } from '../../../src/artifacts/stores/bucket.ts';
 import type { ObjectStore } from '../../../src/artifacts/stores/object-store.ts';
 import { digestOfBytes, inChunks, someBytes } from '../../support/bytes.ts';
 
@@ -23,15 +22,4 @@ export async function listed(store: ArtifactStore) {
   const blobs = [];
   for await (const blob of store.list()) blobs.push(blob);
   return blobs;
-}
-
-/** Returns what a bucket has in place of an ETag, of the whole object and of a range. */
-export async function etagsOf(bucket: Bucket, key: string): Promise<(string | undefined)[]> {
-  const etags = [];
-  for (const range of [null, { start: 1, end: 2 }]) {
-    const { bytes, etag } = (await bucket.read(key, range, new AbortController().signal))!;
-    for await (const _ of bytes);
-    etags.push(etag);
-  }
-  return etags;
 }

@@ -11,6 +11,8 @@ import { openTasks } from '../../../src/structures/tasks.ts';
 import { bytesOf, digestOfBytes, inChunks, someBytes } from '../../support/bytes.ts';
 import { INSTALL_TIMEOUT_MS, type SeaweedFs, startSeaweedFs } from '../../support/seaweedfs.ts';
 import { storeContract } from './contract.ts';
+import { etagContract } from './etag-contract.ts';
+import { listed } from './operations.ts';
 
 const MIB = 1024 * 1024;
 let storage: SeaweedFs;
@@ -38,13 +40,8 @@ const newPlace = () => `${storage.bucket}/test-${++prefixes}`;
 const openStore = (place = newPlace()): ObjectStore => createObjectStore(bucketAt(place));
 const never = new AbortController().signal;
 
-async function listed(store: ObjectStore) {
-  const blobs = [];
-  for await (const blob of store.list()) blobs.push(blob);
-  return blobs;
-}
-
 storeContract('S3', async () => openStore());
+etagContract('S3', () => bucketAt(newPlace()));
 
 describe('an address of a blob', () => {
   async function addressed(seconds: number) {

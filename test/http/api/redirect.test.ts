@@ -25,6 +25,10 @@ async function appWith(addressOf?: Addressable['addressOf']) {
   });
   const artifact = { ...file('model.bin'), digest, size: bytes.length };
   give(publish, 'fraud', { version: '2.0.0', artifacts: [artifact] }, { at: '2026-03-04T14:00:00.000Z' });
+  const at = '2026-03-05T14:00:00.000Z';
+  const source = 's3://datasets/model.bin';
+  const context = { verified: [{ source, digest, size: bytes.length, etag: null }] };
+  give(publish, 'fraud', { version: '3.0.0', artifacts: [{ ...artifact, source }] }, { at, context });
   const ask = (path: string, { headers = {}, ...asked }: Asked = {}) =>
     request(path, { headers: { ...accepting, ...headers }, ...asked });
   return { ask, request, lines };
@@ -69,6 +73,12 @@ it.each<[string, Asked]>([
   expect([response.status, await response.text()]).toEqual([200, String(bytes)]);
   expect(response.headers.get('vary')).toBe('Signalbox-Redirect');
   expect(response.headers.get('location')).toBeNull();
+});
+
+it('a file that a version refers to elsewhere comes through the registry: the store has no address for it', async () => {
+  const { ask } = await appWith(address);
+  const response = await ask(FILE.replace('2.0.0', '3.0.0'));
+  expect([response.status, await response.text()]).toEqual([200, String(bytes)]);
 });
 
 it('HEAD is answered, as the address is for GET only', async () => {
