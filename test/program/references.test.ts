@@ -8,14 +8,14 @@ import { follow, type TestModel } from '../loader/support.ts';
 import { CA_FILE, startFilesServer } from '../support/files-server.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
-import { startSeaweedFs } from '../support/seaweedfs.ts';
+import { INSTALL_TIMEOUT_MS, startSeaweedFs } from '../support/seaweedfs.ts';
 import { ok, sha256, shared, until, volumeFolder } from './support.ts';
 
 const seaweed = shared(async (ends) => {
   const server = await startSeaweedFs();
   ends(server.stop);
   return server;
-});
+}, INSTALL_TIMEOUT_MS);
 
 const artifactOf = (source: string, text: string, path = 'model.txt') => {
   return { path, digest: sha256(text), size: Buffer.byteLength(text), source };

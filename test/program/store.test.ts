@@ -2,6 +2,7 @@ import { readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Check } from '../../src/setup/check.ts';
+import { INSTALL_TIMEOUT_MS } from '../support/cached.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { freePort } from '../support/nats.ts';
 import { cliWith, type Program, startProgram } from '../support/program.ts';
@@ -75,7 +76,7 @@ it.each([
 });
 
 describe.each(Object.entries(STORES))('artifacts in %s', (_, start) => {
-  const store = shared(start);
+  const store = shared(start, INSTALL_TIMEOUT_MS);
 
   async function registry() {
     const env = { REGISTRY_DISCOVERY: 'off', ...(await store()()) };
